@@ -1,0 +1,75 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "common/err.h"
+
+#include <errno.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <string.h>
+
+static void clean(char *s)
+{
+    for (; *s; s++)
+        if ((unsigned char)*s < 0x20 || *s == 0x7f)
+            *s = *s == '\n' || *s == '\t' ? ' ' : '?';
+}
+
+static void fill(char out[PT_ERR_MAX], const char *fmt, va_list ap)
+{
+    int saved = errno;
+    vsnprintf(out, PT_ERR_MAX, fmt, ap);
+    clean(out);
+    errno = saved;
+}
+
+int pt_err_set(struct pt_err *err, const char *fmt, ...)
+{
+    if (!err)
+        return -1;
+    va_list ap;
+    va_start(ap, fmt);
+    fill(err->msg, fmt, ap);
+    va_end(ap);
+    err->hint[0] = '\0';
+    return -1;
+}
+
+int pt_err_set_kind(struct pt_err *err, enum pt_err_kind kind, const char *fmt, ...)
+{
+    if (!err)
+        return -1;
+    va_list ap;
+    va_start(ap, fmt);
+    fill(err->msg, fmt, ap);
+    va_end(ap);
+    err->kind = kind;
+    err->hint[0] = '\0';
+    return -1;
+}
+
+int pt_err_wrap(struct pt_err *err, const char *fmt, ...)
+{
+    if (!err)
+        return -1;
+    char prefix[PT_ERR_MAX];
+    char old[PT_ERR_MAX];
+    va_list ap;
+    va_start(ap, fmt);
+    fill(prefix, fmt, ap);
+    va_end(ap);
+    memcpy(old, err->msg, sizeof(old));
+    size_t n = strlen(prefix);
+    snprintf(err->msg, sizeof(err->msg), "%s%s", prefix, n ? ": " : "");
+    strncat(err->msg, old, sizeof(err->msg) - strlen(err->msg) - 1);
+    return -1;
+}
+
+int pt_err_hint(struct pt_err *err, const char *fmt, ...)
+{
+    if (!err)
+        return -1;
+    va_list ap;
+    va_start(ap, fmt);
+    fill(err->hint, fmt, ap);
+    va_end(ap);
+    return -1;
+}

@@ -1,0 +1,214 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#pragma once
+/* Every message of every conversation, with its limits. docs/protocol.md has the sequence charts and the
+ * fields in wire order; the Python side has the same numbers in remote/python/ptremote/wire.py.
+ * All messages are frames of wire.h: u32 length, u8 type, fields. str and bytes are u32 length + bytes. */
+#include "common/wire.h"
+
+struct pt_err;
+
+#define PT_PROTOCOL 1u          /* both ends say it first; different numbers do not talk */
+#define PT_NONE     0xffffffffu /* no test, no file */
+
+#define PT_MAX_FRAME  (16u << 20)  /* any frame on control, link, runner */
+#define PT_MAX_PATH   (64u << 10)  /* any path or name */
+#define PT_MAX_NODEID (1u << 20)   /* a node id, in bytes */
+#define PT_MAX_TEXT   (4u << 20)   /* any other text: output, stack, JSON */
+#define PT_MAX_TESTS  (10u << 20)  /* tests in a run */
+#define PT_DATA_CHUNK (256u << 10) /* bytes in one PT_B_DATA */
+
+/* Control stream: master to agent below 64, agent to master from 64 on. */
+enum pt_control {
+    PT_C_SETUP = 1,    /* struct pt_setup */
+    PT_C_TOOLS = 2,    /* u32 n, n x {str name, 32 raw digest (SHA-256), u64 size} */
+    PT_C_MANIFEST = 3, /* u8 algorithm, 32 raw root: answered by TREE */
+    PT_C_LAUNCH = 4,   /* struct pt_launch */
+    PT_C_COLLECT = 5,  /* bytes json: collect in the workspace; opens a stream of kind COLLECT */
+    PT_C_STOP = 6,     /* u32 grace ms: end what runs, clean up, say STOPPED, exit */
+    PT_C_PING = 7,     /* u64 token */
+    PT_C_END_WORKERS = 8, /* u32 grace ms: end the workers only; EXITED follows; LAUNCH may come again */
+
+    PT_C_READY = 64,    /* struct pt_ready: answers SETUP */
+    PT_C_MISSING = 65,  /* u32 n, n x u32 index into TOOLS: send these by B_TOOL; n = 0: all there */
+    PT_C_TREE = 66,     /* u8: 0 the workspace is that tree already, 1 send the manifest */
+    PT_C_NEED = 67,     /* u32 entries, bytes bitmap (bit i of byte i/8: entry i is needed) */
+    PT_C_SYNCED = 68,   /* u64 files written, u64 bytes written, u64 removed: tests may start */
+    PT_C_RESEND = 69,   /* str why: the tree changed while it was sent; scan again and send MANIFEST */
+    PT_C_LAUNCHED = 70, /* u32 pid of mpirun */
+    PT_C_EXITED = 71,   /* u8 enum pt_program, u32 wait status, bytes last output */
+    PT_C_LOG = 72,      /* u8 enum pt_log_level, bytes text */
+    PT_C_FAIL = 73,     /* u8 enum pt_stage, str message, str hint: this host cannot be used */
+    PT_C_PONG = 74,     /* u64 token */
+    PT_C_STOPPED = 75,  /* nothing of this run is left but the agent, which exits now */
+    PT_C_PYTHON = 76,   /* str version, str pytest version, str path: the fork server is up */
+};
+
+enum pt_program { PT_PROGRAM_WORKERS = 1, PT_PROGRAM_FORKSERVER = 2, PT_PROGRAM_COLLECTOR = 3 };
+enum pt_stage { PT_STAGE_SETUP = 1, PT_STAGE_TOOLS, PT_STAGE_TREE, PT_STAGE_LAUNCH, PT_STAGE_PYTHON };
+
+/* Bulk stream, master to agent: one object after the other, each BEGIN, DATA ..., END. */
+enum pt_bulk {
+    PT_B_TOOL = 1,     /* u32 index into TOOLS */
+    PT_B_MANIFEST = 2, /* zstd of the encoded manifest follows */
+    PT_B_ARCHIVE = 3,  /* tar + zstd of the needed entries follows */
+    PT_B_DATA = 4,     /* raw bytes, at most PT_DATA_CHUNK */
+    PT_B_END = 5,
+};
+
+/* Link, over TLS. seq counts from 1 per launch and is acknowledged once the ledger has the message. */
+enum pt_link {
+    PT_L_HELLO = 1,   /* w>m: u32 PT_PROTOCOL, str run, u32 host, u32 launch, u32 slots */
+    PT_L_WELCOME = 2, /* m>w: u32 PT_PROTOCOL, u64 last acknowledged seq of this launch */
+    PT_L_REFUSED = 3, /* m>w: str reason; then the link closes */
+    PT_L_SESSION = 4, /* m>w: bytes json: what the runners need to configure pytest */
+    PT_L_BUNDLE = 5,  /* m>w: struct pt_bundle */
+    PT_L_ACK = 6,     /* m>w: u64 seq: all up to it are stored */
+    PT_L_RECALL = 7,  /* m>w: u32 bundle: give it back if no runner has it */
+    PT_L_CANCEL = 8,  /* m>w: kill what runs, drop what waits; no more reports are wanted */
+    PT_L_QUIT = 9,    /* m>w: u32 grace ms: no more bundles; end the sessions, say BYE */
+
+    PT_L_STARTED = 32,  /* w>m: u64 0, u32 rank, u32 bundle, u32 attempt, u32 test */
+    PT_L_REPORT = 33,   /* w>m: u64 seq, u32 rank, u32 bundle, u32 attempt, u32 test, u8 outcome, bytes json */
+    PT_L_DEATH = 34,    /* w>m: u64 seq, then struct pt_death */
+    PT_L_NOTE = 35,     /* w>m: u64 seq, u32 rank, u32 bundle or NONE, bytes json */
+    PT_L_DONE = 36,     /* w>m: u64 seq, u32 rank, u32 bundle, u32 attempt: every test of it was told */
+    PT_L_BROKEN = 37,   /* w>m: u64 seq, u32 rank, bytes text: no runner can be started on this rank */
+    PT_L_RECALLED = 38, /* w>m: u64 seq, u32 bundle, u8 1 given back, 0 too late */
+    PT_L_BYE = 39,      /* w>m: u64 seq, u32 rank or NONE: rank's session ended; NONE: all did, link closes */
+    PT_L_JOIN = 40,     /* rank to rank 0 only: u32 rank */
+};
+
+/* Rank and its runner, over a socket pair. */
+enum pt_runner {
+    PT_R_SESSION = 1, /* bytes json */
+    PT_R_BUNDLE = 2,  /* struct pt_bundle */
+    PT_R_QUIT = 3,    /* end the session */
+
+    PT_R_UP = 16,      /* pytest is configured; bundles are welcome */
+    PT_R_CAPTURE = 17, /* two descriptors as ancillary data: where captured stdout and stderr go */
+    PT_R_IMPORT = 18,  /* u32 file index in the bundle: it is being collected */
+    PT_R_START = 19,   /* u32 test, u8 enum pt_phase */
+    PT_R_REPORT = 20,  /* u32 test, u8 outcome, bytes json */
+    PT_R_NOTE = 21,    /* bytes json */
+    PT_R_DONE = 22,    /* u32 bundle */
+    PT_R_BROKEN = 23,  /* bytes text: pytest could not be started; the runner exits */
+    PT_R_ENDED = 24,   /* session fixtures, sessionfinish and unconfigure are done */
+};
+
+/* Fork server, over RUNDIR/fork.sock; one connection a process. Closing it kills the process's group. */
+enum pt_fork {
+    PT_F_RUN = 1,  /* str cwd, u32 n, n x {str name, str value}; 2 descriptors: control socket, output file */
+    PT_F_KILL = 2, /* u32 signal, to the process group */
+
+    PT_F_PID = 16,  /* u32 pid */
+    PT_F_EXIT = 17, /* u32 wait status; then the server closes */
+    PT_F_FAIL = 18, /* str reason; then the server closes */
+};
+
+/* First and only frame of the agent to a worker on RUNDIR/link.sock; then the socket is the link. */
+enum pt_key { PT_K_LINK = 1 /* str run, u32 host, u32 launch, str cert, str key, str ca, str address or "" */ };
+
+enum pt_phase { PT_PHASE_COLLECT, PT_PHASE_SETUP, PT_PHASE_CALL, PT_PHASE_TEARDOWN, PT_PHASE_SESSION };
+const char *pt_phase_name(unsigned phase);
+
+/* What a test gave; in order of gravity, so that the greater of two is the one to keep. NONE is "not yet". */
+enum pt_outcome {
+    PT_OUTCOME_NONE,
+    PT_OUTCOME_PASSED,
+    PT_OUTCOME_SKIPPED,
+    PT_OUTCOME_XFAILED,
+    PT_OUTCOME_XPASSED,
+    PT_OUTCOME_NOTRUN,
+    PT_OUTCOME_LOST,
+    PT_OUTCOME_ERROR,
+    PT_OUTCOME_FAILED,
+    PT_OUTCOME_TIMEOUT,
+    PT_OUTCOME_CRASHED,
+    PT_OUTCOMES,
+};
+/* "passed" ...; "?" for a number that is none. */
+const char *pt_outcome_name(unsigned outcome);
+
+struct pt_env {
+    char *name, *value;
+};
+
+struct pt_setup {
+    uint32_t protocol;
+    char *run;
+    uint32_t host;       /* number of this host in the run */
+    uint32_t slots;      /* 0: as many as cores */
+    char *project;       /* key of the workspace: letters, digits, '-', '_', '.' */
+    char *cwd;           /* working directory below the workspace, "" for its top */
+    char *python, *mpirun, *init; /* "" for the default */
+    char *hash_seed;     /* PYTHONHASHSEED */
+    uint32_t silence_ms; /* clean up when nothing was heard for so long */
+    struct pt_env *env;
+    uint32_t nenv;
+};
+void pt_setup_encode(const struct pt_setup *m, struct pt_buf *out); /* a whole frame */
+int pt_setup_decode(struct pt_reader *r, struct pt_setup *m, struct pt_err *err);
+void pt_setup_fini(struct pt_setup *m);
+
+struct pt_ready {
+    uint32_t protocol;
+    char *machine;    /* uname -m */
+    uint32_t cores;
+    uint64_t memory;  /* bytes */
+    char *machine_id;
+    char *cache;      /* where programs and workspaces are */
+    char *workspace;  /* the tree's path on the host */
+};
+void pt_ready_encode(const struct pt_ready *m, struct pt_buf *out);
+int pt_ready_decode(struct pt_reader *r, struct pt_ready *m, struct pt_err *err);
+void pt_ready_fini(struct pt_ready *m);
+
+struct pt_launch {
+    uint32_t launch; /* counts the launches on this host from 1 */
+    uint32_t slots;
+    char *cert, *key, *ca; /* PEM */
+    char *address;         /* "" through the agent, else ADDR:PORT of the master */
+};
+void pt_launch_encode(const struct pt_launch *m, struct pt_buf *out);
+int pt_launch_decode(struct pt_reader *r, struct pt_launch *m, struct pt_err *err);
+void pt_launch_fini(struct pt_launch *m); /* wipes the key */
+
+struct pt_bundle_test {
+    uint32_t test;       /* number in the run */
+    uint32_t occurrence; /* 0 for the first item of that id in the file, 1 for the second ... */
+    char *nodeid;
+};
+struct pt_bundle_file {
+    char *path; /* relative to rootdir, as the node id has it before "::" */
+    struct pt_bundle_test *tests;
+    uint32_t ntests;
+};
+struct pt_bundle {
+    uint32_t bundle, attempt;
+    uint32_t timeout_ms; /* wall time of one test, 0: none */
+    struct pt_bundle_file *files;
+    uint32_t nfiles;
+};
+/* type is PT_L_BUNDLE or PT_R_BUNDLE: the fields are the same. */
+void pt_bundle_encode(const struct pt_bundle *m, uint8_t type, struct pt_buf *out);
+int pt_bundle_decode(struct pt_reader *r, struct pt_bundle *m, struct pt_err *err);
+void pt_bundle_fini(struct pt_bundle *m);
+
+enum pt_cause { PT_CAUSE_DIED = 1, PT_CAUSE_TIMEOUT = 2 };
+
+/* A runner died, or was killed for its time. test NONE with a file: it died while that file was collected;
+ * both NONE: outside any test (between bundles, in the session's end). */
+struct pt_death {
+    uint32_t rank, bundle, attempt;
+    uint32_t test; /* or NONE */
+    uint32_t file; /* index in the bundle as this rank got it, or NONE */
+    char *path;    /* that file's path, "" when NONE */
+    uint8_t phase, cause;
+    uint32_t status;      /* as wait(2) gives it */
+    uint64_t duration_us; /* since the phase or import began */
+    char *stack, *output; /* Python stack at the end, last output; any bytes but NUL ('?' instead) */
+};
+void pt_death_encode(const struct pt_death *m, uint64_t seq, struct pt_buf *out);
+/* r after the seq. */
+int pt_death_decode(struct pt_reader *r, struct pt_death *m, struct pt_err *err);
+void pt_death_fini(struct pt_death *m);

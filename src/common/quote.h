@@ -1,0 +1,12 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#pragma once
+/* Text for other eyes: the one place that quotes for a shell, and the one that makes bytes safe to print. */
+#include <stddef.h>
+
+struct pt_buf;
+
+/* Append s as one word of a POSIX shell: always inside '...', each ' as '\''. */
+void pt_quote_sh(struct pt_buf *out, const char *s);
+/* Append n bytes of s for a terminal: control characters, broken UTF-8 and bidirectional controls become
+ * visible escapes (\x1b, \u202e); newline and tab pass when `lines` is not 0. */
+void pt_quote_print(struct pt_buf *out, const char *s, size_t n, int lines);

@@ -1,0 +1,58 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#pragma once
+/* What a tree is: every path with type, mode, size, digest, and one digest over all of it (the root). Equal
+ * trees have equal roots; mtimes travel beside and are not part of the root. */
+#include "common/wire.h"
+
+#include <sys/types.h>
+
+struct pt_err;
+struct pt_manifest;
+
+#define PT_DIGEST 32
+
+enum pt_digest_algorithm { PT_DIGEST_BLAKE2B = 1, PT_DIGEST_SHA256 = 2 };
+enum pt_entry_type { PT_ENTRY_FILE = 1, PT_ENTRY_DIR = 2, PT_ENTRY_LINK = 3 };
+
+struct pt_entry {
+    const char *path; /* relative, '/' between parts, never "..", never empty; any bytes but NUL */
+    const char *link; /* target of a symlink, else NULL */
+    enum pt_entry_type type;
+    unsigned mode; /* permission bits, 0 for links */
+    uint64_t size; /* of a file, else 0 */
+    int64_t mtime_ns;
+    unsigned char digest[PT_DIGEST]; /* of a file's content, else zeros */
+};
+
+struct pt_tree_spec {
+    const char *root;               /* absolute */
+    const char *const *extra;       /* --extra-files globs, below root; ** works; ignored files count */
+    size_t nextra;
+    const char *const *exclude;     /* --exclude globs */
+    size_t nexclude;
+    const char *cache;              /* file of the hash cache, or NULL */
+    enum pt_digest_algorithm algorithm;
+    const volatile int *cancel;     /* becomes non-zero: give up; may be NULL */
+};
+
+/* Scan the tree: git's file list where there is git, else everything but caches and VCS folders. Reads only
+ * what the hash cache does not know. Errors name the path. */
+struct pt_manifest *pt_manifest_scan(const struct pt_tree_spec *spec, struct pt_err *err);
+void pt_manifest_destroy(struct pt_manifest *m);
+
+/* Sorted by path in byte order. The pointers live as long as the manifest. */
+size_t pt_manifest_count(const struct pt_manifest *m);
+const struct pt_entry *pt_manifest_get(const struct pt_manifest *m, size_t i);
+/* NULL when there is no such path. */
+const struct pt_entry *pt_manifest_find(const struct pt_manifest *m, const char *path);
+const unsigned char *pt_manifest_root(const struct pt_manifest *m);
+enum pt_digest_algorithm pt_manifest_algorithm(const struct pt_manifest *m);
+/* The folder that was scanned; NULL for a decoded manifest. */
+const char *pt_manifest_folder(const struct pt_manifest *m);
+/* Sum of the sizes of all files. */
+uint64_t pt_manifest_bytes(const struct pt_manifest *m);
+
+void pt_manifest_encode(const struct pt_manifest *m, struct pt_buf *out);
+/* Refuses everything a manifest must not have: absolute or "..", unsorted or double paths, a file below a
+ * file or a link, wrong root. */
+struct pt_manifest *pt_manifest_decode(const void *data, size_t len, struct pt_err *err);
