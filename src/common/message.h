@@ -18,7 +18,7 @@ struct pt_err;
 #define PT_DATA_CHUNK (256u << 10) /* bytes in one PT_B_DATA */
 
 /* Control stream: master to agent below 64, agent to master from 64 on. */
-enum pt_control {
+enum pt_control_message {
     PT_C_SETUP = 1,    /* struct pt_setup */
     PT_C_TOOLS = 2,    /* u32 n, n x {str name, 32 raw digest (SHA-256), u64 size} */
     PT_C_MANIFEST = 3, /* u8 algorithm, 32 raw root: answered by TREE */
@@ -47,7 +47,7 @@ enum pt_program { PT_PROGRAM_WORKERS = 1, PT_PROGRAM_FORKSERVER = 2, PT_PROGRAM_
 enum pt_stage { PT_STAGE_SETUP = 1, PT_STAGE_TOOLS, PT_STAGE_TREE, PT_STAGE_LAUNCH, PT_STAGE_PYTHON };
 
 /* Bulk stream, master to agent: one object after the other, each BEGIN, DATA ..., END. */
-enum pt_bulk {
+enum pt_bulk_message {
     PT_B_TOOL = 1,     /* u32 index into TOOLS */
     PT_B_MANIFEST = 2, /* zstd of the encoded manifest follows */
     PT_B_ARCHIVE = 3,  /* tar + zstd of the needed entries follows */
@@ -56,7 +56,7 @@ enum pt_bulk {
 };
 
 /* Link, over TLS. seq counts from 1 per launch and is acknowledged once the ledger has the message. */
-enum pt_link {
+enum pt_link_message {
     PT_L_HELLO = 1,   /* w>m: u32 PT_PROTOCOL, str run, u32 host, u32 launch, u32 slots */
     PT_L_WELCOME = 2, /* m>w: u32 PT_PROTOCOL, u64 last acknowledged seq of this launch */
     PT_L_REFUSED = 3, /* m>w: str reason; then the link closes */
@@ -79,7 +79,7 @@ enum pt_link {
 };
 
 /* Rank and its runner, over a socket pair. */
-enum pt_runner {
+enum pt_runner_message {
     PT_R_SESSION = 1, /* bytes json */
     PT_R_BUNDLE = 2,  /* struct pt_bundle */
     PT_R_QUIT = 3,    /* end the session */
@@ -96,7 +96,7 @@ enum pt_runner {
 };
 
 /* Fork server, over RUNDIR/fork.sock; one connection a process. Closing it kills the process's group. */
-enum pt_fork {
+enum pt_fork_message {
     PT_F_RUN = 1,  /* str cwd, u32 n, n x {str name, str value}; 2 descriptors: control socket, output file */
     PT_F_KILL = 2, /* u32 signal, to the process group */
 
@@ -106,7 +106,7 @@ enum pt_fork {
 };
 
 /* First and only frame of the agent to a worker on RUNDIR/link.sock; then the socket is the link. */
-enum pt_key { PT_K_LINK = 1 /* str run, u32 host, u32 launch, str cert, str key, str ca, str address or "" */ };
+enum pt_key_message { PT_K_LINK = 1 /* str run, u32 host, u32 launch, str cert, str key, str ca, str address or "" */ };
 
 enum pt_phase { PT_PHASE_COLLECT, PT_PHASE_SETUP, PT_PHASE_CALL, PT_PHASE_TEARDOWN, PT_PHASE_SESSION };
 const char *pt_phase_name(unsigned phase);

@@ -1,0 +1,66 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#pragma once
+/* One host's way: a thread that connects, brings the programs, sends the tree, launches and waits. It owns
+ * the transport; the run's loop gets to know by events and says what to do by the calls below. */
+#include "common/err.h"
+#include "common/message.h"
+#include "remote/transport.h"
+#include "sync/manifest.h"
+
+struct pt_lane;
+struct pt_loop;
+
+enum pt_lane_kind {
+    PT_LANE_CONNECTED, /* the agent speaks; bytes: 1 when it had to be sent */
+    PT_LANE_READY,     /* ready */
+    PT_LANE_SENDING,   /* bytes: of the tree given to the channel so far; at most some ten times a second */
+    PT_LANE_SYNCED,    /* the workspace is the tree; bytes: sent for it */
+    PT_LANE_STALE,     /* the tree changed while it was sent: scan again, pt_lane_tree again */
+    PT_LANE_TOOLED,    /* the programs are there: pt_lane_launch may be called */
+    PT_LANE_LAUNCHED,  /* mpirun runs */
+    PT_LANE_PYTHON,    /* text: versions of Python and pytest */
+    PT_LANE_LINK,      /* fd: bytes of a worker's link; the receiver closes it */
+    PT_LANE_COLLECT,   /* fd: what the collector on the host says; the receiver closes it */
+    PT_LANE_EXITED,    /* program, status, text: last output */
+    PT_LANE_LOG,       /* level, text */
+    PT_LANE_DOWN,      /* the host is gone; err says why, err.msg "" after a stop; always the last event */
+};
+
+struct pt_lane_event {
+    enum pt_lane_kind kind;
+    uint32_t host;
+    struct pt_ready ready;
+    uint64_t bytes;
+    int fd;
+    uint8_t program, level;
+    uint32_t status;
+    char *text;
+    struct pt_err err;
+    double at; /* pt_wall_clock */
+};
+
+struct pt_lane_options {
+    uint32_t host;            /* number in the run */
+    struct pt_target target;  /* borrowed strings must live until destroy */
+    const struct pt_transport_options *transport;
+    const char *remote_dir;   /* or "" */
+    struct pt_setup setup;    /* borrowed */
+    struct pt_loop *loop;     /* where on_event runs */
+    void (*on_event)(void *arg, struct pt_lane_event *event); /* event is the lane's; take fd by -1 */
+    void *arg;
+};
+
+/* Start the thread. NULL on failure. */
+struct pt_lane *pt_lane_create(const struct pt_lane_options *options, struct pt_err *err);
+/* The calls below may come at any time from the loop's thread; a lane that is down ignores them. */
+/* This is the tree; it must live until the lane is destroyed. */
+void pt_lane_tree(struct pt_lane *lane, const struct pt_manifest *manifest);
+/* Start the workers; the message is copied. */
+void pt_lane_launch(struct pt_lane *lane, const struct pt_launch *launch);
+/* Collect in the workspace; json is copied. */
+void pt_lane_collect(struct pt_lane *lane, const char *json, size_t n);
+void pt_lane_end_workers(struct pt_lane *lane, uint32_t grace_ms);
+/* End everything on the host and come DOWN. */
+void pt_lane_stop(struct pt_lane *lane, uint32_t grace_ms);
+/* Waits for the thread; no event comes afterwards. NULL is fine. */
+void pt_lane_destroy(struct pt_lane *lane);
