@@ -3,15 +3,11 @@
 /* What a tree is: every path with type, mode, size, digest, and one digest over all of it (the root). Equal
  * trees have equal roots; mtimes travel beside and are not part of the root. */
 #include "common/wire.h"
-
-#include <sys/types.h>
+#include "sync/digest.h"
 
 struct pt_err;
 struct pt_manifest;
 
-#define PT_DIGEST 32
-
-enum pt_digest_algorithm { PT_DIGEST_BLAKE2B = 1, PT_DIGEST_SHA256 = 2 };
 enum pt_entry_type { PT_ENTRY_FILE = 1, PT_ENTRY_DIR = 2, PT_ENTRY_LINK = 3 };
 
 struct pt_entry {
@@ -25,14 +21,14 @@ struct pt_entry {
 };
 
 struct pt_tree_spec {
-    const char *root;               /* absolute */
-    const char *const *extra;       /* --extra-files globs, below root; ** works; ignored files count */
+    const char *root;         /* absolute */
+    const char *const *extra; /* --extra-files globs, below root; ** works; ignored files count */
     size_t nextra;
-    const char *const *exclude;     /* --exclude globs */
+    const char *const *exclude; /* --exclude globs */
     size_t nexclude;
-    const char *cache;              /* file of the hash cache, or NULL */
+    const char *cache; /* file of the hash cache, or NULL */
     enum pt_digest_algorithm algorithm;
-    const volatile int *cancel;     /* becomes non-zero: give up; may be NULL */
+    const volatile int *cancel; /* becomes non-zero: give up; may be NULL */
 };
 
 /* Scan the tree: git's file list where there is git, else everything but caches and VCS folders. Reads only
