@@ -1,0 +1,76 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#pragma once
+/* What the user asked for. One table (options_table.c) gives the parser, --help, the configuration files,
+ * bash completion and the man page. The way of a start:
+ *   pt_options_parse -> find the project's folder -> pt_options_complete -> read the fields. */
+#include "remote/transport.h"
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+struct pt_err;
+
+#define PT_OPTIONS_ROWS 48 /* at most so many rows in the table */
+
+enum pt_collect_where { PT_COLLECT_HERE, PT_COLLECT_REMOTE };
+enum pt_color { PT_COLOR_AUTO, PT_COLOR_YES, PT_COLOR_NO };
+enum pt_options_from { PT_OPTIONS_COMMAND, PT_OPTIONS_PROJECT, PT_OPTIONS_USER };
+
+/* Strings in the order given; item[n] is NULL; item is NULL when n is 0. */
+struct pt_words {
+    char **item;
+    size_t n;
+};
+
+/* All strings are heap-owned; NULL means: not given. */
+struct pt_options {
+    char *hosts; /* host list; after pt_options_complete at least one of hosts and hostfile is there */
+    char *hostfile;
+    char *ssh_config;
+    enum pt_host_key host_key;
+    bool require_all_hosts;
+    char *listen; /* ADDR:PORT, shape checked */
+
+    char *project;
+    struct pt_words extra_files, exclude;
+
+    struct pt_words paths;       /* PATHs and node ids as written */
+    struct pt_words pytest_args; /* all after "--" */
+    char *keyword;               /* -k */
+    char *markers;               /* -m */
+    uint32_t maxfail;            /* 0: no limit; -x is 1 */
+    uint32_t timeout_ms;         /* wall time of one test, 0: none */
+    uint32_t bundles_per_worker;
+    enum pt_collect_where collect;
+    bool stream_collection, strict_collection;
+
+    struct pt_words env; /* NAME or NAME=VALUE, names checked; a later one wins */
+    char *python, *mpirun, *init, *remote_dir;
+
+    char *state_dir, *junitxml, *json;
+    enum pt_color color;
+    uint32_t verbose, quiet; /* how often; pytest's verbosity is the difference */
+    bool debug, dry_run;
+
+    bool given[PT_OPTIONS_ROWS]; /* by row: not a default. Ask pt_options_given */
+};
+
+/* Read the command line; no file and no environment is looked at. 0; 1 when help or version was printed to
+ * stdout and the program is to end with 0; -1 with a usage error. opts needs pt_options_fini in every case.
+ */
+int pt_options_parse(int argc, char *const *argv, struct pt_options *opts, struct pt_err *err);
+
+/* Fill what the command line left open: $PTREMOTE_HOSTS, PROJECT_ROOT/ptremote.conf (project_root may be
+ * NULL), $XDG_CONFIG_HOME/ptremote.conf or ~/.config/ptremote.conf, then the defaults. */
+int pt_options_complete(struct pt_options *opts, const char *project_root, struct pt_err *err);
+
+/* Merge one configuration file below what opts has already: single values only where none was given,
+ * repeatable ones before those there. 0 too when there is no such file. Errors name file:line. */
+int pt_options_load_config(struct pt_options *opts, enum pt_options_from from, const char *path,
+                           struct pt_err *err);
+
+/* Was the option of that long name (or letter, for -k and -m) given anywhere? */
+bool pt_options_given(const struct pt_options *opts, const char *name);
+
+void pt_options_fini(struct pt_options *opts);

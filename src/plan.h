@@ -1,0 +1,87 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#pragma once
+/* PLAN: which tests go to which host next. Pure: no clock, no I/O, one thread.
+ *
+ *   files come (add_file .. collected) ─► pool ─► next ─► a host holds the bundle ─► told, told .. ─► done
+ *                                          ▲ first in line again, next attempt           │
+ *                                          └───────────── lost · returned ◄──────────────┘
+ *
+ * After every event call pt_plan_next until it gives 0, then pt_plan_recall until it gives 0.
+ *
+ * Bundles are made when they are dealt, from the longest files first; files of unknown duration come before
+ * those of known duration. Small files are joined until a slot gets about bundles_per_worker bundles.
+ * When a host is lost, the tests it had not told go back. The test each of its runners was at counts as lost
+ * once; lost twice, it waits for the end and gets a host for itself; lost PT_PLAN_LOSSES times, it is given
+ * up. */
+#include "common/message.h"
+
+struct pt_err;
+struct pt_plan;
+
+#define PT_PLAN_LOSSES 3
+
+struct pt_plan_spec {
+    uint32_t hosts;              /* hosts are numbered 0 .. hosts-1 */
+    uint32_t bundles_per_worker; /* at least 1 */
+    uint32_t timeout_ms;         /* goes into every bundle */
+};
+
+struct pt_plan *pt_plan_create(const struct pt_plan_spec *spec, struct pt_err *err);
+void pt_plan_destroy(struct pt_plan *plan);
+
+/* A file and its chosen tests in the order to run; everything is copied. Test numbers are the caller's, each
+ * given once in a plan. seconds: what the file took last time, < 0 when unknown. n = 0 adds nothing. */
+int pt_plan_add_file(struct pt_plan *plan, const char *path, const struct pt_bundle_test *tests, uint32_t n,
+                     double seconds, struct pt_err *err);
+/* No more files will come. */
+void pt_plan_collected(struct pt_plan *plan);
+
+/* This host will come with so many slots (0: it will not): only sizes bundles. Optional. */
+void pt_plan_expect(struct pt_plan *plan, uint32_t host, uint32_t slots);
+/* This host takes bundles on so many slots from now on; 0 stops dealing to it, what it holds stays held. */
+void pt_plan_host(struct pt_plan *plan, uint32_t host, uint32_t slots);
+
+struct pt_plan_deal {
+    uint32_t host;
+    const struct pt_bundle *bundle; /* the plan's, valid until destroy */
+};
+/* Deal one bundle: 1 and fills deal; 0 nothing to deal now; -1 no memory (nothing changed). Picks the host
+ * with most room; a host holds more than its slots only while no other host has a free slot. */
+int pt_plan_next(struct pt_plan *plan, struct pt_plan_deal *deal, struct pt_err *err);
+
+/* Is a message about (bundle, attempt, test) from this host believable? test may be PT_NONE. */
+bool pt_plan_holds(const struct pt_plan *plan, uint32_t host, uint32_t bundle, uint32_t attempt,
+                   uint32_t test);
+/* The test has its outcome. False when it had one already (or is no test): drop the report. */
+bool pt_plan_told(struct pt_plan *plan, uint32_t test);
+/* The host is through with that attempt. Tests it did not tell go back, each counted as lost once (given_up
+ * as in pt_plan_lost). False when the host does not hold it: ignore the message. */
+bool pt_plan_done(struct pt_plan *plan, uint32_t host, uint32_t bundle, uint32_t attempt,
+                  void (*given_up)(void *arg, uint32_t test), void *arg);
+/* The host's workers are gone: all it held goes back, and it has no slots until pt_plan_host. given_up (may
+ * be NULL) is called once for each test that is not tried again; these count as told. */
+void pt_plan_lost(struct pt_plan *plan, uint32_t host, void (*given_up)(void *arg, uint32_t test), void *arg);
+
+/* Is there a bundle worth calling back, as another host idles? 1: send RECALL bundle to host, then call
+ * pt_plan_returned with the answer; 0 no. */
+int pt_plan_recall(struct pt_plan *plan, uint32_t *host, uint32_t *bundle);
+/* The answer to a recall: given back (true) or too late. False when nothing was asked: ignore the message. */
+bool pt_plan_returned(struct pt_plan *plan, uint32_t host, uint32_t bundle, bool given_back);
+
+/* Deal no more (a limit of failures, an interrupt): what waits stays untold. */
+void pt_plan_stop(struct pt_plan *plan);
+/* Every test told or given up and collection ended; after pt_plan_stop: no host holds anything. */
+bool pt_plan_over(const struct pt_plan *plan);
+
+/* Bundles a host holds; tests still without an outcome. */
+uint32_t pt_plan_held(const struct pt_plan *plan, uint32_t host);
+uint32_t pt_plan_untold(const struct pt_plan *plan);
+/* Has this test its outcome, or was it given up? */
+bool pt_plan_is_told(const struct pt_plan *plan, uint32_t test);
+/* What the files of this bundle should take, in seconds, or, when no duration is known at all, in tests. */
+double pt_plan_expected(const struct pt_plan *plan, uint32_t bundle);
+
+/* --dry-run: call `each` for all bundles in the order they would be dealt, on the hosts that pt_plan_host or
+ * pt_plan_expect told of, as if each took what is expected. Uses the plan up. */
+int pt_plan_preview(struct pt_plan *plan, void (*each)(void *arg, const struct pt_plan_deal *deal), void *arg,
+                    struct pt_err *err);
