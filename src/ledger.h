@@ -1,0 +1,105 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#pragma once
+/* The durable record of runs: STATE/ledger.sqlite. The only sqlite3 user; one thread uses one ledger.
+ * Writes belong to the run begun last and gather in one transaction: they are on disk once pt_ledger_commit
+ * gave 0, and only then may they be acted on or acknowledged. The last PT_LEDGER_RUNS runs are kept. */
+#include "common/message.h"
+
+struct pt_err;
+struct pt_ledger;
+
+#define PT_LEDGER_RUNS 50
+
+/* Makes the folder (0700, with its own .gitignore) and the file. A damaged file is renamed and a new one
+ * begun (see pt_ledger_note); one written by a newer ptremote is refused. */
+struct pt_ledger *pt_ledger_open(const char *state_dir, struct pt_err *err);
+/* What was not committed is lost. */
+void pt_ledger_close(struct pt_ledger *l);
+/* What open or begin_run had to say to the user, one line, or "". */
+const char *pt_ledger_note(const struct pt_ledger *l);
+/* Puts on disk all that was added since the last commit. */
+int pt_ledger_commit(struct pt_ledger *l, struct pt_err *err);
+/* True when something waits for a commit. */
+bool pt_ledger_dirty(const struct pt_ledger *l);
+
+struct pt_ledger_run {
+    int64_t id;          /* filled by the ledger */
+    const char *name;    /* the run's id as users see it; unique */
+    const char *command; /* the command line, for people */
+    const char *rootdir, *hash_seed;
+    double started, finished; /* epoch; finished 0: it was not */
+    int exitcode;
+};
+/* Also drops the oldest runs. Commits. */
+int pt_ledger_begin_run(struct pt_ledger *l, struct pt_ledger_run *run, struct pt_err *err);
+/* Every test without a counted report gets `missing` (PT_OUTCOME_NOTRUN or PT_OUTCOME_LOST); durations are
+ * learned. Commits. */
+int pt_ledger_finish_run(struct pt_ledger *l, double finished, int exitcode, unsigned missing,
+                         struct pt_err *err);
+
+struct pt_ledger_host {
+    uint32_t number;
+    const char *name, *state; /* state: one word or line: "ready", "lost", why it could not be used */
+    uint32_t slots;
+    uint64_t bytes_sent;
+    double connect, sync, launch; /* seconds; negative: not known */
+};
+/* Adding a number again changes it. */
+int pt_ledger_add_host(struct pt_ledger *l, const struct pt_ledger_host *host, struct pt_err *err);
+
+struct pt_ledger_test {
+    uint32_t number;
+    const char *nodeid, *file;
+    uint32_t occurrence;
+};
+int pt_ledger_add_test(struct pt_ledger *l, const struct pt_ledger_test *test, struct pt_err *err);
+
+/* An attempt at a bundle was dealt to a host; called again with `ended` when it is over. */
+struct pt_ledger_attempt {
+    uint32_t bundle, attempt, host;
+    double started, ended; /* ended 0: it runs */
+    const char *end;       /* "done", "lost", "recalled", or NULL */
+};
+int pt_ledger_add_attempt(struct pt_ledger *l, const struct pt_ledger_attempt *attempt, struct pt_err *err);
+
+struct pt_ledger_report {
+    uint32_t test; /* PT_NONE: an entry of no test */
+    int counted;   /* enum pt_counted as the verdict gave it; 0 is kept too, but not iterated */
+    bool extra;    /* pt_verdict_amend: comes after the test's own report */
+    uint32_t attempt;
+    uint32_t host;   /* PT_NONE: here */
+    uint32_t worker; /* rank; PT_NONE: none */
+    uint8_t outcome, phase;
+    double started, duration, setup, call, teardown; /* negative: not known */
+    const void *json;                                /* docs/protocol.md 7.2; NULL for tests that never ran */
+    size_t json_len;
+};
+int pt_ledger_add_report(struct pt_ledger *l, const struct pt_ledger_report *report, struct pt_err *err);
+/* A note (docs/protocol.md 7.3); kind is its name ("warning", "suite" ...). */
+int pt_ledger_add_note(struct pt_ledger *l, uint32_t host, const char *kind, const void *json, size_t n,
+                       struct pt_err *err);
+
+/* --- reading; run 0 is the run begun last; sees what waits for a commit too --- */
+
+/* Filled strings are borrowed until the next call. 0 found, 1 no such run. */
+int pt_ledger_get_run(struct pt_ledger *l, int64_t run, struct pt_ledger_run *out, struct pt_err *err);
+/* Callbacks return 0 to go on; anything else ends the iteration and is returned. -1 is for errors. */
+typedef int pt_ledger_host_fn(void *arg, const struct pt_ledger_host *host);
+int pt_ledger_each_host(struct pt_ledger *l, int64_t run, pt_ledger_host_fn *fn, void *arg,
+                        struct pt_err *err);
+/* First the entries of no test (test NULL, n 1) as they came, then every test in collection order with its
+ * counted report and extras (n 0: none yet). Pointers hold until fn returns. */
+typedef int pt_ledger_result_fn(void *arg, const struct pt_ledger_test *test,
+                                const struct pt_ledger_report *reports, size_t n);
+/* Only tests that have a report with one of `outcomes` (bit 1u << outcome); ~0u: every test. */
+int pt_ledger_each_result(struct pt_ledger *l, int64_t run, uint32_t outcomes, pt_ledger_result_fn *fn,
+                          void *arg, struct pt_err *err);
+typedef int pt_ledger_note_fn(void *arg, uint32_t host, const void *json, size_t n);
+int pt_ledger_each_note(struct pt_ledger *l, int64_t run, const char *kind, pt_ledger_note_fn *fn, void *arg,
+                        struct pt_err *err);
+/* What earlier runs took, by file (nodeid NULL: the sum of its tests) or by test. */
+typedef int pt_ledger_seconds_fn(void *arg, const char *file, const char *nodeid, double seconds);
+int pt_ledger_each_file_seconds(struct pt_ledger *l, pt_ledger_seconds_fn *fn, void *arg, struct pt_err *err);
+int pt_ledger_each_test_seconds(struct pt_ledger *l, pt_ledger_seconds_fn *fn, void *arg, struct pt_err *err);
+/* Seconds of one file when last run; negative when never. */
+double pt_ledger_file_seconds(struct pt_ledger *l, const char *file);
