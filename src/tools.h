@@ -21,6 +21,6 @@ struct pt_tool {
 const struct pt_tool *pt_tools(void);
 /* The agent's program, which travels before there is an agent to take tools. */
 const struct pt_tool *pt_tools_agent(void);
-/* Unpack the Python package below `folder` (made when missing) unless it is there; gives the path that goes on
- * sys.path (heap), NULL with err. */
+/* Unpack the Python package below `folder` (made when missing) unless it is there; gives the path that goes
+ * on sys.path (heap), NULL with err. */
 char *pt_tools_python(const char *folder, struct pt_err *err);
