@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #pragma once
-/* TLS 1.3 with mutual certificates made fresh for every run. The only OpenSSL user besides sync/digest.c.
- * No descriptors in here: bytes of the wire go in and out by buffers, the caller moves them. */
+/* TLS 1.3 with mutual certificates made fresh for every run. tls.c and tls_cert.c are the only OpenSSL users
+ * besides sync/digest.c. No descriptors in here: bytes of the wire go in and out by buffers, the caller moves
+ * them. */
 #include "common/wire.h"
 
 struct pt_err;
@@ -15,7 +16,8 @@ struct pt_tls_identity {
 /* Wipes the key. */
 void pt_tls_identity_fini(struct pt_tls_identity *id);
 
-/* A CA for one run, its key only in memory. `run` is the run's id; `seconds` how long certificates hold. */
+/* A CA for one run, its key only in memory. `run` is the run's id (letters, digits, '.', '_', '-'); `seconds`
+ * how long certificates hold. The master alone checks times: a host's clock may be wrong. */
 struct pt_tls_ca *pt_tls_ca_create(const char *run, long seconds, struct pt_err *err);
 void pt_tls_ca_destroy(struct pt_tls_ca *ca);
 /* A certificate with the URI name "ptremote:run/RUN/ROLE"; ROLE is "master" or "host/N/worker". */
