@@ -233,7 +233,7 @@ static void run_fds(struct pt_loop *loop, size_t n, uint64_t last_serial)
         if (!loop->polls[i].revents)
             continue;
         struct watch *w = find(loop, loop->polls[i].fd);
-        if (w && w->serial <= last_serial && w->fn && w->events)
+        if (w && w->serial < last_serial && w->fn && w->events)
             w->fn(w->arg, w->fd, loop->polls[i].revents);
     }
 }
