@@ -8,6 +8,8 @@
 struct pt_err;
 struct pt_manifest;
 
+#define PT_PATH_LIMIT 4096 /* bytes of a path or link target with its NUL: what Linux takes */
+
 enum pt_entry_type { PT_ENTRY_FILE = 1, PT_ENTRY_DIR = 2, PT_ENTRY_LINK = 3 };
 
 struct pt_entry {
@@ -36,6 +38,13 @@ struct pt_tree_spec {
 struct pt_manifest *pt_manifest_scan(const struct pt_tree_spec *spec, struct pt_err *err);
 void pt_manifest_destroy(struct pt_manifest *m);
 
+/* Building one by hand: entries in any order (strings are copied), then seal, which sorts, checks as decode
+ * does, and computes the root. folder may be NULL. */
+struct pt_manifest *pt_manifest_create(enum pt_digest_algorithm algorithm, const char *folder,
+                                       struct pt_err *err);
+int pt_manifest_add(struct pt_manifest *m, const struct pt_entry *entry, struct pt_err *err);
+int pt_manifest_seal(struct pt_manifest *m, struct pt_err *err);
+
 /* Sorted by path in byte order. The pointers live as long as the manifest. */
 size_t pt_manifest_count(const struct pt_manifest *m);
 const struct pt_entry *pt_manifest_get(const struct pt_manifest *m, size_t i);
@@ -50,5 +59,5 @@ uint64_t pt_manifest_bytes(const struct pt_manifest *m);
 
 void pt_manifest_encode(const struct pt_manifest *m, struct pt_buf *out);
 /* Refuses everything a manifest must not have: absolute or "..", unsorted or double paths, a file below a
- * file or a link, wrong root. */
+ * file or a link, a folder that is not listed, links that leave the tree, wrong root. */
 struct pt_manifest *pt_manifest_decode(const void *data, size_t len, struct pt_err *err);

@@ -19,12 +19,14 @@ enum pt_push_state {
 
 /* manifest stays the caller's and must live until destroy; it may be shared by the pushes of all hosts.
  * The first control frame (MANIFEST) is appended to `control`. */
-struct pt_push *pt_push_create(const struct pt_manifest *manifest, struct pt_buf *control, struct pt_err *err);
+struct pt_push *pt_push_create(const struct pt_manifest *manifest, struct pt_buf *control,
+                               struct pt_err *err);
 /* Stops packing if it is under way. NULL is fine. */
 void pt_push_destroy(struct pt_push *push);
 /* A control message of the agent: TREE, NEED, SYNCED or RESEND. -1 when it is malformed or out of turn. */
 int pt_push_control(struct pt_push *push, uint8_t type, struct pt_reader *body, struct pt_err *err);
-/* Readable when pt_push_pull may give more although it gave nothing; -1 while there is nothing to wait for. */
+/* Readable when pt_push_pull may give more although it gave nothing; -1 while there is nothing to wait for.
+ */
 int pt_push_fd(const struct pt_push *push);
 /* Append at most about `max` bytes of frames for the bulk stream. 1 when it gave something, 0 when there is
  * nothing now, -1 when packing failed (a file that cannot be read: err names it). Never blocks. */

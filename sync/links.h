@@ -1,0 +1,8 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#pragma once
+/* Where the symlinks of a tree lead. */
+#include "sync/manifest.h"
+
+/* True when following `link` through the tree's own links leads out of the tree: an absolute target, or more
+ * ".." than folders. Loops and targets that are not there stay inside. */
+bool pt_link_leaves(const struct pt_manifest *m, const struct pt_entry *link);
