@@ -1,0 +1,95 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "common/auto.h"
+#include "common/err.h"
+#include "plan_state.h"
+
+/* A bundle under way in a run that is only thought through. */
+struct flight {
+    double end;
+    struct pt_plan_deal deal;
+};
+
+struct preview {
+    struct pt_plan *plan;
+    double now;
+    double **free_at; /* per host, per slot */
+    struct flight *flights;
+    size_t n;
+};
+
+static void preview_fini(struct preview *p)
+{
+    for (uint32_t i = 0; p->free_at && i < p->plan->spec.hosts; i++)
+        free(p->free_at[i]);
+    free(p->free_at);
+    free(p->flights);
+}
+
+static int preview_init(struct preview *p, struct pt_plan *plan)
+{
+    size_t most = 0;
+    *p = (struct preview){.plan = plan};
+    if (!(p->free_at = calloc(plan->spec.hosts + 1, sizeof(*p->free_at))))
+        return -1;
+    for (uint32_t i = 0; i < plan->spec.hosts; i++) {
+        struct host *host = &plan->hosts[i];
+        if (host->slots == 0)
+            pt_plan_host(plan, i, host->expect);
+        most += 2 * (size_t)host->slots + 1;
+        if (!(p->free_at[i] = calloc(host->slots + 1, sizeof(double))))
+            return -1;
+    }
+    return (p->flights = calloc(most + 1, sizeof(*p->flights))) ? 0 : -1;
+}
+
+/* The bundle goes to the slot of its host that is free first. */
+static void take_off(struct preview *p, const struct pt_plan_deal *deal)
+{
+    double *slot = p->free_at[deal->host];
+    uint32_t first = 0;
+    for (uint32_t i = 1; i < p->plan->hosts[deal->host].slots; i++)
+        if (slot[i] < slot[first])
+            first = i;
+    double start = slot[first] > p->now ? slot[first] : p->now;
+    slot[first] = start + pt_plan_expected(p->plan, deal->bundle->bundle);
+    p->flights[p->n++] = (struct flight){.end = slot[first], .deal = *deal};
+}
+
+static void land(struct preview *p)
+{
+    size_t first = 0;
+    for (size_t i = 1; i < p->n; i++)
+        if (p->flights[i].end < p->flights[first].end)
+            first = i;
+    struct flight flight = p->flights[first];
+    p->flights[first] = p->flights[--p->n];
+    p->now = flight.end;
+    const struct pt_bundle *bundle = flight.deal.bundle;
+    for (uint32_t f = 0; f < bundle->nfiles; f++)
+        for (uint32_t t = 0; t < bundle->files[f].ntests; t++)
+            pt_plan_told(p->plan, bundle->files[f].tests[t].test);
+    pt_plan_done(p->plan, flight.deal.host, bundle->bundle, bundle->attempt, NULL, NULL);
+}
+
+int pt_plan_preview(struct pt_plan *plan, void (*each)(void *arg, const struct pt_plan_deal *deal), void *arg,
+                    struct pt_err *err)
+{
+    struct preview p;
+    if (preview_init(&p, plan)) {
+        preview_fini(&p);
+        return pt_err_set(err, "plan: out of memory for a preview");
+    }
+    int rc;
+    for (;;) {
+        struct pt_plan_deal deal;
+        while ((rc = pt_plan_next(plan, &deal, err)) > 0) {
+            each(arg, &deal);
+            take_off(&p, &deal);
+        }
+        if (rc < 0 || p.n == 0)
+            break;
+        land(&p);
+    }
+    preview_fini(&p);
+    return rc;
+}
