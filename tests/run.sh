@@ -1,0 +1,55 @@
+#!/bin/bash
+# SPDX-License-Identifier: Apache-2.0
+# run.sh [--all]: installs what is missing, builds, and runs every test. With --all, or CI=true in the environment: also a
+# build with clang and its unit tests, and everything again under AddressSanitizer and UndefinedBehaviorSanitizer.
+# The last line says "N passed, N failed"; exit status 1 when a test failed, a build failed, or nothing ran.
+set -euo pipefail
+cd "$(dirname "$(readlink -f "$0")")/.."
+
+configurations=(dev)
+case ${1:-} in
+--all) configurations=(dev clang asan) ;;
+'') [ "${CI:-}" != true ] || configurations=(dev clang asan) ;;
+*) echo "usage: tests/run.sh [--all]" >&2; exit 2 ;;
+esac
+
+deploy/install-packages.sh build run test
+export TMPDIR
+TMPDIR=$(mktemp -d /tmp/ptremote-tests.XXXXXX)
+trap 'rm -rf "$TMPDIR"' EXIT
+passed=0 failed=0 skipped=0
+
+count() { # JUNIT ATTRIBUTE
+    grep -o -m1 "[[:space:]]$2=\"[0-9]*\"" "$1" | tr -dc 0-9
+}
+
+run_configuration() {
+    local name=$1 junit=$PWD/build/$1/junit.xml tests bad none options=(-j2)
+    [ "$name" != clang ] || options+=(-L 'unit|house')
+    printf '\n==== %s\n' "$name"
+    rm -f "$junit"
+    if ! { [ -e "build/$name/build.ninja" ] || cmake --preset "$name"; } || ! cmake --build --preset "$name"; then
+        echo "==== $name: does not build"
+        failed=$((failed + 1))
+        return
+    fi
+    ctest --preset "$name" "${options[@]}" --output-junit "$junit" || true
+    if [ ! -s "$junit" ]; then
+        failed=$((failed + 1))
+        return
+    fi
+    tests=$(count "$junit" tests)
+    bad=$(count "$junit" failures)
+    none=$(($(count "$junit" skipped) + $(count "$junit" disabled)))
+    passed=$((passed + tests - bad - none))
+    failed=$((failed + bad))
+    skipped=$((skipped + none))
+}
+
+for configuration in "${configurations[@]}"; do
+    run_configuration "$configuration"
+done
+printf '\n%d passed, %d failed' $passed $failed
+[ $skipped = 0 ] || printf ', %d skipped' $skipped
+printf '\n'
+[ $failed = 0 ] && [ $passed -gt 0 ]
