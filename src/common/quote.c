@@ -19,9 +19,9 @@ void pt_quote_sh(struct pt_buf *out, const char *s)
     pt_buf_append(out, "'", 1);
 }
 
-/* Length of the valid UTF-8 sequence at s (RFC 3629), its code point in *cp; 0 when broken. */
-static size_t utf8(const unsigned char *s, size_t n, uint32_t *cp)
+size_t pt_utf8_next(const void *text, size_t n, uint32_t *cp)
 {
+    const unsigned char *s = text;
     static const uint32_t least[] = {0, 0, 0x80, 0x800, 0x10000};
     size_t len = s[0] < 0x80 ? 1 : s[0] >= 0xf0 && s[0] < 0xf5 ? 4 : s[0] >= 0xe0 && s[0] < 0xf0 ? 3
                  : s[0] >= 0xc2 && s[0] < 0xe0 ? 2 : 0;
@@ -50,7 +50,7 @@ void pt_quote_print(struct pt_buf *out, const char *s, size_t n, int lines)
     char esc[16];
     while (n) {
         uint32_t cp = 0;
-        size_t len = utf8(p, n, &cp);
+        size_t len = pt_utf8_next(p, n, &cp);
         if (len == 0) {
             snprintf(esc, sizeof(esc), "\\x%02x", p[0]);
             pt_buf_append(out, esc, strlen(esc));

@@ -1,0 +1,394 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "report.h"
+
+#include "common/auto.h"
+#include "common/message.h"
+
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/wait.h>
+
+/* --- reading --- */
+
+static bool get_outcome(struct pt_fields *f, uint8_t *out)
+{
+    const char *name = pt_field_str(f, "outcome");
+    for (unsigned i = PT_OUTCOME_PASSED; name && i < PT_OUTCOMES; i++) {
+        if (strcmp(name, pt_outcome_name(i)) == 0) {
+            *out = (uint8_t)i;
+            return true;
+        }
+    }
+    return false;
+}
+
+static bool get_phase(struct pt_fields *f, uint8_t *out)
+{
+    const char *name = pt_field_str(f, "phase");
+    *out = PT_PHASE_CALL;
+    if (!name)
+        return true;
+    for (unsigned i = PT_PHASE_COLLECT; i <= PT_PHASE_SESSION; i++) {
+        if (strcmp(name, pt_phase_name(i)) == 0) {
+            *out = (uint8_t)i;
+            return true;
+        }
+    }
+    return false;
+}
+
+/* Room for every element of list; NULL with *n 0 when there are none. */
+static void *get_room(struct pt_fields *f, const char *key, const struct pt_json *list, size_t size,
+                      size_t *n)
+{
+    *n = pt_json_count(list);
+    if (*n > PT_REPORT_LISTS) {
+        f->bad = key;
+        *n = 0;
+    }
+    void *room = *n ? calloc(*n, size) : NULL;
+    if (*n && !room) {
+        f->bad = key;
+        *n = 0;
+    }
+    return room;
+}
+
+static void get_counts(struct pt_fields *f, struct pt_report *r)
+{
+    const struct pt_json *counts = pt_field_object(f, "counts");
+    r->counts = get_room(f, "counts", counts, sizeof(*r->counts), &r->ncounts);
+    struct pt_fields inner = {.object = counts};
+    size_t i = 0;
+    for (const struct pt_json *e = pt_json_first(counts); e && i < r->ncounts; e = pt_json_next(e), i++) {
+        r->counts[i].name = pt_json_name(e);
+        r->counts[i].n = pt_field_u32(&inner, r->counts[i].name, PT_MAX_TESTS, 0);
+    }
+    if (inner.bad && !f->bad)
+        f->bad = "counts";
+    r->no_counts = !counts;
+}
+
+static bool pairs_ok(const struct pt_json *list)
+{
+    for (const struct pt_json *e = pt_json_first(list); e; e = pt_json_next(e)) {
+        const struct pt_json *name = pt_json_first(e);
+        if (!pt_json_text(name) || !pt_json_text(pt_json_next(name)))
+            return false;
+    }
+    return true;
+}
+
+static void get_problems(struct pt_fields *f, struct pt_report *r)
+{
+    const struct pt_json *list = pt_field_array(f, "problems");
+    r->problems = get_room(f, "problems", list, sizeof(*r->problems), &r->nproblems);
+    size_t i = 0;
+    for (const struct pt_json *e = pt_json_first(list); e && i < r->nproblems; e = pt_json_next(e), i++) {
+        struct pt_fields inner = {.object = e};
+        struct pt_problem *p = &r->problems[i];
+        p->phase = pt_field_str(&inner, "phase");
+        p->category = pt_field_str(&inner, "category");
+        p->headline = pt_field_str(&inner, "headline");
+        p->longrepr = pt_field_str(&inner, "longrepr");
+        p->sections = pt_field_array(&inner, "sections");
+        if (pt_json_kind(e) != PT_JSON_OBJECT || inner.bad || !pairs_ok(p->sections))
+            f->bad = "problems";
+    }
+}
+
+static void get_skip(struct pt_fields *f, struct pt_report *r)
+{
+    const struct pt_json *file = pt_json_first(pt_field_array(f, "skip"));
+    const struct pt_json *line = pt_json_next(file);
+    double n = pt_json_number(line, -1);
+    r->skip_line = n >= 0 && n < PT_NONE ? (uint32_t)n : PT_NONE;
+    r->skip_file = pt_json_text(file);
+    r->skip_reason = pt_json_text(pt_json_next(line));
+}
+
+static void get_words(struct pt_fields *f, struct pt_report *r)
+{
+    r->nodeid = pt_field_str(f, "nodeid");
+    r->file = pt_field_str(f, "file");
+    r->message = pt_field_str(f, "message");
+    r->longrepr = pt_field_str(f, "longrepr");
+    r->captured_out = pt_field_str(f, "stdout");
+    r->captured_err = pt_field_str(f, "stderr");
+    r->log = pt_field_str(f, "log");
+    r->stop = pt_field_str(f, "stop");
+    r->started = pt_field_num(f, "started", -1);
+    r->duration = pt_field_num(f, "duration", -1);
+    r->setup = pt_field_num(f, "setup", -1);
+    r->call = pt_field_num(f, "call", -1);
+    r->teardown = pt_field_num(f, "teardown", -1);
+}
+
+int pt_report_read(const struct pt_json *object, struct pt_report *r, struct pt_err *err)
+{
+    struct pt_fields f = {.object = object};
+    *r = (struct pt_report){0};
+    get_words(&f, r);
+    get_counts(&f, r);
+    get_problems(&f, r);
+    get_skip(&f, r);
+    r->properties = pt_field_array(&f, "properties");
+    r->junit = pt_field_array(&f, "junit");
+    if (!f.bad && !get_outcome(&f, &r->outcome))
+        f.bad = "outcome";
+    if (!f.bad && !get_phase(&f, &r->phase))
+        f.bad = "phase";
+    if (!f.bad && !r->nodeid)
+        f.bad = "nodeid";
+    if (pt_fields_end(&f, "report", err) < 0) {
+        pt_report_fini(r);
+        return -1;
+    }
+    return 0;
+}
+
+int pt_report_decode(const void *json, size_t n, struct pt_report *r, struct pt_err *err)
+{
+    *r = (struct pt_report){0};
+    struct pt_json *root = pt_json_parse(json, n, err);
+    if (!root)
+        return pt_err_wrap(err, "report");
+    if (pt_report_read(root, r, err) < 0) {
+        pt_json_destroy(root);
+        return -1;
+    }
+    r->json = root;
+    return 0;
+}
+
+void pt_report_fini(struct pt_report *r)
+{
+    free(r->counts);
+    free(r->problems);
+    pt_json_destroy(r->json);
+    *r = (struct pt_report){0};
+}
+
+const struct pt_count *pt_report_counts(const struct pt_report *r)
+{
+    static const struct pt_count none = {0};
+    return r->no_counts ? NULL : r->counts ? r->counts : &none;
+}
+
+/* --- made here --- */
+
+/* "TestA.test_x[1::2]" from "tests/a.py::TestA::test_x[1::2]", as pytest heads a traceback. */
+static void put_headline(struct pt_buf *out, const char *nodeid)
+{
+    const char *bracket = strchr(nodeid, '[');
+    const char *p = strstr(nodeid, "::");
+    p = p && (!bracket || p < bracket) ? p + 2 : nodeid;
+    while (*p) {
+        bool colons = p[0] == ':' && p[1] == ':' && (!bracket || p < bracket);
+        pt_buf_append(out, colons ? "." : p, 1);
+        p += colons ? 2 : 1;
+    }
+    pt_buf_append(out, "", 1);
+}
+
+static void put_problem(struct pt_json_out *o, const struct pt_report_new *what, const char *longrepr)
+{
+    struct pt_buf headline = {0};
+    put_headline(&headline, what->nodeid);
+    pt_json_open_array(o, "problems");
+    pt_json_open_object(o, NULL);
+    pt_json_put_str(o, "phase", pt_phase_name(what->phase));
+    pt_json_put_str(o, "category", pt_outcome_name(what->outcome));
+    pt_json_put_str(o, "headline", headline.bad ? NULL : (char *)headline.data);
+    pt_json_put_str(o, "longrepr", longrepr);
+    if (what->output && *what->output) {
+        pt_json_open_array(o, "sections");
+        pt_json_open_array(o, NULL);
+        pt_json_put_str(o, NULL, "Last output");
+        pt_json_put_str(o, NULL, what->output);
+        pt_json_close(o);
+        pt_json_close(o);
+    }
+    pt_json_close(o);
+    pt_json_close(o);
+    pt_buf_fini(&headline);
+}
+
+/* The longrepr with the output below it, for readers that have no sections. */
+static void put_longrepr(struct pt_json_out *o, const char *longrepr, const char *output)
+{
+    struct pt_buf text = {0};
+    pt_buf_append(&text, longrepr, strlen(longrepr));
+    if (output && *output) {
+        pt_buf_append(&text, "\n\nLast output:\n", 15);
+        pt_buf_append(&text, output, strlen(output));
+    }
+    if (text.bad)
+        o->bad = true;
+    else
+        pt_json_put_strn(o, "longrepr", (char *)text.data, text.len);
+    pt_buf_fini(&text);
+}
+
+int pt_report_make(const struct pt_report_new *what, struct pt_buf *out)
+{
+    struct pt_json_out o;
+    const char *longrepr = what->longrepr ? what->longrepr : what->message;
+    pt_json_out_init(&o, NULL);
+    pt_json_open_object(&o, NULL);
+    pt_json_put_str(&o, "nodeid", what->nodeid);
+    pt_json_put_str(&o, "file", what->file);
+    pt_json_put_str(&o, "outcome", pt_outcome_name(what->outcome));
+    pt_json_put_str(&o, "phase", pt_phase_name(what->phase));
+    if (what->duration >= 0)
+        pt_json_put_num(&o, "duration", what->duration);
+    pt_json_open_object(&o, "counts");
+    if (!what->silent)
+        pt_json_put_int(&o, pt_outcome_name(what->outcome), 1);
+    pt_json_close(&o);
+    pt_json_put_str(&o, "message", what->message);
+    if (longrepr)
+        put_longrepr(&o, longrepr, what->output);
+    if (longrepr && !what->silent)
+        put_problem(&o, what, longrepr);
+    pt_json_close(&o);
+    int rc = pt_json_out_end(&o);
+    pt_buf_append(out, o.buf.data, o.buf.len);
+    pt_buf_fini(&o.buf);
+    return rc < 0 || out->bad ? -1 : 0;
+}
+
+void pt_status_words(uint32_t status, char *out, size_t size)
+{
+    int st = (int)status;
+    if (WIFSIGNALED(st)) {
+        const char *name = sigabbrev_np(WTERMSIG(st));
+        snprintf(out, size, "killed by signal %d%s%s%s", WTERMSIG(st), name ? " (SIG" : "", name ? name : "",
+                 name ? ")" : "");
+    } else if (WIFEXITED(st)) {
+        snprintf(out, size, "exited with status %d", WEXITSTATUS(st));
+    } else {
+        snprintf(out, size, "ended with wait status 0x%x", status);
+    }
+}
+
+static void death_words(const struct pt_death *d, char *out, size_t size)
+{
+    char status[64];
+    static const char *const where[] = {"import", "setup", "call", "teardown", "the session's end"};
+    const char *phase = d->phase < PT_COUNT(where) ? where[d->phase] : "?";
+    pt_status_words(d->status, status, sizeof(status));
+    if (d->cause == PT_CAUSE_TIMEOUT)
+        snprintf(out, size, "timed out in %s after %.1f s", phase, (double)d->duration_us / 1e6);
+    else
+        snprintf(out, size, "crashed in %s: %s", phase, status);
+}
+
+int pt_report_from_death(const struct pt_death *d, const char *nodeid, const char *file, bool silent,
+                         struct pt_buf *out)
+{
+    char message[160];
+    struct pt_buf text = {0};
+    death_words(d, message, sizeof(message));
+    pt_buf_append(&text, message, strlen(message));
+    if (d->stack && *d->stack) {
+        pt_buf_append(&text, "\n\n", 2);
+        pt_buf_append(&text, d->stack, strlen(d->stack));
+    }
+    pt_buf_append(&text, "", 1);
+    struct pt_report_new what = {
+        .outcome = d->cause == PT_CAUSE_TIMEOUT ? PT_OUTCOME_TIMEOUT : PT_OUTCOME_CRASHED,
+        .phase = d->phase <= PT_PHASE_SESSION ? d->phase : (unsigned)PT_PHASE_CALL,
+        .nodeid = nodeid,
+        .file = file,
+        .message = message,
+        .longrepr = (char *)text.data,
+        .output = d->output,
+        .duration = (double)d->duration_us / 1e6,
+        .silent = silent,
+    };
+    int rc = text.bad ? -1 : pt_report_make(&what, out);
+    pt_buf_fini(&text);
+    return rc;
+}
+
+static void put_file_problem(struct pt_json_out *o, const struct pt_report *file)
+{
+    const char *longrepr = file->longrepr ? file->longrepr : file->message;
+    if (file->outcome == PT_OUTCOME_SKIPPED || !longrepr)
+        return;
+    pt_json_open_array(o, "problems");
+    pt_json_open_object(o, NULL);
+    pt_json_put_str(o, "phase", "collect");
+    pt_json_put_str(o, "category", pt_outcome_name(file->outcome));
+    pt_json_put_str(o, "headline", file->nodeid);
+    pt_json_put_str(o, "longrepr", longrepr);
+    if (file->nproblems)
+        pt_json_put(o, "sections", file->problems[0].sections);
+    pt_json_close(o);
+    pt_json_close(o);
+}
+
+int pt_report_of_file(const struct pt_report *file, const char *nodeid, const char *path, bool first,
+                      struct pt_buf *out)
+{
+    struct pt_json_out o;
+    pt_json_out_init(&o, NULL);
+    pt_json_open_object(&o, NULL);
+    pt_json_put_str(&o, "nodeid", nodeid);
+    pt_json_put_str(&o, "file", path);
+    pt_json_put_str(&o, "outcome", pt_outcome_name(file->outcome));
+    pt_json_put_str(&o, "phase", "collect");
+    pt_json_open_object(&o, "counts");
+    pt_json_put_int(&o, pt_outcome_name(file->outcome), 1);
+    pt_json_close(&o);
+    pt_json_put_str(&o, "message", file->message);
+    pt_json_put_str(&o, "longrepr", file->longrepr);
+    if (first)
+        put_file_problem(&o, file);
+    if (file->skip_file && file->skip_reason) {
+        pt_json_open_array(&o, "skip");
+        pt_json_put_str(&o, NULL, file->skip_file);
+        pt_json_put_int(&o, NULL, file->skip_line == PT_NONE ? 0 : file->skip_line);
+        pt_json_put_str(&o, NULL, file->skip_reason);
+        pt_json_close(&o);
+    }
+    pt_json_close(&o);
+    int rc = pt_json_out_end(&o);
+    pt_buf_append(out, o.buf.data, o.buf.len);
+    pt_buf_fini(&o.buf);
+    return rc < 0 || out->bad ? -1 : 0;
+}
+
+int pt_report_missing(const struct pt_note *missing, const char *file, const char *host, struct pt_buf *out)
+{
+    struct pt_buf text = {0};
+    const char *nodeid = missing->nodeid ? missing->nodeid : "?";
+    char *head = NULL;
+    if (asprintf(&head, "collected here, but %s on %s has no such test", file, host) < 0)
+        return -1;
+    pt_buf_append(&text, head, strlen(head));
+    const struct pt_json *e = pt_json_first(missing->found);
+    pt_buf_append(&text, e ? "; there are:" : "; there are none", e ? 12 : 16);
+    for (; e; e = pt_json_next(e)) {
+        const char *id = pt_json_text(e);
+        pt_buf_append(&text, "\n  ", 3);
+        pt_buf_append(&text, id ? id : "?", id ? strlen(id) : 1);
+    }
+    pt_buf_append(&text, "", 1);
+    struct pt_report_new what = {
+        .outcome = PT_OUTCOME_ERROR,
+        .phase = PT_PHASE_COLLECT,
+        .nodeid = nodeid,
+        .file = file,
+        .message = head,
+        .longrepr = (char *)text.data,
+        .duration = -1,
+    };
+    int rc = text.bad ? -1 : pt_report_make(&what, out);
+    pt_buf_fini(&text);
+    free(head);
+    return rc;
+}
