@@ -1,0 +1,192 @@
+# SPDX-License-Identifier: Apache-2.0
+# shellcheck shell=bash
+# Sourced by every end-to-end test: a scratch folder, the program, hosts, and checks. A test is a function named test_*; the script
+# ends with run_tests.
+set -u
+source_dir=${PTREMOTE_SOURCE:-$(dirname "$(dirname "$(dirname "$(readlink -f "${BASH_SOURCE[0]}")")")")}
+build_dir=${PTREMOTE_BUILD:-$source_dir/build/dev}
+python=${PTREMOTE_PYTHON:-/usr/bin/python3}
+lab=$source_dir/tests/lab/lab
+ptremote=$build_dir/bin/ptremote
+
+# Nothing of whoever starts the tests reaches the program: own home, own cache, own runtime folder.
+work=$(mktemp -d "${TMPDIR:-/tmp}/pt-e2e.XXXXXX")
+mkdir -p "$work"/{home,run,tmp}
+chmod 700 "$work/run"
+export HOME=$work/home XDG_RUNTIME_DIR=$work/run PYTHONDONTWRITEBYTECODE=1
+unset XDG_CACHE_HOME XDG_CONFIG_HOME PYTEST_ADDOPTS SSH_AUTH_SOCK GIT_DIR GIT_WORK_TREE
+export GIT_CONFIG_GLOBAL=/dev/null
+export LAB_DIR=$work/lab
+
+leave() {
+    local pid
+    [ ! -e "$LAB_DIR/id" ] || "$lab" down
+    for pid in $(our_pids); do kill -9 "$pid" 2>/dev/null; done
+    cd /
+    rm -rf "$work"
+}
+trap leave EXIT
+trap 'exit 1' INT TERM
+
+skip() { echo "skipped: $*"; exit 77; }
+fail() { echo "  FAILED: $*"; exit 1; } # ends the test, which is a subshell
+
+# ---- the program ----
+# pt ARGS...: runs it in the current folder; sets rc, and out and err to the files with what it said.
+pt() {
+    out=$work/out err=$work/err
+    timeout -k 5 "${limit:-120}" "$ptremote" --python "$python" "$@" >"$out" 2>"$err" </dev/null
+    rc=$?
+    return 0
+}
+
+show_run() {
+    local file
+    for file in "${out:-}" "${err:-}"; do
+        [ ! -s "$file" ] || { echo "  ---- $(basename "$file")"; tail -n 60 "$file" | sed 's/^/  | /'; }
+    done
+}
+
+want_rc() { [ "$rc" = "$1" ] || fail "exit status $rc, not $1"; }
+
+# The words are somewhere in what it said.
+want_words() {
+    local words
+    for words in "$@"; do
+        grep -q -e "$words" "$out" "$err" || fail "it did not say '$words'"
+    done
+}
+
+# One clear line: the words stand in exactly one line on stderr, without a trace of the inside.
+want_line() {
+    local words
+    for words in "$@"; do
+        [ "$(grep -c -e "$words" "$err")" = 1 ] || fail "want one line with '$words' on stderr, got $(grep -c -e "$words" "$err")"
+    done
+    ! grep -E 'runtime error|Assertion|AddressSanitizer|Traceback|core dumped' "$err" || fail "it broke"
+}
+
+# outcomes JSON: one line a test, "NODEID OUTCOME", sorted.
+outcomes() {
+    "$python" - "$1" <<'PY'
+import json, sys
+for test in sorted(json.load(open(sys.argv[1]))["tests"], key=lambda t: (t["nodeid"], t["outcome"])):
+    print(test["nodeid"], test["outcome"])
+PY
+}
+
+# want_outcomes JSON LINE...: exactly these, in any order.
+want_outcomes() {
+    local json=$1
+    shift
+    [ -s "$json" ] || fail "no $json"
+    diff <(printf '%s\n' "$@" | LC_ALL=C sort) <(outcomes "$json" | LC_ALL=C sort) >"$work/diff" ||
+        { sed 's/^/  /' "$work/diff"; fail "other outcomes than wanted (<) were told (>)"; }
+}
+
+# summary JSON: "passed=5 failed=1", only what is not zero, sorted by name.
+summary() {
+    "$python" - "$1" <<'PY'
+import json, sys
+counts = json.load(open(sys.argv[1]))["summary"]
+print(" ".join(f"{name}={counts[name]}" for name in sorted(counts) if counts[name]))
+PY
+}
+
+want_summary() {
+    local got
+    got=$(summary "$1") || fail "no readable $1"
+    [ "$got" = "$2" ] || fail "summary '$got', not '$2'"
+}
+
+# ---- hosts ----
+# lab_up ARGS...: skips the whole script where there can be no lab.
+lab_up() {
+    local lines
+    lines=$("$lab" up "$@" --owner $$) || { [ $? = 77 ] && skip "no test hosts (see above)"; exit 1; }
+    eval "$lines"
+}
+
+host_disk() { echo "$LAB_DIR/$1/disk"; } # what lies on a host, seen from outside
+
+# ---- nothing left ----
+# Processes on this machine that have to do with this test's folder, besides the test itself and the hosts.
+our_pids() {
+    local pid
+    for pid in $(grep -l -s -F -z "$work" /proc/[0-9]*/environ /proc/[0-9]*/cmdline 2>/dev/null | cut -d/ -f3 | sort -un); do
+        case $(readlink "/proc/$pid/exe") in
+        */ptremote* | */mpirun* | */orterun* | */python*) echo "$pid" ;;
+        esac
+    done
+}
+
+# wait_for SECONDS WORDS COMMAND...: until the command succeeds.
+wait_for() {
+    local deadline=$(($(date +%s) + $1)) words=$2
+    shift 2
+    until "$@" >"$work/waited" 2>&1; do
+        if [ "$(date +%s)" -ge "$deadline" ]; then
+            sed 's/^/  | /' "$work/waited"
+            fail "$words"
+        fi
+        sleep 0.05
+    done
+}
+
+host_is_quiet() {
+    local left
+    left=$("$lab" pids "$1")
+    [ -z "$left" ] || { echo "$left"; return 1; }
+    left=$("$lab" exec "$1" find /dev/shm /tmp /run/user /run/ptremote* -mindepth 1 2>/dev/null)
+    [ -z "$left" ] || { echo "$left"; return 1; }
+}
+
+here_is_quiet() {
+    local left
+    left=$(our_pids)
+    [ -z "$left" ] || { for left in $left; do echo "$left $(tr '\0' ' ' <"/proc/$left/cmdline")"; done; return 1; }
+    left=$(find "$work/run" -mindepth 1)
+    [ -z "$left" ] || { echo "$left"; return 1; }
+}
+
+# nothing_left [HOST...]: within 10 s neither processes, sockets nor temporary files are there, nor here.
+nothing_left() {
+    local host
+    for host in "$@"; do
+        wait_for 10 "left behind on $host" host_is_quiet "$host"
+    done
+    wait_for 10 "left behind here" here_is_quiet
+}
+
+# ---- projects ----
+# project NAME: an empty project, and into it.
+project() {
+    mkdir -p "$work/$1"
+    cd "$work/$1" || exit 1
+    printf '[pytest]\n' >pytest.ini
+}
+
+# ---- running ----
+# run_tests: every function named test_*, or those named in TESTS, in order, each in a subshell.
+run_tests() {
+    local test bad=0 from
+    for test in ${TESTS:-$(sed -n 's/^\(test_[a-z0-9_]*\)() .*/\1/p' "$0")}; do
+        from=$(date +%s%N)
+        rm -f "$work/out" "$work/err"
+        (
+            out=$work/out err=$work/err rc=
+            "$test"
+        ) >"$work/said" 2>&1
+        case $? in
+        0) printf 'ok      %s (%d ms)\n' "$test" $((($(date +%s%N) - from) / 1000000)) ;;
+        *)
+            bad=1
+            printf 'NOT OK  %s\n' "$test"
+            cat "$work/said"
+            out=$work/out err=$work/err
+            show_run
+            ;;
+        esac
+    done
+    exit $bad
+}
