@@ -1,0 +1,265 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "hosts.h"
+
+#include "common/auto.h"
+#include "common/err.h"
+
+#include <ctype.h>
+#include <stdio.h>
+#include <string.h>
+#include <strings.h>
+
+#define MAX_NAME 255
+#define MAX_LINE 4096
+
+static int refuse(struct pt_err *err, const char *what, const char *text, size_t n)
+{
+    return pt_err_set_kind(err, PT_ERR_USAGE, "hosts: %s in '%.*s'", what, (int)(n > 200 ? 200 : n), text);
+}
+
+/* 1 to PT_SLOTS_MAX, else 0. */
+static unsigned slots_of(const char *text, size_t n)
+{
+    unsigned v = 0;
+    if (n == 0 || n > 4)
+        return 0;
+    for (size_t i = 0; i < n; i++) {
+        if (!isdigit((unsigned char)text[i]))
+            return 0;
+        v = v * 10 + (unsigned)(text[i] - '0');
+    }
+    return v <= PT_SLOTS_MAX ? v : 0;
+}
+
+static bool name_ok(const char *s, size_t n, bool brackets)
+{
+    if (n == 0 || n > MAX_NAME || *s == '-')
+        return false;
+    for (size_t i = 0; i < n; i++) {
+        unsigned char c = (unsigned char)s[i];
+        if (!(isalnum(c) || strchr("._-%+", c) || (brackets && c == ':') || c >= 0x80))
+            return false;
+    }
+    return true;
+}
+
+static bool user_ok(const char *s, size_t n)
+{
+    for (size_t i = 0; i < n; i++)
+        if ((unsigned char)s[i] <= ' ' || s[i] == 0x7f || strchr("\"'`;$&|<>(){}", s[i]))
+            return false;
+    return n > 0 && n <= MAX_NAME && *s != '-';
+}
+
+void pt_hosts_fini(struct pt_hosts *hosts)
+{
+    for (size_t i = 0; i < hosts->n; i++) {
+        free(hosts->items[i].name);
+        free(hosts->items[i].user);
+        free(hosts->items[i].host);
+    }
+    free(hosts->items);
+    *hosts = (struct pt_hosts){0};
+}
+
+static bool known(const struct pt_hosts *hosts, const struct pt_host *host)
+{
+    for (size_t i = 0; i < hosts->n; i++)
+        if (!strcasecmp(hosts->items[i].host, host->host))
+            return true;
+    return false;
+}
+
+/* Takes over the host's texts, also when it fails. */
+static int add(struct pt_hosts *hosts, struct pt_host *host, struct pt_err *err)
+{
+    struct pt_host *items = NULL;
+    int rc = -1;
+    if (!host->name || !host->host)
+        pt_err_set(err, "no memory for the list of hosts");
+    else if (known(hosts, host))
+        pt_err_set_kind(err, PT_ERR_USAGE, "hosts: '%s' is given twice", host->host);
+    else if (hosts->n >= PT_HOSTS_MAX)
+        pt_err_set_kind(err, PT_ERR_USAGE, "hosts: more than %d", PT_HOSTS_MAX);
+    else if (!(items = realloc(hosts->items, (hosts->n + 1) * sizeof(*items))))
+        pt_err_set(err, "no memory for the list of hosts");
+    else
+        rc = 0;
+    if (rc < 0) {
+        free(host->name);
+        free(host->user);
+        free(host->host);
+        return -1;
+    }
+    host->local = !host->user && !strcmp(host->host, "local");
+    hosts->items = items;
+    items[hosts->n++] = *host;
+    return 0;
+}
+
+/* Name, user and host of [user@]host; *used is where the host ends. */
+static int take_host(const char *s, size_t n, struct pt_host *out, size_t *used, struct pt_err *err)
+{
+    const char *at = memrchr(s, '@', n);
+    const char *host = at ? at + 1 : s;
+    size_t left = n - (size_t)(host - s), len;
+    bool brackets = left && *host == '[';
+    if (at && !user_ok(s, (size_t)(at - s)))
+        return refuse(err, "the user name cannot be used", s, n);
+    if (brackets) {
+        const char *end = memchr(++host, ']', left - 1);
+        if (!end)
+            return refuse(err, "a bracket is not closed", s, n);
+        len = (size_t)(end - host);
+        *used = (size_t)(end + 1 - s);
+    } else {
+        const char *colon = memchr(host, ':', left);
+        len = colon ? (size_t)(colon - host) : left;
+        *used = (size_t)(host + len - s);
+    }
+    if (len == 0)
+        return refuse(err, "the host's name is missing", s, n);
+    if (!name_ok(host, len, brackets))
+        return refuse(err, "the host's name cannot be used", s, n);
+    out->name = strndup(s, *used);
+    out->host = strndup(host, len);
+    out->user = at ? strndup(s, (size_t)(at - s)) : NULL;
+    return 0;
+}
+
+static bool bare_ipv6(const char *s, size_t n)
+{
+    const char *colon = memchr(s, ':', n);
+    return colon && !memchr(s, '[', n) && memchr(colon + 1, ':', n - (size_t)(colon + 1 - s));
+}
+
+static int parse_one(const char *s, size_t n, struct pt_hosts *hosts, struct pt_err *err)
+{
+    struct pt_host host = {0};
+    size_t used;
+    while (n && isspace((unsigned char)*s))
+        s++, n--;
+    while (n && isspace((unsigned char)s[n - 1]))
+        n--;
+    if (n == 0)
+        return pt_err_set_kind(err, PT_ERR_USAGE, "hosts: an entry is empty; want [user@]host[:slots],...");
+    if (bare_ipv6(s, n))
+        return refuse(err, "an IPv6 address needs brackets", s, n);
+    if (take_host(s, n, &host, &used, err) < 0)
+        return -1;
+    bool rest = used < n;
+    host.slots = rest && s[used] == ':' ? slots_of(s + used + 1, n - used - 1) : 0;
+    if (rest && host.slots == 0) {
+        free(host.name);
+        free(host.user);
+        free(host.host);
+        return refuse(err, "slots must be a number from 1 to 4096", s, n);
+    }
+    return add(hosts, &host, err);
+}
+
+int pt_hosts_parse(const char *list, struct pt_hosts *hosts, struct pt_err *err)
+{
+    for (;;) {
+        size_t n = strcspn(list, ",");
+        if (parse_one(list, n, hosts, err) < 0)
+            return -1;
+        if (!list[n])
+            return 0;
+        list += n + 1;
+    }
+}
+
+/* --- Open MPI's host files --- */
+
+static int file_slots(const char *word, const char **value)
+{
+    static const char *const names[] = {"slots",     "cpu",     "count",    "max_slots",
+                                        "max-slots", "cpu_max", "count_max"};
+    for (size_t i = 0; i < PT_COUNT(names); i++) {
+        size_t n = strlen(names[i]);
+        if (!strncasecmp(word, names[i], n) && word[n] == '=') {
+            *value = word + n + 1;
+            return i < 3 ? 1 : 0;
+        }
+    }
+    return -1;
+}
+
+/* `slots = 8` is the same as `slots=8`. */
+static void join_equals(char *s)
+{
+    char *out = s;
+    for (; *s; s++) {
+        if (*s == '=') {
+            while (out[-1] == ' ' || out[-1] == '\t')
+                out--;
+            *out++ = '=';
+            while (s[1] == ' ' || s[1] == '\t')
+                s++;
+        } else {
+            *out++ = *s;
+        }
+    }
+    *out = '\0';
+}
+
+static int parse_line(char *line, struct pt_hosts *hosts, struct pt_err *err)
+{
+    struct pt_host host = {0};
+    size_t used;
+    line[strcspn(line, "#\r\n")] = '\0';
+    line += strspn(line, " \t");
+    if (!*line)
+        return 0;
+    if (*line == '=')
+        return refuse(err, "the host's name is missing", line, strlen(line));
+    join_equals(line);
+    char *save, *word = strtok_r(line, " \t", &save);
+    unsigned slots = 0;
+    for (char *w = strtok_r(NULL, " \t", &save); w; w = strtok_r(NULL, " \t", &save)) {
+        const char *value = NULL;
+        int kind = file_slots(w, &value);
+        if (kind < 0)
+            return refuse(err, "unknown word (want slots=N)", w, strlen(w));
+        if (kind == 1 && (slots = slots_of(value, strlen(value))) == 0)
+            return refuse(err, "slots must be a number from 1 to 4096", w, strlen(w));
+    }
+    if (take_host(word, strlen(word), &host, &used, err) < 0)
+        return -1;
+    host.slots = slots;
+    if (used == strlen(word))
+        return add(hosts, &host, err);
+    free(host.name);
+    free(host.user);
+    free(host.host);
+    return refuse(err, "slots are written slots=N here", word, strlen(word));
+}
+
+int pt_hosts_parse_file(const char *path, struct pt_hosts *hosts, struct pt_err *err)
+{
+    FILE *f = fopen(path, "re");
+    if (!f)
+        return pt_err_set_kind(err, PT_ERR_USAGE, "--hostfile: %s: %s", path, strerror(errno));
+    pt_auto_free char *line = NULL;
+    size_t cap = 0, before = hosts->n;
+    unsigned number = 0;
+    ssize_t n = 0;
+    int rc = 0;
+    while (rc == 0 && (n = getline(&line, &cap, f)) > 0) {
+        number++;
+        if (n > MAX_LINE || strlen(line) != (size_t)n)
+            rc = pt_err_set_kind(err, PT_ERR_USAGE, "the line is too long or holds a zero byte");
+        else
+            rc = parse_line(line, hosts, err);
+        if (rc < 0)
+            pt_err_wrap(err, "%s line %u", path, number);
+    }
+    bool failed = ferror(f);
+    fclose(f);
+    if (rc == 0 && failed)
+        return pt_err_set_kind(err, PT_ERR_USAGE, "--hostfile: %s: cannot be read", path);
+    if (rc == 0 && hosts->n == before)
+        return pt_err_set_kind(err, PT_ERR_USAGE, "--hostfile: %s names no host", path);
+    return rc;
+}

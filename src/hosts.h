@@ -1,0 +1,31 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#pragma once
+/* What the user wrote for hosts: "u@h1:8,h2,local:2" and Open MPI's host files. */
+#include <stdbool.h>
+#include <stddef.h>
+
+struct pt_err;
+
+#define PT_SLOTS_MAX 4096
+#define PT_HOSTS_MAX 1024
+
+struct pt_host {
+    char *name;     /* [user@]host as written, without slots */
+    char *user;     /* NULL: not given */
+    char *host;     /* without brackets */
+    unsigned slots; /* 0: as many as the host has cores */
+    bool local;
+};
+
+/* Zero-initialise; pt_hosts_fini frees. */
+struct pt_hosts {
+    struct pt_host *items;
+    size_t n;
+};
+
+/* [user@]host[:slots], comma separated; adds to hosts. -1 with PT_ERR_USAGE; a host given twice (also by an
+ * earlier call) is refused. */
+int pt_hosts_parse(const char *list, struct pt_hosts *hosts, struct pt_err *err);
+/* Lines of `[user@]host [slots=N] [max_slots=M]`, # starts a comment. */
+int pt_hosts_parse_file(const char *path, struct pt_hosts *hosts, struct pt_err *err);
+void pt_hosts_fini(struct pt_hosts *hosts);
