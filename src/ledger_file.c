@@ -1,0 +1,196 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "common/auto.h"
+#include "common/err.h"
+#include "ledger_inside.h"
+
+#include <stdio.h>
+#include <string.h>
+
+#define SCHEMA         1
+#define APPLICATION_ID 0x70747265 /* "ptre" */
+#define BUSY_MS        10000
+
+static const char schema[] =
+    "CREATE TABLE runs(id INTEGER PRIMARY KEY AUTOINCREMENT, name TEXT NOT NULL UNIQUE, command TEXT,"
+    " rootdir TEXT, hash_seed TEXT, started REAL, finished REAL, exitcode INTEGER);"
+    "CREATE TABLE hosts(run INTEGER, number INTEGER, name TEXT, state TEXT, slots INTEGER,"
+    " bytes_sent INTEGER, connect REAL, sync REAL, launch REAL, PRIMARY KEY(run, number)) WITHOUT ROWID;"
+    "CREATE TABLE tests(run INTEGER, number INTEGER, nodeid TEXT, file TEXT, occurrence INTEGER,"
+    " PRIMARY KEY(run, number)) WITHOUT ROWID;"
+    "CREATE TABLE attempts(run INTEGER, bundle INTEGER, attempt INTEGER, host INTEGER, started REAL,"
+    " ended REAL, end TEXT, PRIMARY KEY(run, bundle, attempt)) WITHOUT ROWID;"
+    "CREATE TABLE reports(id INTEGER PRIMARY KEY, run INTEGER, test INTEGER, counted INTEGER, extra INTEGER,"
+    " attempt INTEGER, host INTEGER, worker INTEGER, outcome INTEGER, phase INTEGER, started REAL,"
+    " duration REAL, setup REAL, call REAL, teardown REAL, json BLOB);"
+    "CREATE INDEX reports_of ON reports(run, test);"
+    "CREATE TABLE notes(id INTEGER PRIMARY KEY, run INTEGER, host INTEGER, kind TEXT, json BLOB);"
+    "CREATE INDEX notes_of ON notes(run, kind);"
+    "CREATE TABLE durations(file TEXT, nodeid TEXT, occurrence INTEGER, seconds REAL, run INTEGER,"
+    " PRIMARY KEY(file, nodeid, occurrence)) WITHOUT ROWID;";
+
+static const char *const statements[PT_LEDGER_STATEMENTS] = {
+    [PT_LEDGER_ADD_HOST] = "INSERT OR REPLACE INTO hosts VALUES(?,?,?,?,?,?,?,?,?)",
+    [PT_LEDGER_ADD_TEST] = "INSERT INTO tests VALUES(?,?,?,?,?)",
+    [PT_LEDGER_ADD_ATTEMPT] =
+        ("INSERT INTO attempts VALUES(?,?,?,?,?,?,?) ON CONFLICT DO UPDATE SET ended=excluded.ended,"
+         " end=excluded.end"),
+    [PT_LEDGER_ADD_REPORT] = "INSERT INTO reports VALUES(NULL,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?)",
+    [PT_LEDGER_UNCOUNT] = "UPDATE reports SET counted=0 WHERE run=? AND test=? AND extra=0 AND counted>0",
+    [PT_LEDGER_ADD_NOTE] = "INSERT INTO notes VALUES(NULL,?,?,?,?)",
+};
+
+int pt_ledger_fail(struct pt_ledger *l, struct pt_err *err, const char *what)
+{
+    int code = l->db ? sqlite3_errcode(l->db) & 0xff : SQLITE_OK;
+    l->damaged = code == SQLITE_CORRUPT || code == SQLITE_NOTADB;
+    return pt_err_set_kind(err, PT_ERR_INFRA, "ledger %s: %s: %s", l->path, what,
+                           l->db ? sqlite3_errmsg(l->db) : "out of memory");
+}
+
+int pt_ledger_exec(struct pt_ledger *l, const char *sql, struct pt_err *err)
+{
+    if (sqlite3_exec(l->db, sql, NULL, NULL, NULL) != SQLITE_OK)
+        return pt_ledger_fail(l, err, "write");
+    return 0;
+}
+
+/* The integer that a query gives first; -1 when it gives none. */
+static int64_t ask(struct pt_ledger *l, const char *sql, bool *ok)
+{
+    sqlite3_stmt *stmt = NULL;
+    int64_t value = -1;
+    int rc = sqlite3_prepare_v2(l->db, sql, -1, &stmt, NULL);
+    if (rc == SQLITE_OK && (rc = sqlite3_step(stmt)) == SQLITE_ROW)
+        value = sqlite3_column_int64(stmt, 0);
+    *ok = rc == SQLITE_ROW || rc == SQLITE_DONE;
+    sqlite3_finalize(stmt);
+    return value;
+}
+
+void pt_ledger_close_file(struct pt_ledger *l)
+{
+    for (int i = 0; i < PT_LEDGER_STATEMENTS; i++) {
+        sqlite3_finalize(l->stmt[i]);
+        l->stmt[i] = NULL;
+    }
+    sqlite3_finalize(l->run_stmt);
+    sqlite3_finalize(l->file_stmt);
+    l->run_stmt = l->file_stmt = NULL;
+    sqlite3_close(l->db);
+    l->db = NULL;
+    l->open = l->failed = l->damaged = false;
+}
+
+/* 0 an empty file, 1 ours, -1 err. */
+static int check_version(struct pt_ledger *l, struct pt_err *err)
+{
+    bool ok;
+    int64_t version = ask(l, "PRAGMA user_version", &ok);
+    if (!ok)
+        return pt_ledger_fail(l, err, "read");
+    if (version > SCHEMA)
+        return pt_err_set_kind(err, PT_ERR_USAGE,
+                               "ledger %s was written by a newer ptremote (layout %lld, this one knows %d)",
+                               l->path, (long long)version, SCHEMA);
+    l->damaged = version < 0;
+    return version < 0 ? pt_err_set(err, "ledger %s: no such layout", l->path) : version > 0;
+}
+
+static int make_schema(struct pt_ledger *l, struct pt_err *err)
+{
+    char pragmas[96];
+    snprintf(pragmas, sizeof(pragmas), "PRAGMA application_id=%d; PRAGMA user_version=%d", APPLICATION_ID,
+             SCHEMA);
+    if (pt_ledger_exec(l, "BEGIN IMMEDIATE", err) < 0)
+        return -1;
+    int version = check_version(l, err); /* another process may have been quicker */
+    if (version < 0 ||
+        (version == 0 && (pt_ledger_exec(l, schema, err) < 0 || pt_ledger_exec(l, pragmas, err) < 0)))
+        return -1;
+    return pt_ledger_exec(l, "COMMIT", err);
+}
+
+static int prepare_all(struct pt_ledger *l, struct pt_err *err)
+{
+    for (int i = 0; i < PT_LEDGER_STATEMENTS; i++)
+        if (sqlite3_prepare_v3(l->db, statements[i], -1, SQLITE_PREPARE_PERSISTENT, &l->stmt[i], NULL) !=
+            SQLITE_OK)
+            return pt_ledger_fail(l, err, "prepare");
+    return 0;
+}
+
+/* The small tables that every run reads whole. */
+static bool sound(struct pt_ledger *l)
+{
+    sqlite3_stmt *stmt = NULL;
+    bool good = false;
+    static const char *const sql[] = {"PRAGMA quick_check('runs')", "PRAGMA quick_check('durations')"};
+    for (size_t i = 0; i < PT_COUNT(sql); i++) {
+        good = sqlite3_prepare_v2(l->db, sql[i], -1, &stmt, NULL) == SQLITE_OK &&
+               sqlite3_step(stmt) == SQLITE_ROW &&
+               strcmp((const char *)sqlite3_column_text(stmt, 0), "ok") == 0;
+        sqlite3_finalize(stmt);
+        stmt = NULL;
+        if (!good)
+            return false;
+    }
+    return good;
+}
+
+/* 0 open; 1 the file is damaged; -1 err. */
+static int open_db(struct pt_ledger *l, struct pt_err *err)
+{
+    int flags = SQLITE_OPEN_READWRITE | SQLITE_OPEN_CREATE | SQLITE_OPEN_NOMUTEX;
+    if (sqlite3_open_v2(l->path, &l->db, flags, NULL) != SQLITE_OK)
+        return pt_ledger_fail(l, err, "open");
+    sqlite3_busy_timeout(l->db, BUSY_MS);
+    int version = check_version(l, err);
+    if (version < 0)
+        return l->damaged ? 1 : -1;
+    if (pt_ledger_exec(l, "PRAGMA journal_mode=WAL; PRAGMA synchronous=FULL; PRAGMA cell_size_check=1", err) <
+            0 ||
+        (version == 0 && make_schema(l, err) < 0) || prepare_all(l, err) < 0)
+        return l->damaged || sqlite3_errcode(l->db) == SQLITE_ERROR ? 1 : -1;
+    return sound(l) ? 0 : 1;
+}
+
+/* Rename the damaged file and what belongs to it. */
+static int set_aside(struct pt_ledger *l, struct pt_err *err)
+{
+    static const char *const parts[] = {"", "-wal", "-shm"};
+    pt_auto_free char *aside = NULL;
+    pt_ledger_close_file(l);
+    for (int n = 1; n < 1000; n++) {
+        free(aside);
+        if (asprintf(&aside, "%s.damaged-%d", l->path, n) < 0)
+            return pt_err_set(err, "ledger %s: out of memory", l->path);
+        if (access(aside, F_OK) < 0)
+            break;
+    }
+    for (size_t i = 0; i < PT_COUNT(parts); i++) {
+        pt_auto_free char *from = NULL;
+        pt_auto_free char *to = NULL;
+        if (asprintf(&from, "%s%s", l->path, parts[i]) < 0 || asprintf(&to, "%s%s", aside, parts[i]) < 0)
+            return pt_err_set(err, "ledger %s: out of memory", l->path);
+        if (rename(from, to) < 0 && errno != ENOENT)
+            return pt_err_set_kind(err, PT_ERR_INFRA, "ledger %s is damaged and cannot be set aside: %s",
+                                   l->path, strerror(errno));
+    }
+    snprintf(l->note, sizeof(l->note), "the ledger %s was damaged: set aside as %s, history begins anew",
+             l->path, aside);
+    return 0;
+}
+
+int pt_ledger_open_file(struct pt_ledger *l, struct pt_err *err)
+{
+    int rc = open_db(l, err);
+    return rc == 1 ? pt_ledger_begin_anew(l, err) : rc;
+}
+
+int pt_ledger_begin_anew(struct pt_ledger *l, struct pt_err *err)
+{
+    if (set_aside(l, err) < 0)
+        return -1;
+    int rc = open_db(l, err);
+    return rc == 1 ? pt_ledger_fail(l, err, "open") : rc;
+}
