@@ -12,10 +12,10 @@
 
 struct channel {
     uint32_t stream;
-    int fd;             /* our end */
-    struct pt_buf in;   /* from the host, for the descriptor */
-    bool host_closed;   /* nothing more comes from the host */
-    bool local_closed;  /* nothing more comes from the descriptor */
+    int fd;            /* our end */
+    struct pt_buf in;  /* from the host, for the descriptor */
+    bool host_closed;  /* nothing more comes from the host */
+    bool local_closed; /* nothing more comes from the descriptor */
 };
 
 struct pt_channels {

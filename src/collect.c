@@ -106,7 +106,8 @@ static void child(const struct pt_collect *c, int orders, int out, int output)
 {
     char number[16];
     snprintf(number, sizeof(number), "%d", orders);
-    char *argv[] = {(char *)c->pythons[c->python], "-c", (char *)BOOT, (char *)c->spec.package, number, NULL};
+    char *argv[] = {(char *)c->pythons[c->python], (char *)"-c", (char *)BOOT,
+                    (char *)c->spec.package,       number,       NULL};
     sigset_t none;
     sigemptyset(&none);
     sigprocmask(SIG_SETMASK, &none, NULL);
@@ -145,7 +146,8 @@ static int start(struct pt_collect *c, struct pt_err *err)
     pt_auto_fd int in = pipes[0];
     pt_auto_fd int orders = orders_fd(c, out);
     pt_auto_fd int output = memfd_create("output", MFD_CLOEXEC);
-    if (orders < 0 || output < 0 || fcntl(output, F_SETFL, O_APPEND) < 0 || fcntl(in, F_SETFL, O_NONBLOCK) < 0)
+    if (orders < 0 || output < 0 || fcntl(output, F_SETFL, O_APPEND) < 0 ||
+        fcntl(in, F_SETFL, O_NONBLOCK) < 0)
         return pt_err_set(err, "collecting: %s", strerror(errno));
     pid_t pid = fork();
     if (pid == 0)
@@ -276,7 +278,9 @@ static void after_crash(struct pt_collect *c, uint32_t status, struct pt_err *er
             line = strrchr(output, '\n');
         }
         pt_err_set_kind(err, PT_ERR_USAGE, "the collector ended (status %u): %s", status,
-                        line ? line + 1 : output ? output : "");
+                        line     ? line + 1
+                        : output ? output
+                                 : "");
         end(c, err);
         return;
     }
@@ -390,7 +394,8 @@ struct pt_collect *pt_collect_create(struct pt_loop *loop, const struct pt_colle
 }
 
 struct pt_collect *pt_collect_create_remote(struct pt_loop *loop, const struct pt_collect_spec *spec, int fd,
-                                            const struct pt_collect_callbacks *cb, void *arg, struct pt_err *err)
+                                            const struct pt_collect_callbacks *cb, void *arg,
+                                            struct pt_err *err)
 {
     struct pt_collect *c = make(loop, spec, cb, arg, err);
     if (!c) {

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #pragma once
 /* COLLECT: runs the Python collector in a child here, or listens to one on a host, and yields what it says,
- * a JSON object at a time (docs/protocol.md 7.1). A file that ends the collector while it is imported is told by
- * `crashed`, and a new collector goes on without it. */
+ * a JSON object at a time (docs/protocol.md 7.1). A file that ends the collector while it is imported is told
+ * by `crashed`, and a new collector goes on without it. */
 #include "options.h"
 
 struct pt_collect;
@@ -28,9 +28,11 @@ struct pt_collect_spec {
 /* Start a child in the current working directory. */
 struct pt_collect *pt_collect_create(struct pt_loop *loop, const struct pt_collect_spec *spec,
                                      const struct pt_collect_callbacks *cb, void *arg, struct pt_err *err);
-/* Listen to a collector on a host, on fd, which is taken over. After `crashed` it waits for pt_collect_attach. */
+/* Listen to a collector on a host, on fd, which is taken over. After `crashed` it waits for
+ * pt_collect_attach. */
 struct pt_collect *pt_collect_create_remote(struct pt_loop *loop, const struct pt_collect_spec *spec, int fd,
-                                            const struct pt_collect_callbacks *cb, void *arg, struct pt_err *err);
+                                            const struct pt_collect_callbacks *cb, void *arg,
+                                            struct pt_err *err);
 /* The host started another collector after a crash, with the orders that pt_collect_again gives. */
 void pt_collect_attach(struct pt_collect *c, int fd);
 /* Orders for another try without the files that crashed (heap). */

@@ -1,10 +1,11 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* The thread of one host. Its life: open -> boot -> talk -> close. While it talks it moves bytes between the
- * transport and the streams (mux), between streams and the run's descriptors (channels.c), feeds the bulk stream from
- * the programs and the push, and turns the agent's messages into events. Commands of the run come as whole
- * control frames through a locked list and a wake descriptor.
+ * transport and the streams (mux), between streams and the run's descriptors (channels.c), feeds the bulk
+ * stream from the programs and the push, and turns the agent's messages into events. Commands of the run come
+ * as whole control frames through a locked list and a wake descriptor.
  *
- * Whatever fails (connect, boot, a malformed message, silence, FAIL) ends in one DOWN event with the reason. */
+ * Whatever fails (connect, boot, a malformed message, silence, FAIL) ends in one DOWN event with the reason.
+ */
 #include "lane.h"
 
 #include "channels.h"
@@ -23,8 +24,8 @@
 #include <sys/eventfd.h>
 #include <sys/utsname.h>
 
-#define BOOT_SILENCE_MS 60000        /* no byte for so long before the agent speaks: give up */
-#define SILENCE_MS      30000        /* no byte for so long from an agent that is pinged */
+#define BOOT_SILENCE_MS 60000 /* no byte for so long before the agent speaks: give up */
+#define SILENCE_MS      30000 /* no byte for so long from an agent that is pinged */
 #define PING_MS         2000
 #define OUT_TARGET      (256u << 10) /* bytes kept ready for the transport */
 #define BULK_TARGET     (1u << 20)   /* bytes kept queued on the bulk stream */
@@ -32,8 +33,8 @@
 
 struct command {
     struct command *next;
-    struct pt_buf frame;                 /* whole control frame, or empty */
-    const struct pt_manifest *manifest;  /* a tree to push */
+    struct pt_buf frame;                /* whole control frame, or empty */
+    const struct pt_manifest *manifest; /* a tree to push */
     bool stop;
     uint32_t grace_ms;
 };
@@ -64,6 +65,7 @@ struct pt_lane {
     bool stopped;
     struct pt_err failure; /* set by a callback of the mux */
     bool failed;
+    bool unfit; /* the agent said FAIL: trying again is no use */
 };
 
 /* --- events --- */
@@ -130,7 +132,9 @@ static int start_push(struct pt_lane *lane, struct pt_err *err)
     struct pt_buf frame = {0};
     end_push(lane);
     lane->push = pt_push_create(lane->manifest, &frame, err);
-    int rc = lane->push && !frame.bad && pt_mux_send(lane->mux, PT_MUX_CONTROL, frame.data, frame.len) == 0 ? 0 : -1;
+    int rc = lane->push && !frame.bad && pt_mux_send(lane->mux, PT_MUX_CONTROL, frame.data, frame.len) == 0
+                 ? 0
+                 : -1;
     pt_buf_fini(&frame);
     return rc;
 }
@@ -199,8 +203,9 @@ static int on_log(struct pt_lane *lane, struct pt_reader *r, struct pt_err *err)
     return 0;
 }
 
-static int on_fail(struct pt_reader *r, struct pt_err *err)
+static int on_fail(struct pt_lane *lane, struct pt_reader *r, struct pt_err *err)
 {
+    lane->unfit = true;
     pt_get_u8(r);
     pt_auto_free char *message = pt_get_str(r, PT_MAX_TEXT);
     pt_auto_free char *hint = pt_get_str(r, PT_MAX_TEXT);
@@ -263,7 +268,7 @@ static int on_control(struct pt_lane *lane, uint8_t type, struct pt_reader *r, s
     case PT_C_LOG:
         return on_log(lane, r, err);
     case PT_C_FAIL:
-        return on_fail(r, err);
+        return on_fail(lane, r, err);
     case PT_C_PONG:
         return 0;
     case PT_C_STOPPED:
@@ -285,8 +290,8 @@ static int take_control(struct pt_lane *lane, const void *data, size_t n, struct
     pt_buf_append(&lane->control, data, n);
     if (lane->control.bad)
         return pt_err_set(err, "out of memory");
-    while ((rc = pt_frame_next(lane->control.data + used, lane->control.len - used, PT_MAX_FRAME, &type, &body,
-                               &total)) > 0) {
+    while ((rc = pt_frame_next(lane->control.data + used, lane->control.len - used, PT_MAX_FRAME, &type,
+                               &body, &total)) > 0) {
         used += total;
         if (on_control(lane, type, &body, err) < 0)
             return -1;
@@ -541,7 +546,8 @@ static int boot_open(struct pt_lane *lane, struct pt_boot **boot, struct pt_err 
     const struct pt_tool *agent = pt_tools_agent();
     struct utsname uts;
     uname(&uts);
-    struct pt_boot_agent what = {.data = agent->data, .size = agent->size, .digest = agent->hex, .machine = uts.machine};
+    struct pt_boot_agent what = {
+        .data = agent->data, .size = agent->size, .digest = agent->hex, .machine = uts.machine};
     lane->transport = lane->o.target.local ? pt_local_open(&lane->o.target, lane->o.transport, err)
                                            : pt_ssh_open(&lane->o.target, lane->o.transport, err);
     if (!lane->transport || lane->transport->ops->exec(lane->transport, pt_boot_command(), err) < 0)
@@ -577,7 +583,8 @@ static int boot_run(struct pt_lane *lane, struct pt_boot *boot, struct pt_buf *r
         if (cancelled(lane))
             return pt_err_set_kind(err, PT_ERR_INTERRUPTED, "interrupted");
         if (pt_now_ms() - lane->heard > BOOT_SILENCE_MS)
-            return pt_err_set_kind(err, PT_ERR_INFRA, "the login shell gave no answer in %d s", BOOT_SILENCE_MS / 1000);
+            return pt_err_set_kind(err, PT_ERR_INFRA, "the login shell gave no answer in %d s",
+                                   BOOT_SILENCE_MS / 1000);
         if (lane->transport->ops->wait(lane->transport, NULL, 0, lane->out.len > 0, 500, err) < 0)
             return gone(lane, "starting the agent", err);
     }
@@ -585,7 +592,8 @@ static int boot_run(struct pt_lane *lane, struct pt_boot *boot, struct pt_buf *r
 
 static int hello(struct pt_lane *lane, struct pt_err *err)
 {
-    static const struct pt_mux_callbacks callbacks = {.opened = on_opened, .data = on_data, .closed = on_closed};
+    static const struct pt_mux_callbacks callbacks = {
+        .opened = on_opened, .data = on_data, .closed = on_closed};
     struct pt_buf b = {0};
     lane->mux = pt_mux_create(&callbacks, lane, err);
     lane->channels = lane->mux ? pt_channels_create(lane->mux, err) : NULL;
@@ -642,7 +650,8 @@ static int check_time(struct pt_lane *lane, struct pt_err *err)
     if (lane->stop_by && now > lane->stop_by)
         return pt_err_set_kind(err, PT_ERR_INFRA, "did not clean up in time");
     if (now - lane->heard > SILENCE_MS)
-        return pt_err_set_kind(err, PT_ERR_INFRA, "stopped answering (nothing heard for %d s)", SILENCE_MS / 1000);
+        return pt_err_set_kind(err, PT_ERR_INFRA, "stopped answering (nothing heard for %d s)",
+                               SILENCE_MS / 1000);
     return 0;
 }
 
@@ -651,7 +660,8 @@ static int wait_some(struct pt_lane *lane, struct pt_err *err)
     struct pollfd fds[2 + PT_CHANNELS_MAX];
     size_t n = 0;
     fds[n++] = (struct pollfd){.fd = lane->wake, .events = POLLIN};
-    int push_fd = lane->push && pt_mux_queued(lane->mux, PT_MUX_BULK) < BULK_TARGET ? pt_push_fd(lane->push) : -1;
+    int push_fd =
+        lane->push && pt_mux_queued(lane->mux, PT_MUX_BULK) < BULK_TARGET ? pt_push_fd(lane->push) : -1;
     if (push_fd >= 0)
         fds[n++] = (struct pollfd){.fd = push_fd, .events = POLLIN};
     size_t first = n;
@@ -717,6 +727,7 @@ static void *lane_main(void *arg)
     struct posted *p = event_new(lane, PT_LANE_DOWN);
     if (rc < 0)
         p->event.err = err;
+    p->event.level = lane->unfit;
     event_post(lane, p);
     return NULL;
 }

@@ -23,7 +23,8 @@ enum pt_lane_kind {
     PT_LANE_COLLECT,   /* fd: what the collector on the host says; the receiver closes it */
     PT_LANE_EXITED,    /* program, status, text: last output */
     PT_LANE_LOG,       /* level, text */
-    PT_LANE_DOWN,      /* the host is gone; err says why, err.msg "" after a stop; always the last event */
+    PT_LANE_DOWN, /* the host is gone; err says why, "" after a stop; level 1: no use to try again. Always the
+                     last */
 };
 
 struct pt_lane_event {
@@ -40,12 +41,12 @@ struct pt_lane_event {
 };
 
 struct pt_lane_options {
-    uint32_t host;            /* number in the run */
-    struct pt_target target;  /* borrowed strings must live until destroy */
+    uint32_t host;           /* number in the run */
+    struct pt_target target; /* borrowed strings must live until destroy */
     const struct pt_transport_options *transport;
-    const char *remote_dir;   /* or "" */
-    struct pt_setup setup;    /* borrowed */
-    struct pt_loop *loop;     /* where on_event runs */
+    const char *remote_dir;                                   /* or "" */
+    struct pt_setup setup;                                    /* borrowed */
+    struct pt_loop *loop;                                     /* where on_event runs */
     void (*on_event)(void *arg, struct pt_lane_event *event); /* event is the lane's; take fd by -1 */
     void *arg;
 };

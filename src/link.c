@@ -12,7 +12,7 @@
 #include <string.h>
 #include <sys/socket.h>
 
-#define HELLO_MS  30000       /* handshake and HELLO must be through by then */
+#define HELLO_MS  30000 /* handshake and HELLO must be through by then */
 #define READ_SIZE (64u << 10)
 
 struct pt_link {
@@ -118,7 +118,8 @@ static int on_hello(struct pt_link *link, struct pt_reader *body, struct pt_err 
     }
     long proven = pt_tls_peer_host(link->tls);
     if (strcmp(run, link->run) != 0 || proven != (long)host || (link->host >= 0 && link->host != proven))
-        return pt_err_set(err, "a worker said it was host %u of run %s and proved to be host %ld", host, run, proven);
+        return pt_err_set(err, "a worker said it was host %u of run %s and proved to be host %ld", host, run,
+                          proven);
     link->greeted = true;
     pt_loop_cancel(link->loop, link->timer);
     link->timer = 0;
@@ -190,8 +191,9 @@ static void on_late(void *arg)
     end(link, "said nothing in time");
 }
 
-struct pt_link *pt_link_create(struct pt_loop *loop, int fd, const struct pt_tls_identity *id, const char *run,
-                               long host, const struct pt_link_callbacks *cb, void *arg, struct pt_err *err)
+struct pt_link *pt_link_create(struct pt_loop *loop, int fd, const struct pt_tls_identity *id,
+                               const char *run, long host, const struct pt_link_callbacks *cb, void *arg,
+                               struct pt_err *err)
 {
     struct pt_link *link = calloc(1, sizeof(*link));
     if (!link) {

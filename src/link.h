@@ -19,8 +19,9 @@ struct pt_link_callbacks {
 };
 
 /* Takes fd over. `host` is who must be there, or -1 for any host of the run. */
-struct pt_link *pt_link_create(struct pt_loop *loop, int fd, const struct pt_tls_identity *id, const char *run,
-                               long host, const struct pt_link_callbacks *cb, void *arg, struct pt_err *err);
+struct pt_link *pt_link_create(struct pt_loop *loop, int fd, const struct pt_tls_identity *id,
+                               const char *run, long host, const struct pt_link_callbacks *cb, void *arg,
+                               struct pt_err *err);
 /* Close without a word; closed is not called. NULL is fine. */
 void pt_link_destroy(struct pt_link *link);
 void pt_link_welcome(struct pt_link *link, uint64_t acked);
@@ -29,4 +30,3 @@ void pt_link_refuse(struct pt_link *link, const char *reason);
 void pt_link_send(struct pt_link *link, const struct pt_buf *frames);
 /* What is queued goes out, then the link closes. */
 void pt_link_finish(struct pt_link *link);
-

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
+#include "listener.h"
 #include "common/auto.h"
 #include "common/err.h"
 #include "common/loop.h"
-#include "listener.h"
 
 #include <errno.h>
 #include <netdb.h>
@@ -84,7 +84,8 @@ struct pt_listener *pt_listener_create(struct pt_loop *loop, const char *address
                                        void (*accepted)(void *arg, int fd), void *arg, struct pt_err *err)
 {
     char host[96], port[8];
-    struct addrinfo hints = {.ai_socktype = SOCK_STREAM, .ai_flags = AI_PASSIVE | AI_NUMERICSERV}, *list = NULL;
+    struct addrinfo hints = {.ai_socktype = SOCK_STREAM, .ai_flags = AI_PASSIVE | AI_NUMERICSERV},
+                    *list = NULL;
     if (split(address, host, port) < 0) {
         pt_err_set_kind(err, PT_ERR_USAGE, "--listen: want ADDR:PORT, got '%s'", address);
         return NULL;

@@ -3,6 +3,7 @@
 /* What the user asked for. One table (options_table.c) gives the parser, --help, the configuration files,
  * bash completion and the man page. The way of a start:
  *   pt_options_parse -> find the project's folder -> pt_options_complete -> read the fields. */
+#include "common/color.h"
 #include "remote/transport.h"
 
 #include <stdbool.h>
@@ -14,7 +15,6 @@ struct pt_err;
 #define PT_OPTIONS_ROWS 48 /* at most so many rows in the table */
 
 enum pt_collect_where { PT_COLLECT_HERE, PT_COLLECT_REMOTE };
-enum pt_color { PT_COLOR_AUTO, PT_COLOR_YES, PT_COLOR_NO };
 enum pt_options_from { PT_OPTIONS_COMMAND, PT_OPTIONS_PROJECT, PT_OPTIONS_USER };
 
 /* Strings in the order given; item[n] is NULL; item is NULL when n is 0. */

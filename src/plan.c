@@ -282,3 +282,8 @@ double pt_plan_expected(const struct pt_plan *plan, uint32_t bundle)
 {
     return bundle < plan->ntasks ? plan->tasks[bundle]->expected : 0;
 }
+
+const struct pt_bundle *pt_plan_bundle(const struct pt_plan *plan, uint32_t bundle)
+{
+    return bundle < plan->ntasks && plan->tasks[bundle]->last ? &plan->tasks[bundle]->last->bundle : NULL;
+}

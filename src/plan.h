@@ -52,6 +52,8 @@ int pt_plan_next(struct pt_plan *plan, struct pt_plan_deal *deal, struct pt_err 
 /* Is a message about (bundle, attempt, test) from this host believable? test may be PT_NONE. */
 bool pt_plan_holds(const struct pt_plan *plan, uint32_t host, uint32_t bundle, uint32_t attempt,
                    uint32_t test);
+/* The last attempt of that bundle, valid until destroy; NULL when it was never dealt. */
+const struct pt_bundle *pt_plan_bundle(const struct pt_plan *plan, uint32_t bundle);
 /* The test has its outcome. False when it had one already (or is no test): drop the report. */
 bool pt_plan_told(struct pt_plan *plan, uint32_t test);
 /* The host is through with that attempt. Tests it did not tell go back, each counted as lost once (given_up

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #pragma once
-/* Scope cleanup for locals: `pt_auto_fd int fd = -1;` closes at the end of the block; pt_steal_* hands over. */
+/* Scope cleanup for locals: `pt_auto_fd int fd = -1;` closes at the end of the block; pt_steal_* hands over.
+ */
 #include <errno.h>
 #include <stdlib.h>
 #include <unistd.h>

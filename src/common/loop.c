@@ -205,7 +205,8 @@ static void run_timers(struct pt_loop *loop)
     for (;;) {
         size_t best = loop->ntimers;
         for (size_t i = 0; i < loop->ntimers; i++)
-            if (loop->timers[i].at <= now && (best == loop->ntimers || loop->timers[i].at < loop->timers[best].at))
+            if (loop->timers[i].at <= now &&
+                (best == loop->ntimers || loop->timers[i].at < loop->timers[best].at))
                 best = i;
         if (best == loop->ntimers)
             return;

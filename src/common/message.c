@@ -15,8 +15,8 @@ const char *pt_phase_name(unsigned phase)
 
 const char *pt_outcome_name(unsigned outcome)
 {
-    static const char *const names[] = {"none",   "passed", "skipped", "xfailed", "xpassed", "notrun",
-                                        "lost",   "error",  "failed",  "timeout", "crashed"};
+    static const char *const names[] = {"none", "passed", "skipped", "xfailed", "xpassed", "notrun",
+                                        "lost", "error",  "failed",  "timeout", "crashed"};
     _Static_assert(PT_COUNT(names) == PT_OUTCOMES, "one name for each outcome");
     return outcome < PT_OUTCOMES ? names[outcome] : "?";
 }
@@ -29,7 +29,8 @@ static int finish(struct pt_reader *r, const char *what, struct pt_err *err)
     return pt_err_set(err, "%s: malformed message", what);
 }
 
-/* A count that the bytes left could hold at `least` bytes each, so that no allocation outgrows the message. */
+/* A count that the bytes left could hold at `least` bytes each, so that no allocation outgrows the message.
+ */
 static uint32_t get_count(struct pt_reader *r, size_t least)
 {
     uint32_t n = pt_get_u32(r);

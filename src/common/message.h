@@ -19,13 +19,13 @@ struct pt_err;
 
 /* Control stream: master to agent below 64, agent to master from 64 on. */
 enum pt_control_message {
-    PT_C_SETUP = 1,    /* struct pt_setup */
-    PT_C_TOOLS = 2,    /* u32 n, n x {str name, 32 raw digest (SHA-256), u64 size} */
-    PT_C_MANIFEST = 3, /* u8 algorithm, 32 raw root: answered by TREE */
-    PT_C_LAUNCH = 4,   /* struct pt_launch */
-    PT_C_COLLECT = 5,  /* bytes json: collect in the workspace; opens a stream of kind COLLECT */
-    PT_C_STOP = 6,     /* u32 grace ms: end what runs, clean up, say STOPPED, exit */
-    PT_C_PING = 7,     /* u64 token */
+    PT_C_SETUP = 1,       /* struct pt_setup */
+    PT_C_TOOLS = 2,       /* u32 n, n x {str name, 32 raw digest (SHA-256), u64 size} */
+    PT_C_MANIFEST = 3,    /* u8 algorithm, 32 raw root: answered by TREE */
+    PT_C_LAUNCH = 4,      /* struct pt_launch */
+    PT_C_COLLECT = 5,     /* bytes json: collect in the workspace; opens a stream of kind COLLECT */
+    PT_C_STOP = 6,        /* u32 grace ms: end what runs, clean up, say STOPPED, exit */
+    PT_C_PING = 7,        /* u64 token */
     PT_C_END_WORKERS = 8, /* u32 grace ms: end the workers only; EXITED follows; LAUNCH may come again */
 
     PT_C_READY = 64,    /* struct pt_ready: answers SETUP */
@@ -67,12 +67,12 @@ enum pt_link_message {
     PT_L_CANCEL = 8,  /* m>w: kill what runs, drop what waits; no more reports are wanted */
     PT_L_QUIT = 9,    /* m>w: u32 grace ms: no more bundles; end the sessions, say BYE */
 
-    PT_L_STARTED = 32,  /* w>m: u64 0, u32 rank, u32 bundle, u32 attempt, u32 test */
-    PT_L_REPORT = 33,   /* w>m: u64 seq, u32 rank, u32 bundle, u32 attempt, u32 test, u8 outcome, bytes json */
-    PT_L_DEATH = 34,    /* w>m: u64 seq, then struct pt_death */
-    PT_L_NOTE = 35,     /* w>m: u64 seq, u32 rank, u32 bundle or NONE, bytes json */
-    PT_L_DONE = 36,     /* w>m: u64 seq, u32 rank, u32 bundle, u32 attempt: every test of it was told */
-    PT_L_BROKEN = 37,   /* w>m: u64 seq, u32 rank, bytes text: no runner can be started on this rank */
+    PT_L_STARTED = 32, /* w>m: u64 0, u32 rank, u32 bundle, u32 attempt, u32 test */
+    PT_L_REPORT = 33,  /* w>m: u64 seq, u32 rank, u32 bundle, u32 attempt, u32 test, u8 outcome, bytes json */
+    PT_L_DEATH = 34,   /* w>m: u64 seq, then struct pt_death */
+    PT_L_NOTE = 35,    /* w>m: u64 seq, u32 rank, u32 bundle or NONE, bytes json */
+    PT_L_DONE = 36,    /* w>m: u64 seq, u32 rank, u32 bundle, u32 attempt: every test of it was told */
+    PT_L_BROKEN = 37,  /* w>m: u64 seq, u32 rank, bytes text: no runner can be started on this rank */
     PT_L_RECALLED = 38, /* w>m: u64 seq, u32 bundle, u8 1 given back, 0 too late */
     PT_L_BYE = 39,      /* w>m: u64 seq, u32 rank or NONE: rank's session ended; NONE: all did, link closes */
     PT_L_JOIN = 40,     /* rank to rank 0 only: u32 rank */
@@ -106,7 +106,9 @@ enum pt_fork_message {
 };
 
 /* First and only frame of the agent to a worker on RUNDIR/link.sock; then the socket is the link. */
-enum pt_key_message { PT_K_LINK = 1 /* str run, u32 host, u32 launch, str cert, str key, str ca, str address or "" */ };
+enum pt_key_message {
+    PT_K_LINK = 1 /* str run, u32 host, u32 launch, str cert, str key, str ca, str address or "" */
+};
 
 enum pt_phase { PT_PHASE_COLLECT, PT_PHASE_SETUP, PT_PHASE_CALL, PT_PHASE_TEARDOWN, PT_PHASE_SESSION };
 const char *pt_phase_name(unsigned phase);
@@ -136,13 +138,13 @@ struct pt_env {
 struct pt_setup {
     uint32_t protocol;
     char *run;
-    uint32_t host;       /* number of this host in the run */
-    uint32_t slots;      /* 0: as many as cores */
-    char *project;       /* key of the workspace: letters, digits, '-', '_', '.' */
-    char *cwd;           /* working directory below the workspace, "" for its top */
+    uint32_t host;                /* number of this host in the run */
+    uint32_t slots;               /* 0: as many as cores */
+    char *project;                /* key of the workspace: letters, digits, '-', '_', '.' */
+    char *cwd;                    /* working directory below the workspace, "" for its top */
     char *python, *mpirun, *init; /* "" for the default */
-    char *hash_seed;     /* PYTHONHASHSEED */
-    uint32_t silence_ms; /* clean up when nothing was heard for so long */
+    char *hash_seed;              /* PYTHONHASHSEED */
+    uint32_t silence_ms;          /* clean up when nothing was heard for so long */
     struct pt_env *env;
     uint32_t nenv;
 };
@@ -152,12 +154,12 @@ void pt_setup_fini(struct pt_setup *m);
 
 struct pt_ready {
     uint32_t protocol;
-    char *machine;    /* uname -m */
+    char *machine; /* uname -m */
     uint32_t cores;
-    uint64_t memory;  /* bytes */
+    uint64_t memory; /* bytes */
     char *machine_id;
-    char *cache;      /* where programs and workspaces are */
-    char *workspace;  /* the tree's path on the host */
+    char *cache;     /* where programs and workspaces are */
+    char *workspace; /* the tree's path on the host */
 };
 void pt_ready_encode(const struct pt_ready *m, struct pt_buf *out);
 int pt_ready_decode(struct pt_reader *r, struct pt_ready *m, struct pt_err *err);

@@ -23,8 +23,11 @@ size_t pt_utf8_next(const void *text, size_t n, uint32_t *cp)
 {
     const unsigned char *s = text;
     static const uint32_t least[] = {0, 0, 0x80, 0x800, 0x10000};
-    size_t len = s[0] < 0x80 ? 1 : s[0] >= 0xf0 && s[0] < 0xf5 ? 4 : s[0] >= 0xe0 && s[0] < 0xf0 ? 3
-                 : s[0] >= 0xc2 && s[0] < 0xe0 ? 2 : 0;
+    size_t len = s[0] < 0x80                   ? 1
+                 : s[0] >= 0xf0 && s[0] < 0xf5 ? 4
+                 : s[0] >= 0xe0 && s[0] < 0xf0 ? 3
+                 : s[0] >= 0xc2 && s[0] < 0xe0 ? 2
+                                               : 0;
     if (len == 0 || len > n)
         return 0;
     *cp = len == 1 ? s[0] : s[0] & (0xffu >> (len + 1));

@@ -2,6 +2,8 @@
 #pragma once
 /* What a pytest user reads while a run goes on, and at its end. Formats into a FILE; asks no clock.
  * All text from tests and hosts is made safe to print here. */
+#include "common/color.h"
+
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
@@ -12,8 +14,6 @@ struct pt_ledger;
 struct pt_report;
 struct pt_terminal;
 struct pt_verdict;
-
-enum pt_color { PT_COLOR_AUTO, PT_COLOR_YES, PT_COLOR_NO };
 
 struct pt_terminal_options {
     FILE *out;
@@ -38,6 +38,10 @@ struct pt_terminal *pt_terminal_create(const struct pt_terminal_options *o, stru
 void pt_terminal_destroy(struct pt_terminal *t);
 /* The terminal was resized. */
 void pt_terminal_resize(struct pt_terminal *t, unsigned width);
+
+/* --durations and -r, which a suite's own configuration may carry, once they are known. */
+void pt_terminal_durations(struct pt_terminal *t, int durations, double min);
+void pt_terminal_reportchars(struct pt_terminal *t, const char *chars);
 
 /* The first lines: "ptremote VERSION -- run RUN" and pytest's own header lines. */
 void pt_terminal_header(struct pt_terminal *t, const char *version, const char *run);

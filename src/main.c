@@ -1,0 +1,59 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* argv -> options -> one run -> exit code. */
+#include "common/auto.h"
+#include "common/err.h"
+#include "common/log.h"
+#include "common/quote.h"
+#include "common/wire.h"
+#include "options.h"
+#include "project.h"
+#include "run.h"
+#include "verdict.h"
+
+#include <signal.h>
+#include <stdio.h>
+#include <string.h>
+
+static int complain(const struct pt_err *err)
+{
+    fprintf(stderr, "ptremote: %s\n", err->msg);
+    if (err->hint[0])
+        fprintf(stderr, "ptremote: next: %s\n", err->hint);
+    return (int)pt_exit_of(err->kind);
+}
+
+/* The command line as a shell would take it, for the record. */
+static char *command_line(int argc, char **argv)
+{
+    struct pt_buf b = {0};
+    for (int i = 0; i < argc; i++) {
+        if (i)
+            pt_buf_append(&b, " ", 1);
+        pt_quote_sh(&b, argv[i]);
+    }
+    pt_buf_append(&b, "", 1);
+    if (!b.bad)
+        return (char *)b.data;
+    pt_buf_fini(&b);
+    return NULL;
+}
+
+int main(int argc, char **argv)
+{
+    struct pt_err err = PT_ERR_INIT;
+    struct pt_options opts = {0};
+    pt_auto_free char *command = command_line(argc, argv);
+    pt_auto_free char *root = NULL;
+    int rc = pt_options_parse(argc, argv, &opts, &err);
+    if (rc == 0) {
+        pt_log_setup(opts.debug ? PT_LOG_DEBUG : PT_LOG_WARN, "ptremote");
+        root = pt_project_find(opts.project, &err);
+        rc = err.msg[0] ? -1 : pt_options_complete(&opts, root, &err);
+        if (rc == 0)
+            rc = pt_run(&opts, root, command ? command : "", &err);
+    } else if (rc == 1) {
+        rc = 0;
+    }
+    pt_options_fini(&opts);
+    return rc < 0 ? complain(&err) : rc;
+}

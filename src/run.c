@@ -1,0 +1,522 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* The run: owns everything and knows the whole order.
+ *
+ *   terminal, hosts' lanes, collector ─► (root known) ledger, scan of the tree
+ *   files are collected ─► plan ─► bundles to hosts that are WORKING ─► reports ─► verdict, ledger, terminal
+ *   plan over ─► sessions end (QUIT .. BYE) ─► lanes stop ─► all DOWN ─► files, last lines, exit code
+ *
+ * It ends early by pt_run_stop (failures, pytest.exit, Ctrl-C: nothing more is dealt, what runs is killed) or
+ * pt_run_fail (an error of the program or its user). In every case the lanes clean up their hosts first, and
+ * each test without an outcome becomes notrun or lost. */
+#include "run_parts.h"
+
+#include "common/auto.h"
+#include "common/log.h"
+#include "dry_run.h"
+#include "output/json_file.h"
+#include "output/junit.h"
+#include "project.h"
+#include "run.h"
+#include "tools.h"
+
+#include <errno.h>
+#include <pthread.h>
+#include <signal.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/random.h>
+#include <sys/signalfd.h>
+#include <sys/stat.h>
+
+#define TICK_MS      200
+#define CUT_MS       1000  /* a second Ctrl-C within this cuts */
+#define STEP_MS      20000 /* deadline of each step of connecting */
+#define SILENCE_MS   30000 /* an agent that hears nothing for so long cleans up */
+#define CERT_SECONDS (30L * 86400)
+
+/* --- the tree --- */
+
+struct scan {
+    struct pt_run *run;
+    struct pt_tree_spec spec;
+    char *cache;
+    struct pt_manifest *manifest;
+    struct pt_err err;
+};
+
+static void scan_done(void *arg)
+{
+    struct scan *scan = arg;
+    struct pt_run *run = scan->run;
+    run->scanning = false;
+    if (!scan->manifest) {
+        if (!run->stopping)
+            pt_run_fail(run, &scan->err);
+    } else {
+        run->old[run->scans - 1] = scan->manifest;
+        run->manifest = scan->manifest;
+        pt_debug("the tree has %zu entries, %llu bytes", pt_manifest_count(run->manifest),
+                 (unsigned long long)pt_manifest_bytes(run->manifest));
+        pt_run_hosts_tree(run);
+    }
+    free(scan->cache);
+    free(scan);
+    pt_run_check(run);
+}
+
+static void *scan_main(void *arg)
+{
+    struct scan *scan = arg;
+    scan->manifest = pt_manifest_scan(&scan->spec, &scan->err);
+    if (pt_loop_post(scan->run->loop, scan_done, scan) < 0)
+        abort();
+    return NULL;
+}
+
+int pt_run_scan(struct pt_run *run)
+{
+    struct scan *scan = calloc(1, sizeof(*scan));
+    pthread_t thread;
+    if (!scan || asprintf(&scan->cache, "%s/hashes", run->state_dir) < 0) {
+        free(scan);
+        return -1;
+    }
+    scan->run = run;
+    scan->err = PT_ERR_INIT;
+    scan->spec = (struct pt_tree_spec){.root = run->root,
+                                       .extra = (const char *const *)run->opts->extra_files.item,
+                                       .nextra = run->opts->extra_files.n,
+                                       .exclude = (const char *const *)run->opts->exclude.item,
+                                       .nexclude = run->opts->exclude.n,
+                                       .cache = scan->cache,
+                                       .algorithm = PT_DIGEST_BLAKE2B,
+                                       .cancel = &run->cancel};
+    run->scanning = true;
+    run->scans++;
+    if (pthread_create(&thread, NULL, scan_main, scan) != 0)
+        scan_main(scan);
+    else
+        pthread_detach(thread);
+    return 0;
+}
+
+/* --- beginning --- */
+
+static void make_id(struct pt_run *run)
+{
+    unsigned char raw[6];
+    time_t now = time(NULL);
+    struct tm tm;
+    if (getrandom(raw, sizeof(raw), 0) != sizeof(raw))
+        abort();
+    localtime_r(&now, &tm);
+    size_t n = strftime(run->id, sizeof(run->id), "%Y%m%d-%H%M%S-", &tm);
+    snprintf(run->id + n, sizeof(run->id) - n, "%02x%02x%02x", raw[0], raw[1], raw[2]);
+    const char *seed = getenv("PYTHONHASHSEED");
+    if (seed && seed[0] && strlen(seed) < sizeof(run->hash_seed) &&
+        strspn(seed, "0123456789") == strlen(seed))
+        snprintf(run->hash_seed, sizeof(run->hash_seed), "%s", seed);
+    else
+        snprintf(run->hash_seed, sizeof(run->hash_seed), "%u",
+                 (unsigned)(raw[3] << 16 | raw[4] << 8 | raw[5]));
+}
+
+static void commit(void *arg)
+{
+    struct pt_run *run = arg;
+    struct pt_err err = PT_ERR_INIT;
+    run->commit_timer = pt_loop_after(run->loop, PT_RUN_COMMIT_MS, commit, run);
+    if (!run->ledger || !pt_ledger_dirty(run->ledger))
+        return;
+    if (pt_ledger_commit(run->ledger, &err) < 0)
+        pt_run_fail(run, &err);
+    else
+        pt_run_hosts_ack(run);
+}
+
+static void tick(void *arg)
+{
+    struct pt_run *run = arg;
+    run->tick_timer = pt_loop_after(run->loop, TICK_MS, tick, run);
+    pt_terminal_tick(run->terminal, run->verdict, pt_now_ms());
+}
+
+/* What every host's SETUP has in common. */
+static int fill_setup(struct pt_run *run, struct pt_err *err)
+{
+    const struct pt_options *opts = run->opts;
+    run->project_key = pt_project_key(run->root);
+    run->cwd = pt_project_cwd(run->root);
+    run->env = pt_project_env(&opts->env, &run->nenv);
+    if (!run->project_key || !run->cwd || !run->env)
+        return pt_err_set(err, "out of memory");
+    for (size_t i = 0; i < run->hosts.n; i++)
+        run->at[i].setup = (struct pt_setup){.protocol = PT_PROTOCOL,
+                                             .run = run->id,
+                                             .project = run->project_key,
+                                             .cwd = run->cwd,
+                                             .python = opts->python ? opts->python : (char *)"",
+                                             .mpirun = opts->mpirun ? opts->mpirun : (char *)"",
+                                             .init = opts->init ? opts->init : (char *)"",
+                                             .hash_seed = run->hash_seed,
+                                             .silence_ms = SILENCE_MS,
+                                             .env = run->env,
+                                             .nenv = run->nenv};
+    return 0;
+}
+
+static int begin_record(struct pt_run *run, struct pt_err *err)
+{
+    struct pt_ledger_run row = {.name = run->id,
+                                .command = run->command,
+                                .rootdir = run->root,
+                                .hash_seed = run->hash_seed,
+                                .started = run->started};
+    run->ledger = pt_ledger_open(run->state_dir, err);
+    if (!run->ledger || pt_ledger_begin_run(run->ledger, &row, err) < 0)
+        return -1;
+    if (pt_ledger_note(run->ledger)[0])
+        pt_terminal_note(run->terminal, pt_ledger_note(run->ledger));
+    return 0;
+}
+
+int pt_run_root(struct pt_run *run, const char *root, struct pt_err *err)
+{
+    if (pt_project_check(root, run->opts->project != NULL, err) < 0)
+        return -1;
+    run->root = strdup(root);
+    run->state_dir = pt_project_state(root, run->opts->state_dir);
+    if (!run->root || !run->state_dir)
+        return pt_err_set(err, "out of memory");
+    if (begin_record(run, err) < 0 || fill_setup(run, err) < 0 || pt_run_scan(run) < 0)
+        return -1;
+    return run->opts->dry_run ? 0 : pt_run_hosts_start(run, err);
+}
+
+static int ask(void *arg, const char *host, const char *prompt, bool echo, char *answer, size_t size)
+{
+    (void)arg;
+    return pt_project_ask(host, prompt, echo, answer, size);
+}
+
+static int make_parts(struct pt_run *run, struct pt_err *err)
+{
+    const struct pt_options *opts = run->opts;
+    struct pt_plan_spec plan = {.hosts = (uint32_t)run->hosts.n,
+                                .bundles_per_worker = opts->bundles_per_worker,
+                                .timeout_ms = opts->timeout_ms};
+    struct pt_terminal_options terminal = {.out = stdout,
+                                           .tty = isatty(1) && opts->quiet == 0,
+                                           .color = pt_terminal_colors(opts->color, 1),
+                                           .width = pt_terminal_width(1),
+                                           .verbosity = (int)opts->verbose - (int)opts->quiet,
+                                           .whole_lines = getenv("CI") != NULL,
+                                           .durations = -1,
+                                           .durations_min = 0.005,
+                                           .maxfail = run->maxfail};
+    run->transport = (struct pt_transport_options){.ssh_config = opts->ssh_config,
+                                                   .host_key = opts->host_key,
+                                                   .step_ms = STEP_MS,
+                                                   .ask = ask,
+                                                   .cancel = &run->cancel};
+    run->at = calloc(run->hosts.n, sizeof(*run->at));
+    if (!run->at)
+        return pt_err_set(err, "out of memory");
+    for (size_t i = 0; i < run->hosts.n; i++) {
+        run->at[i].run = run;
+        run->at[i].number = (uint32_t)i;
+        run->at[i].host = &run->hosts.items[i];
+    }
+    if (!(run->plan = pt_plan_create(&plan, err)) || !(run->verdict = pt_verdict_create(err)) ||
+        !(run->suite = pt_suite_create(err)) || !(run->terminal = pt_terminal_create(&terminal, err)) ||
+        !(run->ca = pt_tls_ca_create(run->id, CERT_SECONDS, err)) ||
+        pt_tls_ca_issue(run->ca, "master", &run->identity, err) < 0)
+        return -1;
+    return 0;
+}
+
+static int read_hosts(struct pt_run *run, struct pt_err *err)
+{
+    const struct pt_options *opts = run->opts;
+    if (opts->hosts && pt_hosts_parse(opts->hosts, &run->hosts, err) < 0)
+        return -1;
+    if (opts->hostfile && pt_hosts_parse_file(opts->hostfile, &run->hosts, err) < 0)
+        return -1;
+    return 0;
+}
+
+/* --- signals --- */
+
+static void on_signal(void *arg, int fd, short revents)
+{
+    (void)revents;
+    struct pt_run *run = arg;
+    struct signalfd_siginfo info;
+    if (read(fd, &info, sizeof(info)) != sizeof(info))
+        return;
+    if (info.ssi_signo == SIGWINCH) {
+        pt_terminal_resize(run->terminal, pt_terminal_width(1));
+        return;
+    }
+    if (run->interrupted && (info.ssi_signo != SIGINT || pt_now_ms() - run->interrupted_at < CUT_MS)) {
+        static const char cut[] = "\nptremote: cut; hosts clean up by themselves\n";
+        pt_terminal_destroy(run->terminal);
+        if (write(2, cut, sizeof(cut) - 1) < 0)
+            _exit(PT_EXIT_INTERNAL);
+        _exit(PT_EXIT_INTERRUPTED);
+    }
+    bool first = !run->interrupted;
+    run->interrupted_at = pt_now_ms();
+    run->interrupted = run->end.interrupted = true;
+    if (!first)
+        return;
+    char line[128];
+    snprintf(line, sizeof(line), "interrupted: %u hosts clean up; again within a second to cut",
+             pt_run_hosts_alive(run));
+    pt_terminal_note(run->terminal, line);
+    run->cancel = 1;
+    pt_run_stop(run, info.ssi_signo == SIGINT ? "Interrupted by Ctrl-C" : "Interrupted by a signal");
+    pt_run_check(run);
+}
+
+static int take_signals(struct pt_run *run, struct pt_err *err)
+{
+    sigset_t set;
+    sigemptyset(&set);
+    sigaddset(&set, SIGINT);
+    sigaddset(&set, SIGTERM);
+    sigaddset(&set, SIGHUP);
+    sigaddset(&set, SIGWINCH);
+    pthread_sigmask(SIG_BLOCK, &set, NULL);
+    signal(SIGPIPE, SIG_IGN);
+    run->signals = signalfd(-1, &set, SFD_CLOEXEC | SFD_NONBLOCK);
+    if (run->signals < 0 || pt_loop_watch(run->loop, run->signals, POLLIN, on_signal, run) < 0)
+        return pt_err_set(err, "signals: %s", strerror(errno));
+    return 0;
+}
+
+/* --- going on and ending --- */
+
+static void stop_lanes(struct pt_run *run)
+{
+    if (run->stopping)
+        return;
+    run->stopping = true;
+    pt_plan_stop(run->plan);
+    pt_run_hosts_stop(run, 0);
+}
+
+void pt_run_stop(struct pt_run *run, const char *why)
+{
+    if (!run->stopped[0])
+        snprintf(run->stopped, sizeof(run->stopped), "%s", why);
+    stop_lanes(run);
+}
+
+void pt_run_fail(struct pt_run *run, const struct pt_err *err)
+{
+    if (!run->failed)
+        run->failure = *err;
+    run->failed = true;
+    stop_lanes(run);
+}
+
+static void check_hosts(struct pt_run *run)
+{
+    uint32_t lost = 0;
+    for (size_t i = 0; i < run->hosts.n; i++)
+        lost += run->at[i].lost;
+    if (run->opts->require_all_hosts && lost) {
+        run->end.no_host = true;
+        pt_run_stop(run, "a host cannot be used and --require-all-hosts was given");
+    } else if (pt_run_hosts_usable(run) == 0) {
+        run->end.no_host = true;
+        pt_run_stop(run, "no host is left");
+    }
+}
+
+void pt_run_check(struct pt_run *run)
+{
+    bool started = run->root && !run->opts->dry_run;
+    if (run->opts->dry_run && run->collected && run->manifest)
+        stop_lanes(run);
+    if (started && !run->ending && !run->stopping) {
+        if (run->collected && pt_plan_over(run->plan)) {
+            run->ending = true;
+            pt_run_hosts_quit(run, PT_RUN_GRACE_MS);
+        } else {
+            check_hosts(run);
+        }
+    }
+    if (run->ending && !run->stopping && pt_run_hosts_alive(run) == 0)
+        run->stopping = true;
+    if (run->stopping && !run->scanning && (!started || pt_run_hosts_alive(run) == 0))
+        pt_loop_stop(run->loop);
+}
+
+static void record_hosts(struct pt_run *run)
+{
+    struct pt_err err = PT_ERR_INIT;
+    for (size_t i = 0; i < run->hosts.n; i++) {
+        const struct pt_run_host *h = &run->at[i];
+        struct pt_ledger_host row = {.number = h->number,
+                                     .name = h->host->name,
+                                     .state = h->lost ? (h->why[0] ? h->why : "lost") : "ok",
+                                     .slots = h->slots,
+                                     .bytes_sent = h->bytes_sent,
+                                     .connect = h->connected ? h->connected - h->begun : -1,
+                                     .sync = h->synced_at ? h->synced_at - h->connected : -1,
+                                     .launch = h->joined && h->tooled_at ? h->joined - h->tooled_at : -1};
+        if (pt_ledger_add_host(run->ledger, &row, &err) < 0)
+            pt_warn("%s", err.msg);
+    }
+}
+
+static int write_files(struct pt_run *run, int code, double seconds, struct pt_err *err)
+{
+    if (run->junit_path) {
+        struct pt_junit_options o = {.path = run->junit_path,
+                                     .family = run->junit_family,
+                                     .suite_name = run->junit_suite,
+                                     .prefix = run->junit_prefix,
+                                     .started = run->started,
+                                     .seconds = seconds};
+        if (pt_junit_write(&o, run->ledger, 0, err) < 0)
+            return -1;
+    }
+    if (run->opts->json) {
+        struct pt_json_file o = {.path = run->opts->json,
+                                 .run_name = run->id,
+                                 .exitcode = code,
+                                 .started = run->started,
+                                 .seconds = seconds};
+        if (pt_json_file_write(&o, run->ledger, 0, run->verdict, err) < 0)
+            return -1;
+    }
+    return 0;
+}
+
+/* Everything is quiet: what is the result? */
+static int conclude(struct pt_run *run, struct pt_err *err)
+{
+    double finished = pt_wall_clock(), seconds = finished - run->started;
+    unsigned missing = run->end.no_host ? PT_OUTCOME_LOST : PT_OUTCOME_NOTRUN;
+    pt_verdict_finish(run->verdict, missing);
+    if (run->failed) {
+        run->end.usage = run->failure.kind == PT_ERR_USAGE;
+        run->end.internal = run->failure.kind == PT_ERR_INTERNAL;
+        run->end.no_host |= run->failure.kind == PT_ERR_INFRA;
+        run->end.interrupted |= run->failure.kind == PT_ERR_INTERRUPTED;
+    }
+    int code = pt_verdict_exit_code(run->verdict, &run->end);
+    record_hosts(run);
+    if (pt_ledger_finish_run(run->ledger, finished, code, missing, err) < 0 ||
+        write_files(run, code, seconds, err) < 0)
+        return -1;
+    struct pt_terminal_end end = {.ledger = run->ledger,
+                                  .verdict = run->verdict,
+                                  .seconds = seconds,
+                                  .stopped = run->stopped[0] ? run->stopped : NULL,
+                                  .junit = run->junit_path,
+                                  .json = run->opts->json};
+    if (pt_terminal_finish(run->terminal, &end, err) < 0)
+        return -1;
+    return code;
+}
+
+static int report_failure(const struct pt_run *run, struct pt_err *err)
+{
+    if (run->fail_text)
+        fprintf(stderr, "%s\n", run->fail_text);
+    *err = run->failure;
+    return -1;
+}
+
+static int go(struct pt_run *run, const char *root, struct pt_err *err)
+{
+    if (read_hosts(run, err) < 0 || !(run->loop = pt_loop_create(err)) || make_parts(run, err) < 0 ||
+        take_signals(run, err) < 0)
+        return -1;
+    if (!(run->package = pt_project_package(run->opts->state_dir, err)))
+        return -1;
+    pt_terminal_header(run->terminal, PTREMOTE_VERSION, run->id);
+    if (run->opts->collect == PT_COLLECT_REMOTE && !root)
+        return pt_err_set_kind(err, PT_ERR_USAGE,
+                               "--collect remote needs --project DIR outside a git checkout");
+    if (root && pt_run_root(run, root, err) < 0)
+        return -1;
+    if (pt_run_collect_start(run, err) < 0) {
+        run->failure = *err;
+        pt_run_fail(run, err);
+    }
+    commit(run);
+    tick(run);
+    pt_run_check(run);
+    if (pt_loop_run(run->loop) < 0)
+        return pt_err_set(err, "event loop: %s", strerror(errno));
+    if (run->opts->dry_run && !run->failed && !run->interrupted)
+        return pt_dry_run(run, err);
+    if (run->failed && (run->fail_text || !run->ledger || pt_verdict_done(run->verdict) == 0))
+        return report_failure(run, err);
+    int code = conclude(run, err);
+    if (code >= 0 && run->failed) {
+        *err = run->failure;
+        return -1;
+    }
+    return code;
+}
+
+/* Lanes that a failed start left behind. */
+static void settle(struct pt_run *run)
+{
+    if (!run->at || !run->terminal)
+        return;
+    run->cancel = 1;
+    stop_lanes(run);
+    while ((run->scanning || pt_run_hosts_alive(run)) && run->lanes_started &&
+           pt_loop_step(run->loop, 1000) == 0)
+        ;
+}
+
+static void fini(struct pt_run *run)
+{
+    settle(run);
+    pt_collect_destroy(run->collect);
+    pt_run_hosts_fini(run);
+    pt_hosts_fini(&run->hosts);
+    for (unsigned i = 0; i < PT_RUN_SCANS; i++)
+        pt_manifest_destroy(run->old[i]);
+    pt_tls_identity_fini(&run->identity);
+    pt_tls_ca_destroy(run->ca);
+    pt_ledger_close(run->ledger);
+    pt_terminal_destroy(run->terminal);
+    pt_verdict_destroy(run->verdict);
+    pt_plan_destroy(run->plan);
+    pt_suite_destroy(run->suite);
+    pt_loop_destroy(run->loop);
+    if (run->signals >= 0)
+        close(run->signals);
+    pt_project_env_free(run->env, run->nenv);
+    pt_buf_fini(&run->session);
+    char *strings[] = {run->root,        run->state_dir,    run->cwd,         run->package,
+                       run->project_key, run->junit_family, run->junit_suite, run->junit_prefix,
+                       run->junit_path,  run->fail_text};
+    for (size_t i = 0; i < PT_COUNT(strings); i++)
+        free(strings[i]);
+}
+
+int pt_run(const struct pt_options *opts, const char *root, const char *command, struct pt_err *err)
+{
+    struct pt_run run = {.opts = opts,
+                         .command = command,
+                         .maxfail = opts->maxfail,
+                         .signals = -1,
+                         .started = pt_wall_clock()};
+    run.failure = PT_ERR_INIT;
+    make_id(&run);
+    if (opts->junitxml)
+        run.junit_path = strdup(opts->junitxml);
+    int code = go(&run, root, err);
+    fini(&run);
+    return code;
+}

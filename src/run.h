@@ -1,0 +1,11 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#pragma once
+/* One run from the options to the exit code. */
+#include "options.h"
+
+struct pt_err;
+
+/* opts complete; root is the project's top folder, or NULL: pytest's rootdir will be it; command is
+ * the command line, for the record. Gives the exit code
+ * (verdict.h); -1 with err when the run could not be started at all. */
+int pt_run(const struct pt_options *opts, const char *root, const char *command, struct pt_err *err);

@@ -1,0 +1,594 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Each host's way through a run:
+ *
+ *   CONNECTING ─► PREPARING ─► LAUNCHING ─► JOINED ─► WORKING ─► ENDING ─► STOPPING ─► DOWN
+ *                     ▲            ▲           │          │ (workers died, at most 3 times)
+ *                     │            └───────────┴──────────┘
+ *                     └── CONNECTING again when the agent or the connection died under launched workers
+ *
+ * From every state a host may go to STOPPING (the run is over, or the host is given up) or DOWN. What a lost
+ * host held is dealt again by the plan. */
+#include "run_parts.h"
+
+#include "common/auto.h"
+#include "common/log.h"
+#include "report.h"
+
+#include <stdarg.h>
+#include <stdio.h>
+#include <string.h>
+
+#define AGAIN_MS 500 /* before a host is connected to again */
+
+static const char *const state_names[] = {"connecting", "preparing", "launching", "joined",
+                                          "working",    "ending",    "stopping",  "down"};
+_Static_assert(PT_COUNT(state_names) == PT_HOST_STATES, "one name for each state");
+
+#define TO(state) (1u << PT_HOST_##state)
+static const unsigned edges[PT_HOST_STATES] = {
+    [PT_HOST_CONNECTING] = TO(PREPARING) | TO(STOPPING) | TO(DOWN),
+    [PT_HOST_PREPARING] = TO(LAUNCHING) | TO(STOPPING) | TO(DOWN),
+    [PT_HOST_LAUNCHING] = TO(LAUNCHING) | TO(JOINED) | TO(CONNECTING) | TO(STOPPING) | TO(DOWN),
+    [PT_HOST_JOINED] = TO(WORKING) | TO(LAUNCHING) | TO(CONNECTING) | TO(ENDING) | TO(STOPPING) | TO(DOWN),
+    [PT_HOST_WORKING] = TO(LAUNCHING) | TO(CONNECTING) | TO(ENDING) | TO(STOPPING) | TO(DOWN),
+    [PT_HOST_ENDING] = TO(STOPPING) | TO(DOWN),
+    [PT_HOST_STOPPING] = TO(DOWN),
+    [PT_HOST_DOWN] = 0,
+};
+
+static void set_state(struct pt_run_host *h, enum pt_host_state state)
+{
+    if (!(edges[h->state] & 1u << state))
+        pt_error("host %s: bug: from %s to %s", h->host->name, state_names[h->state], state_names[state]);
+    pt_debug("%s: %s -> %s", h->host->name, state_names[h->state], state_names[state]);
+    h->state = state;
+}
+
+static void show(struct pt_run_host *h, const char *state)
+{
+    pt_terminal_host(h->run->terminal, h->number, state, h->slots, false);
+}
+
+void pt_run_host_note(struct pt_run_host *h, const char *fmt, ...)
+{
+    char text[2 * PT_ERR_MAX], line[2 * PT_ERR_MAX + 256];
+    va_list ap;
+    va_start(ap, fmt);
+    vsnprintf(text, sizeof(text), fmt, ap);
+    va_end(ap);
+    snprintf(line, sizeof(line), "%s: %s", h->host->name, text);
+    pt_terminal_note(h->run->terminal, line);
+}
+
+/* --- dealing --- */
+
+static void begin_work(struct pt_run_host *h)
+{
+    struct pt_run *run = h->run;
+    if (h->state != PT_HOST_JOINED || !h->synced || !run->session_known || run->ending)
+        return;
+    set_state(h, PT_HOST_WORKING);
+    pt_link_send(h->link, &run->session);
+    pt_plan_host(run->plan, h->number, h->launch_slots);
+    show(h, "ready");
+    pt_run_deal(run);
+}
+
+static void record_attempt(struct pt_run *run, const struct pt_plan_deal *deal)
+{
+    struct pt_ledger_attempt a = {.bundle = deal->bundle->bundle,
+                                  .attempt = deal->bundle->attempt,
+                                  .host = deal->host,
+                                  .started = pt_wall_clock()};
+    struct pt_err err = PT_ERR_INIT;
+    if (pt_ledger_add_attempt(run->ledger, &a, &err) < 0)
+        pt_run_fail(run, &err);
+}
+
+static void recall(struct pt_run *run)
+{
+    uint32_t host, bundle;
+    while (pt_plan_recall(run->plan, &host, &bundle) == 1) {
+        struct pt_buf b = {0};
+        size_t mark = pt_frame_begin(&b, PT_L_RECALL);
+        pt_put_u32(&b, bundle);
+        pt_frame_end(&b, mark);
+        if (run->at[host].link)
+            pt_link_send(run->at[host].link, &b);
+        pt_buf_fini(&b);
+    }
+}
+
+void pt_run_deal(struct pt_run *run)
+{
+    struct pt_plan_deal deal;
+    struct pt_err err = PT_ERR_INIT;
+    int rc = 0;
+    if (run->ending || run->stopping || (run->opts->strict_collection && !run->collected))
+        return;
+    while ((rc = pt_plan_next(run->plan, &deal, &err)) == 1) {
+        struct pt_run_host *h = &run->at[deal.host];
+        struct pt_buf b = {0};
+        pt_bundle_encode(deal.bundle, PT_L_BUNDLE, &b);
+        record_attempt(run, &deal);
+        pt_link_send(h->link, &b);
+        pt_buf_fini(&b);
+        pt_terminal_busy(run->terminal, h->number, pt_plan_held(run->plan, h->number));
+    }
+    if (rc < 0)
+        pt_run_fail(run, &err);
+    else
+        recall(run);
+}
+
+/* --- starting and losing workers --- */
+
+static void launch(struct pt_run_host *h)
+{
+    struct pt_run *run = h->run;
+    h->launches++;
+    h->seq = h->acked = 0;
+    h->launch_slots = h->slots;
+    struct pt_launch m = {.launch = h->launches,
+                          .slots = h->slots,
+                          .cert = h->identity.cert_pem,
+                          .key = h->identity.key_pem,
+                          .ca = h->identity.ca_pem,
+                          .address = run->listener ? (char *)pt_listener_address(run->listener) : (char *)""};
+    set_state(h, PT_HOST_LAUNCHING);
+    pt_lane_launch(h->lane, &m);
+    show(h, "starting workers");
+}
+
+static void drop_link(struct pt_run_host *h)
+{
+    pt_link_destroy(h->link);
+    h->link = NULL;
+}
+
+void pt_run_host_give_up(struct pt_run_host *h, const char *why)
+{
+    drop_link(h);
+    pt_plan_lost(h->run->plan, h->number, pt_run_lost_test, h->run);
+    snprintf(h->why, sizeof(h->why), "%s", why);
+    h->lost = true;
+    if (h->state < PT_HOST_STOPPING) {
+        set_state(h, PT_HOST_STOPPING);
+        pt_lane_stop(h->lane, 0);
+    }
+}
+
+void pt_run_host_bye(struct pt_run_host *h)
+{
+    if (h->state != PT_HOST_ENDING)
+        return;
+    struct pt_err err = PT_ERR_INIT;
+    if (pt_ledger_commit(h->run->ledger, &err) < 0)
+        pt_run_fail(h->run, &err);
+    pt_run_hosts_ack(h->run);
+    set_state(h, PT_HOST_STOPPING);
+    pt_lane_stop(h->lane, 0);
+}
+
+/* Its workers are gone: what they held goes back. */
+static void workers_lost(struct pt_run_host *h, const char *why)
+{
+    drop_link(h);
+    pt_plan_lost(h->run->plan, h->number, pt_run_lost_test, h->run);
+    if (h->state == PT_HOST_ENDING) {
+        pt_run_host_note(h, "the workers ended before their sessions did: %s", why);
+        set_state(h, PT_HOST_STOPPING);
+        pt_lane_stop(h->lane, 0);
+        return;
+    }
+    if (h->launches >= PT_RUN_LAUNCHES) {
+        pt_run_host_note(h, "%s; given up after %u starts", why, h->launches);
+        pt_run_host_give_up(h, why);
+        return;
+    }
+    pt_run_host_note(h, "%s; starting its workers again (%u of %u)", why, h->launches, PT_RUN_LAUNCHES - 1);
+    launch(h);
+}
+
+/* --- links --- */
+
+static void on_hello(void *arg, struct pt_link *link, uint32_t host, uint32_t launched, uint32_t slots)
+{
+    struct pt_run *run = arg;
+    struct pt_run_host *h = host < run->hosts.n ? &run->at[host] : NULL;
+    if (!h || h->state != PT_HOST_LAUNCHING || h->link || launched != h->launches ||
+        slots != h->launch_slots) {
+        pt_link_refuse(link, "this launch is not expected");
+        return;
+    }
+    h->link = link;
+    h->joined = pt_wall_clock();
+    set_state(h, PT_HOST_JOINED);
+    pt_link_welcome(link, 0);
+    show(h, h->synced ? "joined" : "waiting for the tree");
+    begin_work(h);
+    pt_run_check(run);
+}
+
+static struct pt_run_host *host_of(struct pt_run *run, const struct pt_link *link)
+{
+    for (size_t i = 0; i < run->hosts.n; i++)
+        if (run->at[i].link == link)
+            return &run->at[i];
+    return NULL;
+}
+
+static int on_message(void *arg, struct pt_link *link, uint8_t type, struct pt_reader *body,
+                      struct pt_err *err)
+{
+    struct pt_run *run = arg;
+    struct pt_run_host *h = host_of(run, link);
+    if (!h)
+        return pt_err_set(err, "a message of a worker that did not join");
+    int rc = pt_run_message(h, type, body, err);
+    pt_run_check(run);
+    return rc;
+}
+
+static void on_link_closed(void *arg, struct pt_link *link, const char *why)
+{
+    struct pt_run *run = arg;
+    struct pt_run_host *h = host_of(run, link);
+    if (!h) {
+        if (why[0])
+            pt_info("a link was refused: %s", why);
+        return;
+    }
+    h->link = NULL;
+    if (h->state == PT_HOST_JOINED || h->state == PT_HOST_WORKING) {
+        pt_debug("%s: link closed: %s", h->host->name, why);
+        snprintf(h->why, sizeof(h->why), "%s", why);
+        pt_lane_end_workers(h->lane, 0); /* EXITED follows, or DOWN */
+    }
+    pt_run_check(run);
+}
+
+static const struct pt_link_callbacks link_callbacks = {
+    .hello = on_hello, .message = on_message, .closed = on_link_closed};
+
+static void take_link(struct pt_run *run, int fd, long host)
+{
+    struct pt_err err = PT_ERR_INIT;
+    if (!pt_link_create(run->loop, fd, &run->identity, run->id, host, &link_callbacks, run, &err))
+        pt_warn("%s", err.msg);
+}
+
+static void on_accepted(void *arg, int fd)
+{
+    take_link(arg, fd, -1);
+}
+
+/* --- lane events --- */
+
+static void on_connected(struct pt_run_host *h, const struct pt_lane_event *e)
+{
+    h->connected = e->at;
+    set_state(h, PT_HOST_PREPARING);
+    show(h, e->bytes ? "connected, agent installed" : "connected");
+    if (h->run->manifest)
+        pt_lane_tree(h->lane, h->run->manifest);
+}
+
+static void on_ready(struct pt_run_host *h, const struct pt_lane_event *e)
+{
+    h->ready = e->at;
+    if (!h->slots)
+        h->slots = e->ready.cores ? e->ready.cores : 1;
+    if (h->slots > 4096)
+        h->slots = 4096;
+    pt_plan_expect(h->run->plan, h->number, h->slots);
+    pt_debug("%s: %s, %u cores, workspace %s", h->host->name, e->ready.machine, e->ready.cores,
+             e->ready.workspace);
+}
+
+static void on_tooled(struct pt_run_host *h, const struct pt_lane_event *e)
+{
+    h->tooled_at = e->at;
+    h->tooled = true;
+    if (h->state == PT_HOST_PREPARING && !h->run->ending && h->slots)
+        launch(h);
+    pt_run_collect_offer(h);
+}
+
+static void on_synced(struct pt_run_host *h, const struct pt_lane_event *e)
+{
+    h->synced = true;
+    h->synced_at = e->at;
+    h->bytes_sent = e->bytes;
+    begin_work(h);
+    pt_run_collect_offer(h);
+}
+
+static void on_stale(struct pt_run_host *h)
+{
+    struct pt_run *run = h->run;
+    struct pt_err err = PT_ERR_INIT;
+    if (run->scans >= PT_RUN_SCANS) {
+        pt_err_set_kind(&err, PT_ERR_USAGE, "the tree in %s keeps changing while it is sent", run->root);
+        pt_err_hint(&err, "stop what writes there, or leave its files out with --exclude");
+        pt_run_fail(run, &err);
+    } else if (!run->scanning) {
+        pt_run_scan(run);
+    }
+}
+
+static void last_line(const char *text, char *out, size_t size)
+{
+    size_t end = strlen(text);
+    while (end && strchr("\r\n\t -", text[end - 1]))
+        end--;
+    size_t start = end;
+    while (start && text[start - 1] != '\n')
+        start--;
+    snprintf(out, size, "%.*s", (int)(end - start), text + start);
+}
+
+static void on_exited(struct pt_run_host *h, const struct pt_lane_event *e)
+{
+    char words[128], line[512], why[PT_ERR_MAX];
+    if (e->program == PT_PROGRAM_COLLECTOR || h->state >= PT_HOST_STOPPING)
+        return;
+    pt_status_words(e->status, words, sizeof(words));
+    last_line(e->text, line, sizeof(line));
+    if (e->program == PT_PROGRAM_FORKSERVER) {
+        pt_run_host_note(h, "the Python server %s%s%s", words, line[0] ? ": " : "", line);
+        if (h->state == PT_HOST_JOINED || h->state == PT_HOST_WORKING || h->state == PT_HOST_LAUNCHING)
+            pt_lane_end_workers(h->lane, 0);
+        return;
+    }
+    if (h->state == PT_HOST_LAUNCHING || h->state == PT_HOST_JOINED || h->state == PT_HOST_WORKING ||
+        h->state == PT_HOST_ENDING) {
+        snprintf(why, sizeof(why), "mpirun %s%s%s", words, line[0] ? ": " : "", line);
+        workers_lost(h, why);
+    }
+}
+
+static void start_lane(void *arg);
+
+static void on_down(struct pt_run_host *h, const struct pt_lane_event *e)
+{
+    struct pt_run *run = h->run;
+    enum pt_host_state was = h->state;
+    bool again = e->err.msg[0] && !e->level && was >= PT_HOST_LAUNCHING && was <= PT_HOST_WORKING &&
+                 h->launches < PT_RUN_LAUNCHES && !run->ending && !run->stopping;
+    drop_link(h);
+    pt_plan_lost(run->plan, h->number, pt_run_lost_test, run);
+    if (again) {
+        pt_run_host_note(h, "%s; connecting again (%u of %u)", e->err.msg, h->launches, PT_RUN_LAUNCHES - 1);
+        set_state(h, PT_HOST_CONNECTING);
+        h->timer = pt_loop_after(run->loop, AGAIN_MS, start_lane, h);
+        return;
+    }
+    set_state(h, PT_HOST_DOWN);
+    if (e->err.msg[0] && was != PT_HOST_STOPPING && !run->interrupted) {
+        h->lost = true;
+        snprintf(h->why, sizeof(h->why), "%s", e->err.msg);
+        pt_run_host_note(h, "%s", e->err.msg);
+        if (e->err.hint[0])
+            pt_run_host_note(h, "next: %s", e->err.hint);
+    }
+    show(h, h->lost ? "lost" : "done");
+}
+
+static void on_event(void *arg, struct pt_lane_event *e)
+{
+    struct pt_run_host *h = arg;
+    switch (e->kind) {
+    case PT_LANE_CONNECTED:
+        if (h->state == PT_HOST_CONNECTING)
+            on_connected(h, e);
+        break;
+    case PT_LANE_READY:
+        on_ready(h, e);
+        break;
+    case PT_LANE_SENDING: {
+        char text[64];
+        snprintf(text, sizeof(text), "sending %.1f MB", (double)e->bytes / 1e6);
+        show(h, text);
+        break;
+    }
+    case PT_LANE_SYNCED:
+        on_synced(h, e);
+        break;
+    case PT_LANE_STALE:
+        on_stale(h);
+        break;
+    case PT_LANE_TOOLED:
+        on_tooled(h, e);
+        break;
+    case PT_LANE_LAUNCHED:
+        break;
+    case PT_LANE_PYTHON:
+        pt_debug("%s: %s", h->host->name, e->text);
+        break;
+    case PT_LANE_LINK:
+        take_link(h->run, e->fd, h->number);
+        e->fd = -1;
+        break;
+    case PT_LANE_COLLECT:
+        pt_run_collect_remote(h, e->fd);
+        e->fd = -1;
+        break;
+    case PT_LANE_EXITED:
+        on_exited(h, e);
+        break;
+    case PT_LANE_LOG:
+        if (e->level <= PT_LOG_WARN)
+            pt_run_host_note(h, "%s", e->text);
+        else
+            pt_debug("%s: %s", h->host->name, e->text);
+        break;
+    case PT_LANE_DOWN:
+        on_down(h, e);
+        break;
+    }
+    pt_run_check(h->run);
+}
+
+/* --- all hosts --- */
+
+/* For a timer too: the first connection, or another one. */
+static void start_lane(void *arg)
+{
+    struct pt_run_host *h = arg;
+    struct pt_run *run = h->run;
+    struct pt_err err = PT_ERR_INIT;
+    struct pt_lane_options o = {.host = h->number,
+                                .target = {.name = h->host->name,
+                                           .user = h->host->user,
+                                           .host = h->host->host,
+                                           .local = h->host->local},
+                                .transport = &run->transport,
+                                .remote_dir = run->opts->remote_dir ? run->opts->remote_dir : "",
+                                .setup = h->setup,
+                                .loop = run->loop,
+                                .on_event = on_event,
+                                .arg = h};
+    h->timer = 0;
+    pt_lane_destroy(h->lane);
+    h->tooled = h->synced = h->collecting = false;
+    h->begun = pt_wall_clock();
+    h->lane = pt_lane_create(&o, &err);
+    if (h->lane) {
+        show(h, "connecting");
+        return;
+    }
+    set_state(h, PT_HOST_DOWN);
+    h->lost = true;
+    pt_run_host_note(h, "%s", err.msg);
+    pt_run_check(run);
+}
+
+static int prepare(struct pt_run *run, struct pt_run_host *h, struct pt_err *err)
+{
+    char role[64];
+    h->slots = h->host->slots;
+    snprintf(role, sizeof(role), "host/%u/worker", h->number);
+    if (pt_tls_ca_issue(run->ca, role, &h->identity, err) < 0)
+        return -1;
+    h->setup.host = h->number;
+    h->setup.slots = h->host->slots;
+    if (h->slots)
+        pt_plan_expect(run->plan, h->number, h->slots);
+    pt_terminal_add_host(run->terminal, h->number, h->host->name, h->slots);
+    return 0;
+}
+
+int pt_run_hosts_start(struct pt_run *run, struct pt_err *err)
+{
+    if (run->opts->listen &&
+        !(run->listener = pt_listener_create(run->loop, run->opts->listen, on_accepted, run, err)))
+        return -1;
+    for (size_t i = 0; i < run->hosts.n; i++)
+        if (prepare(run, &run->at[i], err) < 0)
+            return -1;
+    run->lanes_started = true;
+    for (size_t i = 0; i < run->hosts.n; i++)
+        start_lane(&run->at[i]);
+    return 0;
+}
+
+void pt_run_hosts_tree(struct pt_run *run)
+{
+    for (size_t i = 0; i < run->hosts.n; i++) {
+        struct pt_run_host *h = &run->at[i];
+        if (h->state >= PT_HOST_PREPARING && h->state < PT_HOST_WORKING && !h->synced)
+            pt_lane_tree(h->lane, run->manifest);
+    }
+}
+
+void pt_run_hosts_session(struct pt_run *run)
+{
+    for (size_t i = 0; i < run->hosts.n; i++)
+        begin_work(&run->at[i]);
+}
+
+void pt_run_hosts_ack(struct pt_run *run)
+{
+    for (size_t i = 0; i < run->hosts.n; i++) {
+        struct pt_run_host *h = &run->at[i];
+        if (!h->link || h->seq == h->acked)
+            continue;
+        struct pt_buf b = {0};
+        size_t mark = pt_frame_begin(&b, PT_L_ACK);
+        pt_put_u64(&b, h->seq);
+        pt_frame_end(&b, mark);
+        pt_link_send(h->link, &b);
+        pt_buf_fini(&b);
+        h->acked = h->seq;
+    }
+}
+
+/* The sessions end; hosts that have none stop at once. */
+void pt_run_hosts_quit(struct pt_run *run, uint32_t grace_ms)
+{
+    for (size_t i = 0; i < run->hosts.n; i++) {
+        struct pt_run_host *h = &run->at[i];
+        if (h->state == PT_HOST_WORKING && h->link) {
+            struct pt_buf b = {0};
+            size_t mark = pt_frame_begin(&b, PT_L_QUIT);
+            pt_put_u32(&b, grace_ms);
+            pt_frame_end(&b, mark);
+            pt_link_send(h->link, &b);
+            pt_buf_fini(&b);
+            set_state(h, PT_HOST_ENDING);
+            show(h, "ending");
+        } else if (h->state < PT_HOST_STOPPING) {
+            pt_loop_cancel(run->loop, h->timer);
+            set_state(h, PT_HOST_STOPPING);
+            pt_lane_stop(h->lane, 0);
+        }
+    }
+}
+
+void pt_run_hosts_stop(struct pt_run *run, uint32_t grace_ms)
+{
+    for (size_t i = 0; i < run->hosts.n; i++) {
+        struct pt_run_host *h = &run->at[i];
+        if (h->state >= PT_HOST_STOPPING)
+            continue;
+        if (h->timer) { /* between two connections: nothing to stop */
+            pt_loop_cancel(run->loop, h->timer);
+            h->timer = 0;
+            set_state(h, PT_HOST_DOWN);
+            continue;
+        }
+        drop_link(h);
+        set_state(h, PT_HOST_STOPPING);
+        if (h->lane)
+            pt_lane_stop(h->lane, grace_ms);
+    }
+}
+
+uint32_t pt_run_hosts_alive(const struct pt_run *run)
+{
+    uint32_t n = 0;
+    for (size_t i = 0; i < run->hosts.n; i++)
+        n += run->at[i].state != PT_HOST_DOWN;
+    return n;
+}
+
+uint32_t pt_run_hosts_usable(const struct pt_run *run)
+{
+    uint32_t n = 0;
+    for (size_t i = 0; i < run->hosts.n; i++)
+        n += run->at[i].state < PT_HOST_ENDING;
+    return n;
+}
+
+void pt_run_hosts_fini(struct pt_run *run)
+{
+    for (size_t i = 0; run->at && i < run->hosts.n; i++) {
+        struct pt_run_host *h = &run->at[i];
+        drop_link(h);
+        pt_lane_destroy(h->lane);
+        pt_tls_identity_fini(&h->identity);
+    }
+    pt_listener_destroy(run->listener);
+    free(run->at);
+}

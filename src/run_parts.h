@@ -1,0 +1,161 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#pragma once
+/* What the run's files share: run.c (start, end, time), run_hosts.c (each host's state), run_results.c (what
+ * tests gave), run_collect.c (what there is to run). Everything here belongs to the loop's thread. */
+#include "collect.h"
+#include "common/err.h"
+#include "common/loop.h"
+#include "common/tls.h"
+#include "hosts.h"
+#include "lane.h"
+#include "ledger.h"
+#include "link.h"
+#include "listener.h"
+#include "options.h"
+#include "output/terminal.h"
+#include "plan.h"
+#include "suite.h"
+#include "sync/manifest.h"
+#include "verdict.h"
+
+#define PT_RUN_LAUNCHES  4     /* the first, and three times again */
+#define PT_RUN_GRACE_MS  10000 /* for sessions to end: fixtures' tear-downs */
+#define PT_RUN_COMMIT_MS 50
+#define PT_RUN_SCANS     5 /* of a tree that changes while it is sent */
+
+enum pt_host_state {
+    PT_HOST_CONNECTING, /* the lane opens the connection and boots the agent */
+    PT_HOST_PREPARING,  /* programs and tree are under way */
+    PT_HOST_LAUNCHING,  /* mpirun was asked for, its link is not there */
+    PT_HOST_JOINED,     /* the link is there, the tree or the session is not */
+    PT_HOST_WORKING,    /* takes bundles */
+    PT_HOST_ENDING,     /* its sessions end */
+    PT_HOST_STOPPING,   /* the lane was told to stop */
+    PT_HOST_DOWN,       /* the lane has ended */
+    PT_HOST_STATES,
+};
+
+struct pt_run_host {
+    struct pt_run *run;
+    uint32_t number;
+    const struct pt_host *host;
+    struct pt_lane *lane;
+    struct pt_setup setup;
+    struct pt_tls_identity identity;
+    enum pt_host_state state;
+    bool tooled, synced, lost; /* lost: went down without being told to */
+    uint32_t launches, slots, busy;
+    uint32_t launch_slots;
+    struct pt_link *link;
+    uint64_t seq, acked; /* last received of this launch; last acknowledged */
+    uint64_t bytes_sent;
+    double begun, connected, ready, synced_at, tooled_at, joined;
+    char why[PT_ERR_MAX]; /* why it is down */
+    uint64_t timer;
+    bool collecting; /* the remote collector runs here */
+    bool broken;     /* said that pytest cannot start */
+};
+
+struct pt_run {
+    const struct pt_options *opts;
+    struct pt_loop *loop;
+    char id[24];
+    char hash_seed[16];
+    char *root;      /* the tree that is sent; NULL until known */
+    char *state_dir; /* NULL until root is known */
+    char *cwd;       /* working directory below root, "" for its top */
+    char *package;   /* folder of the Python package here */
+    char *project_key;
+    const char *command; /* the command line, for people */
+    struct pt_env *env;  /* of the tests, besides what the host has */
+    uint32_t nenv;
+    int signals; /* signalfd */
+    uint32_t maxfail;
+    double started;
+
+    struct pt_hosts hosts;
+    struct pt_run_host *at; /* one for each host */
+    struct pt_transport_options transport;
+    volatile int cancel;
+    struct pt_tls_ca *ca;
+    struct pt_tls_identity identity;
+    struct pt_listener *listener;
+
+    struct pt_manifest *manifest;
+    struct pt_manifest *old[PT_RUN_SCANS]; /* lanes may still send these */
+    unsigned scans;
+    bool scanning;
+
+    struct pt_collect *collect;
+    bool collected, session_known;
+    struct pt_buf session; /* a whole SESSION frame */
+    char *why_not_streaming;
+    char *junit_family, *junit_suite, *junit_prefix, *junit_path;
+    char *fail_text; /* what pytest said when it could not collect */
+    uint32_t collect_errors, collect_skips, deselected;
+    struct pt_suite *suite;
+
+    struct pt_plan *plan;
+    struct pt_verdict *verdict;
+    struct pt_ledger *ledger;
+    struct pt_terminal *terminal;
+    uint64_t commit_timer, tick_timer;
+
+    bool lanes_started;
+    bool ending;      /* the sessions are told to end */
+    bool stopping;    /* the lanes are told to stop */
+    bool interrupted; /* Ctrl-C */
+    int64_t interrupted_at;
+    char stopped[PT_ERR_MAX]; /* why it ends early, in words, or "" */
+    struct pt_end end;
+    struct pt_err failure; /* what ends the program, if anything did */
+    bool failed;
+};
+
+/* run.c */
+/* The tree's folder is known: state folder, ledger, scan, lanes. */
+int pt_run_root(struct pt_run *run, const char *root, struct pt_err *err);
+/* Scan the tree (again) in a thread; hosts get it when it is done. */
+int pt_run_scan(struct pt_run *run);
+/* Look whether the run is over, or can never be, and go on accordingly. Call after every event. */
+void pt_run_check(struct pt_run *run);
+/* End early: nothing more is dealt, what runs is killed. why in words for the last line. */
+void pt_run_stop(struct pt_run *run, const char *why);
+/* Something that ends the program with an error. */
+void pt_run_fail(struct pt_run *run, const struct pt_err *err);
+
+/* run_hosts.c */
+int pt_run_hosts_start(struct pt_run *run, struct pt_err *err);
+void pt_run_hosts_tree(struct pt_run *run);    /* the manifest is there */
+void pt_run_hosts_session(struct pt_run *run); /* the session is there */
+void pt_run_deal(struct pt_run *run);
+void pt_run_hosts_quit(struct pt_run *run, uint32_t grace_ms);
+void pt_run_hosts_stop(struct pt_run *run, uint32_t grace_ms);
+/* The host is of no use: its work goes to others, it is told to stop. */
+void pt_run_host_give_up(struct pt_run_host *h, const char *why);
+/* All its sessions have ended. */
+void pt_run_host_bye(struct pt_run_host *h);
+/* Acknowledge all that was received; call after a commit. */
+void pt_run_hosts_ack(struct pt_run *run);
+/* Hosts that are not DOWN; hosts that are not DOWN, STOPPING or ENDING. */
+uint32_t pt_run_hosts_alive(const struct pt_run *run);
+uint32_t pt_run_hosts_usable(const struct pt_run *run);
+void pt_run_hosts_fini(struct pt_run *run);
+/* One line for the user about a host. */
+void pt_run_host_note(struct pt_run_host *h, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
+
+/* run_results.c */
+/* A message of a welcomed link. */
+int pt_run_message(struct pt_run_host *h, uint8_t type, struct pt_reader *body, struct pt_err *err);
+/* A report of no test, made here or by the collector: json as docs/protocol.md 7.2. */
+void pt_run_entry(struct pt_run *run, uint32_t host, const void *json, size_t n);
+void pt_run_lost_test(void *run, uint32_t test); /* for pt_plan's given_up */
+/* Count and keep a note (docs/protocol.md 7.3). */
+void pt_run_warning(struct pt_run *run, uint32_t host, const void *json, size_t n);
+
+/* run_collect.c */
+int pt_run_collect_start(struct pt_run *run, struct pt_err *err);
+/* A collector on that host speaks on fd. */
+void pt_run_collect_remote(struct pt_run_host *h, int fd);
+/* Is this host to collect, and did it not begin yet? Then begin. */
+void pt_run_collect_offer(struct pt_run_host *h);
