@@ -40,6 +40,31 @@ pt() {
     return 0
 }
 
+# pt_start ARGS...: the same in the background, with signals as at a terminal; sets master to its process.
+pt_start() {
+    out=$work/out err=$work/err
+    "$python" -c 'import os, signal, sys
+signal.signal(signal.SIGINT, signal.SIG_DFL)
+os.execv(sys.argv[1], sys.argv[1:])' "$ptremote" --python "$python" "$@" >"$out" 2>"$err" </dev/null &
+    master=$!
+}
+
+# pt_end [SECONDS]: waits for what pt_start started; sets rc.
+pt_end() {
+    wait_for "${1:-120}" "the run does not end" pt_has_ended
+    wait "$master"
+    rc=$?
+    return 0
+}
+
+pt_has_ended() {
+    local state
+    state=$(cut -d' ' -f3 "/proc/$master/stat" 2>/dev/null) || return 0
+    [ "$state" = Z ] || { echo "$master is in state $state"; return 1; }
+}
+
+says() { grep -q -e "$1" "$out" "$err" 2>/dev/null; }
+
 show_run() {
     local file
     for file in "${out:-}" "${err:-}"; do
@@ -57,11 +82,12 @@ want_words() {
     done
 }
 
-# One clear line: the words stand in exactly one line on stderr, without a trace of the inside.
+# One clear line: the words (a pattern) stand in exactly one line, without a trace of the inside.
 want_line() {
-    local words
+    local words lines
     for words in "$@"; do
-        [ "$(grep -c -e "$words" "$err")" = 1 ] || fail "want one line with '$words' on stderr, got $(grep -c -e "$words" "$err")"
+        lines=$(cat "$out" "$err" | grep -c -i -E -e "$words")
+        [ "$lines" = 1 ] || fail "want one line with '$words', got $lines"
     done
     ! grep -E 'runtime error|Assertion|AddressSanitizer|Traceback|core dumped' "$err" || fail "it broke"
 }
@@ -164,6 +190,19 @@ project() {
     mkdir -p "$work/$1"
     cd "$work/$1" || exit 1
     printf '[pytest]\n' >pytest.ini
+}
+
+# plain ARGS...: pytest itself, as the suite's user would run it here.
+plain() { "$python" -m pytest -p no:cacheprovider -p no:xdist "$@" >"$work/plain" 2>&1; }
+
+# same_as_plain JUNIT ARGS...: JUNIT tells what plain pytest tells, and the last run ended as pytest does.
+same_as_plain() {
+    local junit=$1 plain_rc
+    shift
+    plain --junitxml "$work/plain.xml" "$@"
+    plain_rc=$?
+    "$python" "$source_dir/tests/bench/compare_junit.py" --strict "$work/plain.xml" "$junit" || fail "not what pytest tells"
+    want_rc $plain_rc
 }
 
 # ---- running ----

@@ -1,0 +1,171 @@
+#!/bin/bash
+# SPDX-License-Identifier: Apache-2.0
+# Whoever is killed, nothing outlives the run and nothing is counted twice.
+. "$(dirname "$0")/lib.sh"
+lab_up 2
+
+slow_suite() { # 40 tests of 0.3 s; each execution leaves a line
+    project slow
+    local n
+    for n in $(seq 10); do
+        cat >"test_$n.py" <<'PY'
+import time
+import pytest
+
+@pytest.mark.parametrize("n", range(4))
+def test_slow(n):
+    time.sleep(0.3)
+PY
+    done
+}
+
+start() { # the run, until both hosts have told something
+    pt_start --ssh-config "$LAB_SSH_CONFIG" --hosts h1:2,h2:2 -v --json "$work/got.json"
+    wait_for 60 "no test passed" says 'PASSED.*\|passed.*'
+    wait_for 30 "h1 has no worker" eval 'pids_of h1 "^[0-9]+ [^ ]*ptremote-worker" | grep -q .'
+    wait_for 30 "h2 has no worker" eval 'pids_of h2 "^[0-9]+ [^ ]*ptremote-worker" | grep -q .'
+}
+
+# pids_of HOST PATTERN: processes whose command line has it
+pids_of() { "$lab" pids "$1" | grep -E -e "$2" | cut -d' ' -f1; }
+
+everything_passed() {
+    pt_end 120
+    want_rc 0
+    want_summary "$work/got.json" "passed=40"
+    [ "$(outcomes "$work/got.json" | cut -d' ' -f1 | sort | uniq -d | wc -l)" = 0 ] || fail "a test is told twice"
+}
+
+# kill_on_h1 VICTIM [PART]: kill -9; that part (a pattern; all of it) that h1 ran before is gone within 10 s, and the run still
+# gets every result once.
+kill_on_h1() {
+    slow_suite
+    start
+    local before victim
+    before=$("$lab" pids h1 | grep -v -e sshd: | grep -E -e "${2:-.}" | cut -d' ' -f1)
+    victim=$(pids_of h1 "$1" | head -1)
+    [ -n "$victim" ] || { "$lab" pids h1; fail "no process '$1' on h1"; }
+    kill -9 "$victim"
+    all_gone() {
+        local pid
+        for pid in $before; do
+            [ ! -e "/proc/$pid/exe" ] || { "$lab" pids h1 | grep "^$pid "; return 1; }
+        done
+    }
+    wait_for 10 "processes of before outlived '$1'" all_gone
+    everything_passed
+    nothing_left h1 h2
+}
+
+test_kill_agent() { kill_on_h1 'ptremote-agent agent'; }
+test_kill_keeper() { kill_on_h1 'ptremote-agent keeper'; }
+test_kill_proxy() { kill_on_h1 'ptremote-agent($| proxy| *$)'; }
+test_kill_mpirun() { kill_on_h1 '^[0-9]+ [^ ]*(mpirun|orterun) ' 'mpirun|orterun|ptremote-worker|runner'; }
+test_kill_rank() { kill_on_h1 '^[0-9]+ [^ ]*ptremote-worker' 'mpirun|orterun|ptremote-worker|runner'; }
+
+test_kill_runner() {
+    slow_suite
+    start
+    local victim
+    victim=$(pids_of h1 'ptremote-runner|ptremote.*(runner|pytest)' | tail -1)
+    [ -n "$victim" ] || { "$lab" pids h1; fail "no runner on h1"; }
+    kill -9 "$victim"
+    pt_end 120
+    [ "$(outcomes "$work/got.json" | wc -l)" = 40 ] || fail "not 40 tests told"
+    nothing_left h1 h2
+}
+
+test_kill_master() {
+    slow_suite
+    start
+    kill -9 "$master"
+    nothing_left h1 h2
+}
+
+test_kill_master_while_it_connects() {
+    slow_suite
+    local wait
+    for wait in 0.05 0.2 0.4 0.8 1.2; do
+        pt_start --ssh-config "$LAB_SSH_CONFIG" --hosts h1:2,h2:2
+        sleep $wait # anywhere on its way
+        kill -9 "$master"
+        nothing_left h1 h2
+    done
+}
+
+test_interrupt() {
+    slow_suite
+    start
+    kill -INT "$master"
+    pt_end 20
+    want_rc 2
+    [ "$(outcomes "$work/got.json" | wc -l)" = 40 ] || fail "not every test has an outcome"
+    outcomes "$work/got.json" | grep -q passed || fail "what was done is not told"
+    outcomes "$work/got.json" | grep -q notrun || fail "nothing was notrun"
+    nothing_left h1 h2
+}
+
+test_second_interrupt_cuts() {
+    slow_suite
+    printf 'import time, signal\ndef test_stubborn():\n    signal.signal(signal.SIGTERM, signal.SIG_IGN)\n    time.sleep(600)\n' >test_0.py
+    start
+    kill -INT "$master"
+    sleep 0.3 # the second one has to come within a second
+    kill -INT "$master"
+    pt_end 10
+    want_rc 2
+    nothing_left h1 h2
+}
+
+test_terminated() {
+    slow_suite
+    start
+    kill -TERM "$master"
+    pt_end 20
+    want_rc 2
+    nothing_left h1 h2
+}
+
+test_killed_again_and_again() {
+    slow_suite
+    start
+    local victim round
+    for round in 1 2 3 4 5; do
+        wait_for 30 "no agent on h1" eval 'pt_has_ended || pids_of h1 "ptremote-agent agent" | grep -q .'
+        victim=$(pids_of h1 'ptremote-agent agent')
+        [ -n "$victim" ] || break
+        # shellcheck disable=SC2086
+        kill -9 $victim
+        wait_for 30 "the killed agent is still there ($round)" test ! -e "/proc/${victim%%$'\n'*}/exe"
+    done
+    everything_passed
+    nothing_left h1 h2
+}
+
+test_power_failure() {
+    slow_suite
+    start
+    "$lab" kill h1
+    pt_end 180
+    want_summary "$work/got.json" "passed=40"
+    want_words "h1"
+    nothing_left h2
+    "$lab" boot h1
+    pt --ssh-config "$LAB_SSH_CONFIG" --hosts h1:2,h2:2 --json "$work/got.json"
+    want_rc 0
+    want_summary "$work/got.json" "passed=40"
+    nothing_left h1 h2
+}
+
+test_cable_pulled_and_mended() {
+    slow_suite
+    start
+    "$lab" cut h1
+    pt_end 180
+    "$lab" mend h1
+    want_summary "$work/got.json" "passed=40"
+    wait_for 60 "left behind on h1 after its cable was pulled" host_is_quiet h1
+    nothing_left h2
+}
+
+run_tests

@@ -1,0 +1,221 @@
+#!/bin/bash
+# SPDX-License-Identifier: Apache-2.0
+# The whole way on this machine alone (local:2), against what plain pytest gives.
+. "$(dirname "$0")/lib.sh"
+
+mixed() { # a project with every outcome
+    project mixed
+    mkdir -p tests/sub
+    cat >tests/test_outcomes.py <<'PY'
+import warnings
+import pytest
+
+def test_passes():
+    pass
+
+def test_fails():
+    print("said before it failed")
+    assert [1, 2] == [1, 3]
+
+def test_skips():
+    pytest.skip("not today")
+
+@pytest.mark.xfail(reason="known")
+def test_xfails():
+    assert False
+
+@pytest.mark.xfail(reason="was known")
+def test_xpasses():
+    pass
+
+@pytest.mark.xfail(reason="was known", strict=True)
+def test_xpasses_strictly():
+    pass
+
+def test_warns():
+    warnings.warn("look here")
+
+@pytest.mark.slow
+@pytest.mark.parametrize("n", range(3))
+def test_numbers(n, record_property):
+    record_property("n", n)
+    assert n < 2
+PY
+    cat >tests/test_phases.py <<'PY'
+import pytest
+
+@pytest.fixture
+def breaks_before():
+    raise RuntimeError("set-up")
+
+@pytest.fixture
+def breaks_after():
+    yield
+    raise RuntimeError("tear-down")
+
+def test_setup(breaks_before):
+    pass
+
+def test_teardown(breaks_after):
+    pass
+
+def test_both(breaks_after):
+    assert False
+
+class TestGroup:
+    def test_inside(self, tmp_path):
+        (tmp_path / "x").write_text("x")
+PY
+    cat >tests/sub/conftest.py <<'PY'
+import pytest
+
+@pytest.fixture(scope="module")
+def answer():
+    return 42
+PY
+    printf 'def test_answer(answer):\n    assert answer == 42\n' >tests/sub/test_deep.py
+    printf 'import nothing_of_that_name\n\ndef test_never():\n    pass\n' >tests/test_broken.py
+    printf '[pytest]\nmarkers = slow\ntestpaths = tests\n' >pytest.ini
+}
+
+test_every_outcome_as_pytest_tells_it() {
+    mixed
+    pt --hosts local:2 --junitxml "$work/got.xml" --json "$work/got.json"
+    want_rc 1
+    want_outcomes "$work/got.json" \
+        "tests/test_broken.py error" \
+        "tests/sub/test_deep.py::test_answer passed" \
+        "tests/test_outcomes.py::test_passes passed" \
+        "tests/test_outcomes.py::test_fails failed" \
+        "tests/test_outcomes.py::test_skips skipped" \
+        "tests/test_outcomes.py::test_xfails xfailed" \
+        "tests/test_outcomes.py::test_xpasses xpassed" \
+        "tests/test_outcomes.py::test_xpasses_strictly failed" \
+        "tests/test_outcomes.py::test_warns passed" \
+        "tests/test_outcomes.py::test_numbers[0] passed" \
+        "tests/test_outcomes.py::test_numbers[1] passed" \
+        "tests/test_outcomes.py::test_numbers[2] failed" \
+        "tests/test_phases.py::test_setup error" \
+        "tests/test_phases.py::test_teardown error" \
+        "tests/test_phases.py::test_both failed" \
+        "tests/test_phases.py::TestGroup::test_inside passed"
+    want_words "assert \[1, 2\] == \[1, 3\]" "said before it failed" "look here" "nothing_of_that_name"
+    same_as_plain "$work/got.xml" --continue-on-collection-errors
+    nothing_left
+}
+
+test_choosing_tests() {
+    mixed
+    rm tests/test_broken.py
+    local words
+    for words in "-k numbers" "-m slow" "-k 'passes or answer'" "tests/sub" "tests/test_outcomes.py::test_passes" \
+        "tests/test_phases.py::TestGroup tests/sub/test_deep.py::test_answer" "$PWD/tests/sub"; do
+        eval "set -- $words"
+        pt --hosts local:2 --junitxml "$work/got.xml" "$@"
+        same_as_plain "$work/got.xml" "$@"
+    done
+    cd tests || exit 1
+    pt --hosts local:2 --junitxml "$work/got.xml" sub test_phases.py::test_setup
+    same_as_plain "$work/got.xml" sub test_phases.py::test_setup
+    pt --hosts local:2 tests/sub
+    want_rc 4
+}
+
+test_all_passed_is_0_and_the_second_run_sends_nothing() {
+    project fine
+    for n in 1 2 3 4; do
+        printf 'import pytest\n@pytest.mark.parametrize("n", range(5))\ndef test_it(n):\n    pass\n' >test_$n.py
+    done
+    pt --hosts local:2 --json "$work/got.json"
+    want_rc 0
+    want_summary "$work/got.json" "passed=20"
+    pt --hosts local:2 --json "$work/got.json"
+    want_rc 0
+    [ "$("$python" -c 'import json, sys; print(json.load(open(sys.argv[1]))["hosts"][0]["bytes_sent"])' "$work/got.json")" = 0 ] ||
+        fail "the second run sent an unchanged tree"
+    nothing_left
+}
+
+test_no_tests_is_5() {
+    project empty
+    pt --hosts local:2
+    want_rc 5
+    nothing_left
+}
+
+test_maxfail_stops() {
+    project stop
+    for n in 1 2 3 4 5 6; do
+        printf 'import time\ndef test_a():\n    assert False\ndef test_b():\n    time.sleep(0.2)\n' >test_$n.py
+    done
+    pt --hosts local:1 -x --json "$work/got.json"
+    want_rc 1
+    [ "$(outcomes "$work/got.json" | grep -c failed)" -le 2 ] || fail "it went on after -x"
+    [ "$(outcomes "$work/got.json" | wc -l)" = 12 ] || fail "not every test has an outcome"
+    outcomes "$work/got.json" | grep -q "notrun" || fail "nothing was notrun"
+    nothing_left
+}
+
+test_timeout_ends_a_test() {
+    project hang
+    printf 'import time\ndef test_a():\n    pass\ndef test_hangs():\n    time.sleep(600)\ndef test_z():\n    pass\n' >test_hang.py
+    pt --hosts local:2 --timeout 2 --json "$work/got.json"
+    want_rc 1
+    want_outcomes "$work/got.json" "test_hang.py::test_a passed" "test_hang.py::test_hangs timeout" "test_hang.py::test_z passed"
+    nothing_left
+}
+
+test_dry_run_runs_nothing() {
+    project dry
+    printf 'import pathlib\ndef test_it():\n    pathlib.Path("%s/ran").touch()\n' "$work" >test_dry.py
+    pt --hosts local:2 --dry-run
+    want_rc 0
+    want_words "test_dry.py"
+    [ ! -e "$work/ran" ] || fail "a test ran"
+    nothing_left
+}
+
+test_environment() {
+    project environment
+    cat >test_env.py <<'PY'
+import os
+
+def test_env():
+    assert os.environ["GIVEN"] == "a b"
+    assert os.environ["FORWARDED"] == "from here"
+    assert os.environ["PLACE"].startswith(os.environ["PTREMOTE_WORKSPACE"])
+    assert os.path.exists(os.path.join(os.environ["PLACE"], "test_env.py"))
+    assert not [name for name in os.environ if name.startswith(("OMPI_", "PMIX_"))]
+
+def test_plain_mpi4py_is_alone():
+    from mpi4py import MPI
+    assert MPI.COMM_WORLD.size == 1
+PY
+    FORWARDED="from here" pt --hosts local:2 --env GIVEN="a b" --env FORWARDED --env PLACE='{workspace}' --json "$work/got.json"
+    want_rc 0
+    want_summary "$work/got.json" "passed=2"
+}
+
+test_rank_and_file_of_options() {
+    project options
+    printf 'def test_it():\n    pass\n' >test_it.py
+    pt --version
+    want_rc 0
+    pt --help
+    want_rc 0
+    want_words "--hosts" "--require-all-hosts"
+    pt --no-such-option
+    want_rc 4
+    want_line "no-such-option"
+    pt --hosts local:2 --timeout soon
+    want_rc 4
+    want_line "timeout"
+    printf 'local slots=2\n' >"$work/hostfile"
+    pt --hostfile "$work/hostfile"
+    want_rc 0
+    PTREMOTE_HOSTS=local:1 pt -- -q -p no:cacheprovider
+    want_rc 0
+    nothing_left
+}
+
+run_tests
