@@ -1,0 +1,200 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "options_table.h"
+
+#include "common/auto.h"
+
+#include <ctype.h>
+#include <string.h>
+
+#define AT(field)    .offset = offsetof(struct pt_options, field)
+#define WEEK_SECONDS (7 * 24 * 3600)
+
+static bool fits_env(const char *s)
+{
+    size_t n = strcspn(s, "=");
+    if (n == 0 || isdigit((unsigned char)s[0]))
+        return false;
+    for (size_t i = 0; i < n; i++)
+        if (!isalnum((unsigned char)s[i]) && s[i] != '_')
+            return false;
+    return true;
+}
+
+static bool fits_address(const char *s)
+{
+    const char *colon = strrchr(s, ':');
+    if (!colon || colon == s)
+        return false;
+    bool bracketed = s[0] == '[' && colon[-1] == ']' && colon - s > 2;
+    if (!bracketed && (memchr(s, ':', (size_t)(colon - s)) || s[0] == '['))
+        return false;
+    size_t digits = strspn(colon + 1, "0123456789");
+    return digits > 0 && digits <= 5 && colon[1 + digits] == '\0' && atol(colon + 1) <= 65535;
+}
+
+static const char *const host_keys[] = {"strict", "accept-new", NULL};
+static const char *const collects[] = {"here", "remote", NULL};
+static const char *const colors[] = {"auto", "yes", "no", NULL};
+
+const char *const pt_option_groups[PT_GROUPS] = {"Hosts", "What to send", "What to run", "Results", "Other"};
+
+/* clang-format off */
+const struct pt_option_row pt_option_rows[] = {
+    /* Hosts */
+    {"hosts", 0, PT_OPTION_STRING, PT_GROUP_HOSTS, PT_FILES_ANY, AT(hosts), .value = "LIST",
+     .help = "Hosts to run on: [user@]host[:slots], comma separated. local[:slots] is this machine without SSH. "
+             "Slots default to the host's cores; an IPv6 address stands in brackets. Default: $PTREMOTE_HOSTS, else local."},
+    {"hostfile", 0, PT_OPTION_FILE, PT_GROUP_HOSTS, PT_FILES_ANY, AT(hostfile), .value = "FILE",
+     .help = "Read hosts from FILE, in Open MPI's format: lines such as 'h1 slots=8'."},
+    {"ssh-config", 0, PT_OPTION_FILE, PT_GROUP_HOSTS, PT_FILES_USER, AT(ssh_config), .value = "FILE",
+     .help = "OpenSSH client configuration to use in place of ~/.ssh/config: ports, users, keys, jump hosts."},
+    {"host-key", 0, PT_OPTION_CHOICE, PT_GROUP_HOSTS, PT_FILES_USER, AT(host_key), .choices = host_keys,
+     .help = "What to do with a host that known_hosts does not have: refuse it (strict, the default), or write its "
+             "key down and go on (accept-new). A key that changed is always refused."},
+    {"require-all-hosts", 0, PT_OPTION_FLAG, PT_GROUP_HOSTS, PT_FILES_ANY, AT(require_all_hosts),
+     .help = "End with exit code 6 when any host cannot be used. Otherwise the run goes on with the others."},
+    {"mpirun", 0, PT_OPTION_STRING, PT_GROUP_HOSTS, PT_FILES_ANY, AT(mpirun), .value = "CMD",
+     .help = "The mpirun to start on the hosts. Default: the one in PATH there, else the distribution's folders."},
+    {"init", 0, PT_OPTION_STRING, PT_GROUP_HOSTS, PT_FILES_ANY, AT(init), .value = "CMD",
+     .help = "Run CMD once in the host's login shell, and give the environment that it leaves behind to everything "
+             "started there, as in --init 'module load openmpi'."},
+    {"remote-dir", 0, PT_OPTION_STRING, PT_GROUP_HOSTS, PT_FILES_ANY, AT(remote_dir), .value = "DIR",
+     .help = "Folder on the hosts for programs, files and workspaces. Default: $XDG_CACHE_HOME/ptremote there, "
+             "else ~/.cache/ptremote."},
+    {"listen", 0, PT_OPTION_STRING, PT_GROUP_HOSTS, PT_FILES_USER, AT(listen), .value = "ADDR:PORT",
+     .fits = fits_address, .want = "ADDR:PORT, as 10.0.0.5:7000 or [fd00::1]:7000",
+     .help = "Let workers connect to this address of this machine instead of through SSH. TLS either way."},
+
+    /* What to send */
+    {"project", 0, PT_OPTION_FOLDER, PT_GROUP_SEND, PT_FILES_NONE, AT(project), .value = "DIR",
+     .help = "The tree to send. Default: the top of the git work tree, else pytest's rootdir."},
+    {"extra-files", 0, PT_OPTION_WORDS, PT_GROUP_SEND, PT_FILES_ANY, AT(extra_files), .value = "GLOB",
+     .help = "Send these files too, even if git ignores them, such as built libraries: --extra-files 'build/**/*.so'. "
+             "Relative to the project. May be repeated."},
+    {"exclude", 0, PT_OPTION_WORDS, PT_GROUP_SEND, PT_FILES_ANY, AT(exclude), .value = "GLOB",
+     .help = "Do not send these files. Relative to the project. May be repeated."},
+    {"env", 0, PT_OPTION_WORDS, PT_GROUP_SEND, PT_FILES_ANY, AT(env), .value = "NAME[=VALUE]",
+     .fits = fits_env, .want = "NAME or NAME=VALUE",
+     .help = "Set an environment variable for the tests, or pass on the one that is set here. {workspace} in VALUE "
+             "becomes the path of the tree on the host. May be repeated."},
+
+    /* What to run */
+    {NULL, 'k', PT_OPTION_STRING, PT_GROUP_RUN, PT_FILES_NONE, AT(keyword), .value = "EXPR",
+     .help = "Only tests whose names match the expression, as in pytest."},
+    {NULL, 'm', PT_OPTION_STRING, PT_GROUP_RUN, PT_FILES_NONE, AT(markers), .value = "EXPR",
+     .help = "Only tests whose marks match the expression, as in pytest."},
+    {"exitfirst", 'x', PT_OPTION_ALIAS, PT_GROUP_RUN, PT_FILES_ANY, .means = "maxfail", .min = 1,
+     .help = "Stop everywhere at the first failure or error."},
+    {"maxfail", 0, PT_OPTION_NUMBER, PT_GROUP_RUN, PT_FILES_ANY, AT(maxfail), .max = 1000000, .value = "N",
+     .help = "Stop everywhere after N failures or errors; 0: never."},
+    {"timeout", 0, PT_OPTION_SECONDS, PT_GROUP_RUN, PT_FILES_ANY, AT(timeout_ms), .max = WEEK_SECONDS, .value = "SECONDS",
+     .help = "Kill a test that takes longer, wall time, and go on with the next: 30, 1.5, 2m, 1h; 0, the default: no limit."},
+    {"python", 0, PT_OPTION_STRING, PT_GROUP_RUN, PT_FILES_ANY, AT(python), .value = "CMD",
+     .help = "The Python to run the suite with. Default: python3 in PATH, after --init."},
+    {"bundles-per-worker", 0, PT_OPTION_NUMBER, PT_GROUP_RUN, PT_FILES_ANY, AT(bundles_per_worker),
+     .min = 1, .max = 1000, .initial = 10, .value = "N",
+     .help = "Deal the test files in about N portions for each slot. More: the slots end closer together; fewer: "
+             "less is said over the network. From 1 to 1000, default 10."},
+    {"collect", 0, PT_OPTION_CHOICE, PT_GROUP_RUN, PT_FILES_ANY, AT(collect), .choices = collects,
+     .help = "Where to collect the tests: here (default), or remote, on a host, for a suite that cannot be imported here."},
+    {"stream-collection", 0, PT_OPTION_FLAG, PT_GROUP_RUN, PT_FILES_ANY, AT(stream_collection),
+     .help = "Deal files while others are still being collected, although a hook of the suite may change the "
+             "selection: for hooks that only add marks."},
+    {"strict-collection", 0, PT_OPTION_FLAG, PT_GROUP_RUN, PT_FILES_ANY, AT(strict_collection),
+     .help = "Run nothing when a file cannot be collected, as pytest does. Otherwise it is one error and the rest runs."},
+
+    /* Results */
+    {"junitxml", 0, PT_OPTION_FILE, PT_GROUP_RESULTS, PT_FILES_ANY, AT(junitxml), .value = "FILE",
+     .help = "Write a JUnit XML report, the one that pytest would write, plus the host of each test."},
+    {"json", 0, PT_OPTION_FILE, PT_GROUP_RESULTS, PT_FILES_ANY, AT(json), .value = "FILE",
+     .help = "Write a JSON report."},
+    {"verbose", 'v', PT_OPTION_COUNT, PT_GROUP_RESULTS, PT_FILES_ANY, AT(verbose), .max = 10,
+     .help = "Say more; a line for each test. May be repeated."},
+    {"quiet", 'q', PT_OPTION_COUNT, PT_GROUP_RESULTS, PT_FILES_ANY, AT(quiet), .max = 10,
+     .help = "Say less. May be repeated."},
+    {"color", 0, PT_OPTION_CHOICE, PT_GROUP_RESULTS, PT_FILES_ANY, AT(color), .choices = colors,
+     .help = "Colours: on a terminal (auto, the default), always or never."},
+    {"state-dir", 0, PT_OPTION_FOLDER, PT_GROUP_RESULTS, PT_FILES_USER, AT(state_dir), .value = "DIR",
+     .help = "Folder here for the record of runs, durations and caches. Default: .ptremote in the project."},
+
+    /* Other */
+    {"dry-run", 0, PT_OPTION_FLAG, PT_GROUP_OTHER, PT_FILES_NONE, AT(dry_run),
+     .help = "Collect, and print which bundle would go where and how much would be sent. Runs no test."},
+    {"debug", 0, PT_OPTION_FLAG, PT_GROUP_OTHER, PT_FILES_ANY, AT(debug),
+     .help = "Write what happens inside to stderr."},
+    {"version", 0, PT_OPTION_VERSION, PT_GROUP_OTHER, PT_FILES_NONE,
+     .help = "Print the version and exit."},
+    {"help", 'h', PT_OPTION_HELP, PT_GROUP_OTHER, PT_FILES_NONE, .value = "man|bash",
+     .help = "Print this help and exit; with =man as a man page, with =bash as completion for bash."},
+};
+/* clang-format on */
+
+const size_t pt_option_count = PT_COUNT(pt_option_rows);
+_Static_assert(PT_COUNT(pt_option_rows) <= PT_OPTIONS_ROWS, "given[] is too small for the table");
+
+const struct pt_option_row *pt_option_find(const char *name, size_t n)
+{
+    for (size_t i = 0; i < pt_option_count; i++) {
+        const char *row = pt_option_rows[i].name;
+        if (row && strlen(row) == n && !memcmp(row, name, n))
+            return &pt_option_rows[i];
+    }
+    return NULL;
+}
+
+const struct pt_option_row *pt_option_find_letter(char letter)
+{
+    for (size_t i = 0; letter && i < pt_option_count; i++)
+        if (pt_option_rows[i].letter == letter)
+            return &pt_option_rows[i];
+    return NULL;
+}
+
+#define NEAR_MAX 32
+
+static size_t least(size_t a, size_t b, size_t c)
+{
+    size_t ab = a < b ? a : b;
+    return ab < c ? ab : c;
+}
+
+/* Letters to insert, drop, change or swap to make one word of the other. Both shorter than NEAR_MAX. */
+static size_t distance(const char *a, size_t n, const char *b)
+{
+    size_t d[NEAR_MAX + 1][NEAR_MAX + 1];
+    size_t m = strlen(b);
+    for (size_t i = 0; i <= n; i++)
+        d[i][0] = i;
+    for (size_t j = 0; j <= m; j++)
+        d[0][j] = j;
+    for (size_t i = 1; i <= n; i++) {
+        for (size_t j = 1; j <= m; j++) {
+            d[i][j] = least(d[i - 1][j] + 1, d[i][j - 1] + 1, d[i - 1][j - 1] + (a[i - 1] != b[j - 1]));
+            bool swapped = i > 1 && j > 1 && a[i - 1] == b[j - 2] && a[i - 2] == b[j - 1];
+            if (swapped && d[i - 2][j - 2] + 1 < d[i][j])
+                d[i][j] = d[i - 2][j - 2] + 1;
+        }
+    }
+    return d[n][m];
+}
+
+const struct pt_option_row *pt_option_near(const char *name, size_t n)
+{
+    const struct pt_option_row *best = NULL;
+    size_t nearest = 3;
+    if (n < 2 || n > NEAR_MAX)
+        return NULL;
+    for (size_t i = 0; i < pt_option_count; i++) {
+        const char *row = pt_option_rows[i].name;
+        if (!row || strlen(row) > NEAR_MAX)
+            continue;
+        size_t far = distance(name, n, row);
+        if (n >= 3 && !strncmp(row, name, n))
+            far = 1;
+        if (far < nearest && far * 2 < n) {
+            nearest = far;
+            best = &pt_option_rows[i];
+        }
+    }
+    return best;
+}

@@ -1,0 +1,66 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* What help and man page say beside the options. */
+#include "options_table.h"
+
+const char *const pt_option_usage = "[--hosts h1:8,h2:8] [options] [PATH...] [-- PYTEST-ARGS...]";
+
+const char *const pt_option_intro =
+    "Runs a pytest suite on other machines as if they were this one: collects the tests here, sends the "
+    "project "
+    "over SSH, starts workers on every host, deals them bundles of test files, and prints and writes one "
+    "result. A "
+    "host needs sshd, Open MPI and Python with pytest; the rest is brought along.";
+
+static const struct pt_option_note exits[] = {
+    {"0", "all tests passed"},
+    {"1", "a test failed, crashed, timed out or had an error"},
+    {"2", "interrupted"},
+    {"3", "internal error"},
+    {"4", "usage error: an option, a path or a configuration file is wrong"},
+    {"5", "no tests were collected"},
+    {"6", "infrastructure: a test was lost with its host, or no host could be used"},
+    {0},
+};
+
+static const struct pt_option_note environment[] = {
+    {"PTREMOTE_HOSTS", "hosts to run on when neither --hosts nor --hostfile is given"},
+    {"XDG_CONFIG_HOME", "folder of the user's ptremote.conf, in place of ~/.config"},
+    {"SSH_AUTH_SOCK", "the SSH agent to ask for keys"},
+    {"PYTEST_ADDOPTS, LANG, LC_*, TZ", "passed on to the tests; others with --env"},
+    {"PYTHONHASHSEED", "used on every host; if it is not set, one is chosen for the run"},
+    {0},
+};
+
+static const struct pt_option_note files[] = {
+    {"ptremote.conf",
+     "in the project's folder: lines 'option = value' with the names of the long options without dashes, "
+     "such "
+     "as 'timeout = 2m'; flags take yes or no; # starts a comment line; what may be repeated has a line for "
+     "each. --ssh-config, --host-key, --listen and --state-dir cannot be set by a project"},
+    {"~/.config/ptremote.conf",
+     "the same for all projects. The command line comes first, then $PTREMOTE_HOSTS, the project's file, the "
+     "user's; options that may be repeated add up"},
+    {".ptremote/", "in the project: the record of runs, durations, caches; may be deleted"},
+    {"~/.ssh/config, ~/.ssh/known_hosts", "as OpenSSH uses them"},
+    {"~/.cache/ptremote/", "on a host: programs, files and workspaces; may be deleted when nothing runs"},
+    {0},
+};
+
+static const struct pt_option_note examples[] = {
+    {"ptremote", "run the suite of this folder on this machine, one worker a core"},
+    {"ptremote --hosts big1:16,big2:16 tests/unit", "run one folder on two hosts, 16 slots each"},
+    {"ptremote --hosts big1,big2 -x -k 'not slow' -- -p no:randomly --tb=short",
+     "all cores of two hosts; stop at the first failure; what follows -- goes to pytest"},
+    {"ptremote --hosts big1 --init 'module load openmpi' --extra-files 'build/**/*.so'",
+     "with an environment module, and libraries that git ignores"},
+    {"ptremote --hosts big1:8 --junitxml report.xml --json report.json", "write reports"},
+    {0},
+};
+
+const struct pt_option_section pt_option_sections[] = {
+    {"Exit codes", exits, 5},
+    {"Environment", environment, 28},
+    {"Files", files, 28},
+    {"Examples", examples, 6},
+    {0},
+};
