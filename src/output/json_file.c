@@ -1,0 +1,135 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "output/json_file.h"
+
+#include "common/err.h"
+#include "output/atomic.h"
+#include "output/result.h"
+#include "verdict.h"
+
+#include <errno.h>
+#include <math.h>
+#include <string.h>
+
+#define VERSION 1
+
+struct writer {
+    struct pt_json_out out;
+    struct pt_names names;
+};
+
+/* Times are told to the microsecond; what is not known is left out. */
+static void put_seconds(struct pt_json_out *o, const char *key, double v)
+{
+    if (v >= 0)
+        pt_json_put_num(o, key, round(v * 1e6) / 1e6);
+}
+
+static int put_host(void *arg, const struct pt_ledger_host *host)
+{
+    struct pt_json_out *o = arg;
+    pt_json_open_object(o, NULL);
+    pt_json_put_str(o, "name", host->name);
+    pt_json_put_int(o, "slots", host->slots);
+    pt_json_put_str(o, "state", host->state);
+    pt_json_put_int(o, "bytes_sent", (int64_t)host->bytes_sent);
+    pt_json_open_object(o, "seconds");
+    put_seconds(o, "connect", host->connect);
+    put_seconds(o, "sync", host->sync);
+    put_seconds(o, "launch", host->launch);
+    pt_json_close(o);
+    pt_json_close(o);
+    return 0;
+}
+
+static void put_where(struct writer *w, const struct pt_ledger_report *row)
+{
+    pt_json_put_str(&w->out, "host", pt_names_get(&w->names, row->host));
+    if (row->worker != PT_NONE)
+        pt_json_put_int(&w->out, "worker", row->worker);
+    if (row->host != PT_NONE)
+        pt_json_put_int(&w->out, "attempt", row->attempt);
+}
+
+static int put_result(void *arg, const struct pt_ledger_test *test, const struct pt_ledger_report *rows,
+                      size_t n)
+{
+    struct writer *w = arg;
+    struct pt_json_out *o = &w->out;
+    struct pt_result r;
+    if (n == 0)
+        return 0;
+    pt_result_init(&r, test, rows, n);
+    const struct pt_report *own = &r.own;
+    const struct pt_report *told = r.has_extra && r.outcome != rows[0].outcome ? &r.extra : &r.own;
+    pt_json_open_object(o, NULL);
+    pt_json_put_str(o, "nodeid", test ? test->nodeid : own->nodeid);
+    pt_json_put_str(o, "file", test ? test->file : own->file);
+    pt_json_put_str(o, "outcome", pt_outcome_name(r.outcome));
+    if (rows[0].json)
+        pt_json_put_str(o, "phase", pt_phase_name(told->phase));
+    put_where(w, &rows[0]);
+    put_seconds(o, "started", own->started);
+    put_seconds(o, "duration", own->duration);
+    put_seconds(o, "setup", own->setup);
+    put_seconds(o, "call", own->call);
+    put_seconds(o, "teardown", own->teardown);
+    pt_json_put_str(o, "message", told->message);
+    pt_json_put_str(o, "longrepr", told->longrepr);
+    pt_json_put_str(o, "stdout", own->captured_out);
+    pt_json_put_str(o, "stderr", own->captured_err);
+    pt_json_close(o);
+    pt_result_fini(&r);
+    return o->bad;
+}
+
+static void put_summary(struct pt_json_out *o, const struct pt_verdict *v)
+{
+    pt_json_open_object(o, "summary");
+    for (unsigned i = PT_OUTCOME_NONE + 1; i < PT_OUTCOMES; i++)
+        pt_json_put_int(o, pt_outcome_name(i), pt_verdict_total(v, i));
+    pt_json_close(o);
+}
+
+static int put_all(struct writer *w, const struct pt_json_file *f, struct pt_ledger *ledger, int64_t run,
+                   const struct pt_verdict *verdict, struct pt_err *err)
+{
+    struct pt_json_out *o = &w->out;
+    pt_json_open_object(o, NULL);
+    pt_json_put_int(o, "version", VERSION);
+    pt_json_put_str(o, "run", f->run_name);
+    pt_json_put_int(o, "exitcode", f->exitcode);
+    put_seconds(o, "started", f->started);
+    put_seconds(o, "duration", f->seconds);
+    pt_json_open_array(o, "hosts");
+    if (pt_ledger_each_host(ledger, run, put_host, o, err) < 0)
+        return -1;
+    pt_json_close(o);
+    put_summary(o, verdict);
+    pt_json_open_array(o, "tests");
+    if (pt_ledger_each_result(ledger, run, ~0u, put_result, w, err) < 0)
+        return -1;
+    pt_json_close(o);
+    pt_json_close(o);
+    return 0;
+}
+
+int pt_json_file_write(const struct pt_json_file *f, struct pt_ledger *ledger, int64_t run,
+                       const struct pt_verdict *verdict, struct pt_err *err)
+{
+    struct pt_atomic file;
+    struct writer w;
+    if (pt_atomic_init(&file, f->path, err) < 0)
+        return pt_err_wrap(err, "JSON file");
+    pt_json_out_init(&w.out, file.file);
+    int rc = pt_names_load(&w.names, ledger, run, err);
+    if (rc == 0)
+        rc = put_all(&w, f, ledger, run, verdict, err);
+    if (pt_json_out_end(&w.out) < 0 && rc == 0)
+        rc = pt_err_set_kind(err, PT_ERR_INFRA, "write: %s", strerror(errno));
+    pt_names_fini(&w.names);
+    if (rc == 0)
+        rc = pt_atomic_finish(&file, err);
+    else
+        pt_atomic_fini(&file);
+    return rc < 0 ? pt_err_wrap(err, "JSON file %s", f->path) : 0;
+}

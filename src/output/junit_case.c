@@ -1,0 +1,270 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "output/junit_case.h"
+
+#include "common/auto.h"
+#include "output/xml.h"
+#include "report.h"
+
+#include <string.h>
+
+/* An element as it came: [tag, {attributes}, text, [elements]]. */
+struct element {
+    const char *tag, *text;
+    const struct pt_json *attributes, *children;
+};
+
+/* False when it is not one. */
+static bool get_element(const struct pt_json *v, struct element *e)
+{
+    const struct pt_json *tag = pt_json_first(v);
+    const struct pt_json *attributes = pt_json_next(tag);
+    const struct pt_json *text = pt_json_next(attributes);
+    const struct pt_json *children = pt_json_next(text);
+    *e = (struct element){pt_json_text(tag), pt_json_text(text), attributes, children};
+    return pt_json_kind(v) == PT_JSON_ARRAY && e->tag && *e->tag;
+}
+
+static bool is(const struct element *e, const char *tag)
+{
+    return strcmp(e->tag, tag) == 0;
+}
+
+static bool is_output(const struct element *e)
+{
+    return is(e, "system-out") || is(e, "system-err");
+}
+
+/* --- writing elements --- */
+
+static void put_attributes(FILE *f, const struct pt_json *attributes)
+{
+    for (const struct pt_json *a = pt_json_first(attributes); a; a = pt_json_next(a)) {
+        const char *name = pt_json_name(a);
+        const char *value = pt_json_text(a);
+        if (name && *name && value && pt_json_get(attributes, name) == a)
+            pt_xml_attribute(f, name, value);
+    }
+}
+
+static void put_element(FILE *f, const struct element *e)
+{
+    struct element child;
+    fputc('<', f);
+    pt_xml_name(f, e->tag);
+    put_attributes(f, e->attributes);
+    bool empty = (!e->text || !*e->text) && !pt_json_first(e->children);
+    if (empty) {
+        fputs(" />", f);
+        return;
+    }
+    fputc('>', f);
+    if (e->text)
+        pt_xml_text(f, e->text, false);
+    for (const struct pt_json *c = pt_json_first(e->children); c; c = pt_json_next(c))
+        if (get_element(c, &child))
+            put_element(f, &child);
+    fputs("</", f);
+    pt_xml_name(f, e->tag);
+    fputc('>', f);
+}
+
+static void put_host(FILE *f, const char *host)
+{
+    if (!host)
+        return;
+    fputs("<property name=\"host\"", f);
+    pt_xml_attribute(f, "value", host);
+    fputs(" />", f);
+}
+
+/* The testcase's own <properties> with the host in front, or one made for it. */
+static void put_properties(FILE *f, const struct pt_json *children, const char *host)
+{
+    struct element e;
+    struct element property;
+    bool any = false;
+    for (const struct pt_json *c = pt_json_first(children); c; c = pt_json_next(c))
+        any = any || (get_element(c, &e) && is(&e, "properties"));
+    if (!any && !host)
+        return;
+    fputs("<properties>", f);
+    put_host(f, host);
+    for (const struct pt_json *c = pt_json_first(children); c; c = pt_json_next(c)) {
+        if (!get_element(c, &e) || !is(&e, "properties"))
+            continue;
+        for (const struct pt_json *p = pt_json_first(e.children); p; p = pt_json_next(p))
+            if (get_element(p, &property))
+                put_element(f, &property);
+    }
+    fputs("</properties>", f);
+}
+
+static void count(const struct element *e, struct pt_junit_case_sums *sums)
+{
+    sums->errors += is(e, "error");
+    sums->failures += is(e, "failure");
+    sums->skipped += is(e, "skipped");
+}
+
+/* Children but <properties>; `output`: only captured output, or all but that. Says how many. */
+static int put_children(FILE *f, const struct pt_json *children, bool output, struct pt_junit_case_sums *sums)
+{
+    struct element e;
+    int n = 0;
+    for (const struct pt_json *c = pt_json_first(children); c; c = pt_json_next(c)) {
+        if (!get_element(c, &e) || is(&e, "properties") || is_output(&e) != output)
+            continue;
+        count(&e, sums);
+        put_element(f, &e);
+        n++;
+    }
+    return n;
+}
+
+/* `more`: elements of a report on the same test that came later, which pytest would have had in this one. */
+static void put_testcase(FILE *f, const struct element *e, const struct pt_json *more, const char *host,
+                         struct pt_junit_case_sums *sums)
+{
+    struct element extra = {0};
+    fputs("<testcase", f);
+    put_attributes(f, e->attributes);
+    fputc('>', f);
+    put_properties(f, e->children, host);
+    put_children(f, e->children, false, sums);
+    if (more && get_element(more, &extra))
+        put_children(f, extra.children, false, sums);
+    if (put_children(f, extra.children, true, sums) == 0)
+        put_children(f, e->children, true, sums);
+    fputs("</testcase>", f);
+}
+
+static bool has_failure(const struct element *e)
+{
+    struct element child;
+    for (const struct pt_json *c = pt_json_first(e->children); c; c = pt_json_next(c))
+        if (get_element(c, &child) && is(&child, "failure"))
+            return true;
+    return false;
+}
+
+/* --- testcases made here --- */
+
+static void put_part(struct pt_buf *out, const char *p, size_t n, bool path)
+{
+    for (size_t i = 0; i < n; i++)
+        pt_buf_append(out, path && p[i] == '/' ? "." : p + i, 1);
+}
+
+/* Class and name that pytest makes of a node id: "tests/a.py::A::x[1]" is "tests.a.A" and "x[1]". */
+static void mangle(const char *nodeid, const char *prefix, struct pt_buf *class, struct pt_buf *name)
+{
+    const char *end = strchrnul(nodeid, '[');
+    const char *part = nodeid;
+    bool path = true;
+    if (prefix && *prefix)
+        pt_buf_append(class, prefix, strlen(prefix));
+    for (;;) {
+        const char *next = memmem(part, (size_t)(end - part), "::", 2);
+        size_t n = (size_t)((next ? next : end) - part);
+        if (path && n >= 3 && memcmp(part + n - 3, ".py", 3) == 0)
+            n -= 3;
+        if (next && class->len)
+            pt_buf_append(class, ".", 1);
+        put_part(next ? class : name, part, n, path);
+        if (!next)
+            break;
+        part = next + 2;
+        path = false;
+    }
+    pt_buf_append(name, end, strlen(end) + 1);
+    pt_buf_append(class, "", 1);
+}
+
+static void put_child(FILE *f, const struct pt_report *r, struct pt_junit_case_sums *sums)
+{
+    const char *text = r->longrepr ? r->longrepr : r->message ? r->message : "";
+    const char *message = r->message ? r->message : "";
+    const char *tag = "error";
+    const char *type = NULL;
+    if (r->outcome == PT_OUTCOME_PASSED || r->outcome == PT_OUTCOME_XPASSED)
+        return;
+    if (r->outcome == PT_OUTCOME_SKIPPED || r->outcome == PT_OUTCOME_XFAILED)
+        tag = "skipped";
+    else if (r->outcome == PT_OUTCOME_FAILED)
+        tag = "failure";
+    else if (r->outcome != PT_OUTCOME_ERROR)
+        type = pt_outcome_name(r->outcome);
+    if (r->phase == PT_PHASE_COLLECT && !type)
+        message = r->outcome == PT_OUTCOME_SKIPPED ? "collection skipped" : "collection failure";
+    if (r->outcome == PT_OUTCOME_LOST && !r->message)
+        message = "no host gave a report of this test";
+    fprintf(f, "<%s", tag);
+    if (type)
+        pt_xml_attribute(f, "type", type);
+    pt_xml_attribute(f, "message", message);
+    fputc('>', f);
+    pt_xml_text(f, text, false);
+    fprintf(f, "</%s>", tag);
+    count(&(struct element){.tag = tag}, sums);
+}
+
+static void put_made(FILE *f, const struct pt_junit_case *c, struct pt_junit_case_sums *sums)
+{
+    const struct pt_report *r = c->report;
+    struct pt_buf class = {0};
+    struct pt_buf name = {0};
+    mangle(r->nodeid, c->prefix, &class, &name);
+    bool old = c->family && (strcmp(c->family, "xunit1") == 0 || strcmp(c->family, "legacy") == 0);
+    if (!class.bad && !name.bad) {
+        fputs("<testcase", f);
+        pt_xml_attribute(f, "classname", (char *)class.data);
+        pt_xml_attribute(f, "name", (char *)name.data);
+        if (old && r->file)
+            pt_xml_attribute(f, "file", r->file);
+        fprintf(f, " time=\"%.3f\">", r->duration > 0 ? r->duration : 0.0);
+        put_properties(f, NULL, c->host);
+        put_child(f, r, sums);
+        fputs("</testcase>", f);
+    }
+    pt_buf_fini(&class);
+    pt_buf_fini(&name);
+}
+
+/* How often pytest saw a call pass. */
+static long passes(const struct pt_report *r)
+{
+    long n = 0;
+    if (r->no_counts)
+        return r->outcome == PT_OUTCOME_PASSED || r->outcome == PT_OUTCOME_XPASSED;
+    for (size_t i = 0; i < r->ncounts; i++)
+        if (strcmp(r->counts[i].name, "passed") == 0 || strcmp(r->counts[i].name, "xpassed") == 0)
+            n += r->counts[i].n;
+    return n;
+}
+
+void pt_junit_case_write(FILE *f, const struct pt_junit_case *c, struct pt_junit_case_sums *sums)
+{
+    const struct pt_report *r = c->report;
+    const struct pt_json *more = c->extra ? pt_json_first(c->extra->junit) : NULL;
+    struct element e;
+    if (r->outcome == PT_OUTCOME_NOTRUN)
+        return;
+    sums->passed += passes(r);
+    if (!pt_json_first(r->junit))
+        put_made(f, c, sums);
+    bool first = true;
+    for (const struct pt_json *v = pt_json_first(r->junit); v; v = pt_json_next(v)) {
+        if (!get_element(v, &e))
+            continue;
+        bool merge = more && !pt_json_next(v) && !has_failure(&e);
+        put_testcase(f, &e, merge ? more : NULL, c->host, sums);
+        sums->doubles += !first;
+        first = false;
+        if (merge)
+            more = NULL;
+    }
+    if (more && get_element(more, &e)) {
+        put_testcase(f, &e, NULL, c->host, sums);
+        sums->doubles++;
+    }
+}

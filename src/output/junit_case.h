@@ -1,0 +1,22 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#pragma once
+/* The <testcase> elements of one test: the runner's own, with the host as a property, or made here for tests
+ * that could not speak. */
+#include <stdio.h>
+
+struct pt_report;
+
+struct pt_junit_case {
+    const char *family, *prefix; /* of struct pt_junit_options */
+    const char *host;            /* or NULL */
+    const struct pt_report *report;
+    const struct pt_report *extra; /* an error while session fixtures ended, told on this test; or NULL */
+};
+
+/* pytest's sums: a passed call counts, and so does each child element; `doubles` are taken off again. */
+struct pt_junit_case_sums {
+    long passed, errors, failures, skipped, doubles;
+};
+
+/* Adds to the sums. Tests that were not run have no testcase, as with pytest. */
+void pt_junit_case_write(FILE *f, const struct pt_junit_case *c, struct pt_junit_case_sums *sums);

@@ -1,0 +1,76 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "output/xml.h"
+
+#include "common/quote.h"
+
+#include <ctype.h>
+#include <string.h>
+
+static bool legal(uint32_t cp)
+{
+    return cp == '\t' || cp == '\n' || cp == '\r' ||
+           (cp >= 0x20 && cp != 0x7f && cp != 0xfffe && cp != 0xffff);
+}
+
+static const char *entity(unsigned char c, bool attribute)
+{
+    switch (c) {
+    case '&':
+        return "&amp;";
+    case '<':
+        return "&lt;";
+    case '>':
+        return "&gt;";
+    case '"':
+        return attribute ? "&quot;" : NULL;
+    case '\n':
+        return attribute ? "&#10;" : NULL;
+    case '\r':
+        return attribute ? "&#13;" : NULL;
+    case '\t':
+        return attribute ? "&#09;" : NULL;
+    default:
+        return NULL;
+    }
+}
+
+void pt_xml_text(FILE *f, const char *s, bool attribute)
+{
+    size_t n = strlen(s);
+    while (n) {
+        uint32_t cp = 0;
+        size_t len = pt_utf8_next(s, n, &cp);
+        const char *name = entity((unsigned char)*s, attribute);
+        if (len == 0)
+            fprintf(f, "#x%02X", (unsigned char)*s);
+        else if (name)
+            fputs(name, f);
+        else if (!legal(cp))
+            fprintf(f, cp <= 0xff ? "#x%02X" : "#x%04X", (unsigned)cp);
+        else
+            fwrite(s, 1, len, f);
+        s += len ? len : 1;
+        n -= len ? len : 1;
+    }
+}
+
+void pt_xml_name(FILE *f, const char *name)
+{
+    if (!isalpha((unsigned char)*name) && *name != '_')
+        fputc('_', f);
+    if (strcmp(name, "xmlns") == 0)
+        fputc('_', f);
+    for (; *name; name++) {
+        unsigned char c = (unsigned char)*name;
+        fputc((isalnum(c) && c < 0x80) || c == '_' || c == '-' || c == '.' ? c : '_', f);
+    }
+}
+
+void pt_xml_attribute(FILE *f, const char *name, const char *value)
+{
+    fputc(' ', f);
+    pt_xml_name(f, name);
+    fputs("=\"", f);
+    pt_xml_text(f, value, true);
+    fputc('"', f);
+}
