@@ -1,0 +1,513 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "remote/worker/hub.h"
+
+#include "common/auto.h"
+#include "common/err.h"
+#include "common/log.h"
+#include "common/loop.h"
+#include "common/message.h"
+#include "remote/worker/local.h"
+#include "remote/worker/outbox.h"
+#include "remote/worker/rank.h"
+#include "remote/worker/tell.h"
+#include "remote/worker/uplink.h"
+
+#include <stdio.h>
+#include <string.h>
+#include <sys/socket.h>
+
+#define OUTBOX_HIGH  (16u << 20) /* bytes not acknowledged at which the ranks have to wait */
+#define OUTBOX_LOW   (8u << 20)
+#define STARTED_HIGH (256u << 10) /* bytes on their way at which STARTED is left out */
+#define BYE_MS       5000         /* for the last acknowledgement */
+#define QUIT_MS      10000        /* for the ranks' BYE, besides the grace */
+
+struct peer {
+    struct pt_hub *hub;
+    struct pt_conn *conn;
+    struct peer *next;
+    uint32_t rank;   /* NONE until it joined */
+    uint32_t bundle; /* what it was given and has not told DONE of, or NONE */
+    bool ready, broken, gone;
+};
+
+struct queued {
+    struct queued *next;
+    uint32_t bundle;
+    size_t len;
+    unsigned char frame[];
+};
+
+struct pt_hub {
+    struct pt_loop *loop;
+    struct pt_hub_config config;
+    pt_hub_over_fn *over;
+    void *arg;
+    int listener;
+    struct pt_uplink *link;
+    struct pt_outbox outbox;
+    struct peer *peers;
+    struct queued *head, **tail;  /* bundles that no rank has */
+    struct pt_buf session, order; /* SESSION; CANCEL and QUIT: for ranks that join later */
+    uint64_t deadline;
+    uint32_t joined, gone;
+    bool paused, quitting, closing, ended;
+};
+
+static void on_welcome(void *arg, uint64_t acked);
+static void on_link_frame(void *arg, struct pt_frame *frame);
+static void on_link_closed(void *arg, const char *why);
+static void on_peer_frame(void *arg, struct pt_frame *frame);
+static void on_peer_closed(void *arg, const char *why);
+static const struct pt_uplink_callbacks link_callbacks = {on_welcome, on_link_frame, on_link_closed};
+static const struct pt_conn_callbacks peer_callbacks = {on_peer_frame, on_peer_closed, NULL};
+
+static void end(struct pt_hub *hub, const char *why)
+{
+    if (hub->ended)
+        return;
+    hub->ended = true;
+    pt_loop_cancel(hub->loop, hub->deadline);
+    hub->deadline = 0;
+    hub->over(hub->arg, why);
+}
+
+/* --- to the master --- */
+
+static void pause_peers(struct pt_hub *hub, bool pause)
+{
+    hub->paused = pause;
+    for (struct peer *peer = hub->peers; peer; peer = peer->next)
+        pt_conn_pause(peer->conn, pause);
+}
+
+/* Number, keep and send one frame. */
+static void tell(struct pt_hub *hub, const void *frame, size_t n)
+{
+    const unsigned char *kept = pt_outbox_add(&hub->outbox, frame, n);
+    if (!kept) {
+        end(hub, "out of memory");
+        return;
+    }
+    pt_uplink_send(hub->link, kept, n);
+    if (!hub->paused && hub->outbox.bytes > OUTBOX_HIGH)
+        pause_peers(hub, true);
+}
+
+static void tell_buf(struct pt_hub *hub, struct pt_buf *msg)
+{
+    if (msg->bad)
+        end(hub, "out of memory");
+    else
+        tell(hub, msg->data, msg->len);
+    pt_buf_fini(msg);
+}
+
+static void tell_recalled(struct pt_hub *hub, uint32_t bundle, bool given_back)
+{
+    struct pt_buf msg = {0};
+    pt_tell_recalled(&msg, bundle, given_back);
+    tell_buf(hub, &msg);
+}
+
+static void no_last_ack(void *arg)
+{
+    struct pt_hub *hub = arg;
+    hub->deadline = 0;
+    end(hub, hub->closing ? "the master did not acknowledge the last messages in time"
+                          : "a rank did not end in time");
+}
+
+static void set_deadline(struct pt_hub *hub, int64_t ms)
+{
+    pt_loop_cancel(hub->loop, hub->deadline);
+    hub->deadline = pt_loop_after(hub->loop, ms, no_last_ack, hub);
+}
+
+/* All ranks are done: say so, and wait until the master has everything. */
+static void close_when_done(struct pt_hub *hub)
+{
+    if (!hub->quitting || hub->closing || hub->gone < hub->config.slots)
+        return;
+    struct pt_buf msg = {0};
+    hub->closing = true;
+    set_deadline(hub, BYE_MS);
+    pt_tell_bye(&msg, PT_NONE);
+    tell_buf(hub, &msg);
+}
+
+/* --- bundles --- */
+
+static void drop_queue(struct pt_hub *hub)
+{
+    while (hub->head) {
+        struct queued *next = hub->head->next;
+        free(hub->head);
+        hub->head = next;
+    }
+    hub->tail = &hub->head;
+}
+
+static void deal(struct pt_hub *hub)
+{
+    for (struct peer *peer = hub->peers; peer && hub->head; peer = peer->next) {
+        if (!peer->ready)
+            continue;
+        struct queued *next = hub->head->next;
+        peer->ready = false;
+        peer->bundle = hub->head->bundle;
+        pt_conn_send(peer->conn, hub->head->frame, hub->head->len);
+        free(hub->head);
+        hub->head = next;
+        if (!next)
+            hub->tail = &hub->head;
+    }
+}
+
+static int on_bundle(struct pt_hub *hub, struct pt_frame *frame, struct pt_err *err)
+{
+    struct pt_bundle bundle;
+    if (pt_bundle_decode(&frame->body, &bundle, err) < 0)
+        return -1;
+    uint32_t number = bundle.bundle;
+    pt_bundle_fini(&bundle);
+    if (hub->order.len) /* cancelled or quitting */
+        return 0;
+    struct queued *item = malloc(sizeof(*item) + frame->len);
+    if (!item)
+        return pt_err_set(err, "out of memory");
+    item->next = NULL;
+    item->bundle = number;
+    item->len = frame->len;
+    memcpy(item->frame, frame->data, frame->len);
+    *hub->tail = item;
+    hub->tail = &item->next;
+    deal(hub);
+    return 0;
+}
+
+static int on_recall(struct pt_hub *hub, struct pt_reader *r, struct pt_err *err)
+{
+    uint32_t bundle = pt_get_u32(r);
+    if (!pt_get_end(r))
+        return pt_err_set(err, "malformed RECALL");
+    for (struct queued **at = &hub->head; *at; at = &(*at)->next) {
+        struct queued *item = *at;
+        if (item->bundle != bundle)
+            continue;
+        *at = item->next;
+        if (!*at)
+            hub->tail = at;
+        free(item);
+        tell_recalled(hub, bundle, true);
+        return 0;
+    }
+    tell_recalled(hub, bundle, false);
+    return 0;
+}
+
+/* --- what the master says --- */
+
+static void send_peers(struct pt_hub *hub, const struct pt_frame *frame)
+{
+    for (struct peer *peer = hub->peers; peer; peer = peer->next)
+        if (peer->rank != PT_NONE)
+            pt_conn_send(peer->conn, frame->data, frame->len);
+}
+
+static int on_session(struct pt_hub *hub, struct pt_frame *frame, struct pt_err *err)
+{
+    if (hub->session.len)
+        return pt_err_set(err, "a second SESSION");
+    pt_buf_append(&hub->session, frame->data, frame->len);
+    if (hub->session.bad)
+        return pt_err_set(err, "out of memory");
+    send_peers(hub, frame);
+    return 0;
+}
+
+static int on_ack(struct pt_hub *hub, struct pt_reader *r, struct pt_err *err)
+{
+    uint64_t seq = pt_get_u64(r);
+    if (!pt_get_end(r) || pt_outbox_ack(&hub->outbox, seq) < 0)
+        return pt_err_set(err, "an ACK of %llu, with %llu sent", (unsigned long long)seq,
+                          (unsigned long long)hub->outbox.last);
+    if (hub->paused && hub->outbox.bytes < OUTBOX_LOW)
+        pause_peers(hub, false);
+    if (hub->closing && pt_outbox_empty(&hub->outbox)) {
+        pt_uplink_close(hub->link);
+        end(hub, NULL);
+    }
+    return 0;
+}
+
+/* CANCEL and QUIT: nothing waits any more; the ranks do the rest. */
+static int on_order(struct pt_hub *hub, struct pt_frame *frame, struct pt_err *err)
+{
+    uint32_t grace = frame->type == PT_L_QUIT ? pt_get_u32(&frame->body) : 0;
+    if (!pt_get_end(&frame->body))
+        return pt_err_set(err, "malformed CANCEL or QUIT");
+    if (hub->quitting || (frame->type == PT_L_CANCEL && hub->order.len))
+        return 0;
+    drop_queue(hub);
+    pt_buf_append(&hub->order, frame->data, frame->len);
+    send_peers(hub, frame);
+    if (frame->type == PT_L_QUIT) {
+        hub->quitting = true;
+        set_deadline(hub, (int64_t)grace + QUIT_MS);
+        close_when_done(hub);
+    }
+    return 0;
+}
+
+static int obey_master(struct pt_hub *hub, struct pt_frame *frame, struct pt_err *err)
+{
+    switch (frame->type) {
+    case PT_L_SESSION:
+        return on_session(hub, frame, err);
+    case PT_L_BUNDLE:
+        return on_bundle(hub, frame, err);
+    case PT_L_ACK:
+        return on_ack(hub, &frame->body, err);
+    case PT_L_RECALL:
+        return on_recall(hub, &frame->body, err);
+    case PT_L_CANCEL:
+    case PT_L_QUIT:
+        return on_order(hub, frame, err);
+    default:
+        return pt_err_set(err, "an unknown message (type %u)", frame->type);
+    }
+}
+
+static void on_link_frame(void *arg, struct pt_frame *frame)
+{
+    struct pt_hub *hub = arg;
+    struct pt_err err = PT_ERR_INIT;
+    if (hub->ended || obey_master(hub, frame, &err) == 0)
+        return;
+    pt_err_wrap(&err, "the master sent");
+    end(hub, err.msg);
+}
+
+static void on_welcome(void *arg, uint64_t acked)
+{
+    struct pt_hub *hub = arg;
+    if (pt_outbox_ack(&hub->outbox, acked) < 0)
+        end(hub, "the master has messages of this launch that were never sent");
+}
+
+static void on_link_closed(void *arg, const char *why)
+{
+    struct pt_hub *hub = arg;
+    struct pt_err err = PT_ERR_INIT;
+    pt_err_set(&err, "link: %s", why ? why : "the master closed it before the end");
+    end(hub, err.msg);
+}
+
+/* --- what the ranks say --- */
+
+static void peer_destroy(struct peer *peer)
+{
+    pt_conn_destroy(peer->conn);
+    free(peer);
+}
+
+static int add_peer(struct pt_hub *hub, int fd, struct pt_err *err)
+{
+    struct peer *peer = calloc(1, sizeof(*peer));
+    if (!peer) {
+        close(fd);
+        return pt_err_set(err, "out of memory");
+    }
+    *peer = (struct peer){.hub = hub, .rank = PT_NONE, .bundle = PT_NONE, .next = hub->peers};
+    peer->conn = pt_conn_create(hub->loop, fd, PT_MAX_FRAME, &peer_callbacks, peer, err);
+    if (!peer->conn) {
+        free(peer);
+        return -1;
+    }
+    hub->peers = peer;
+    return 0;
+}
+
+static void on_listener(void *arg, int fd, short revents)
+{
+    struct pt_hub *hub = arg;
+    struct pt_err err = PT_ERR_INIT;
+    (void)revents;
+    int conn = accept4(fd, NULL, NULL, SOCK_CLOEXEC);
+    if (conn < 0)
+        return;
+    if (pt_local_check_peer(conn, &err) < 0) {
+        pt_warn("%s", err.msg);
+        close(conn);
+    } else if (add_peer(hub, conn, &err) < 0) {
+        pt_warn("a rank cannot join: %s", err.msg);
+    }
+}
+
+static int join(struct peer *peer, struct pt_frame *frame)
+{
+    struct pt_hub *hub = peer->hub;
+    uint32_t rank = pt_get_u32(&frame->body);
+    if (frame->type != PT_L_JOIN || !pt_get_end(&frame->body) || rank >= hub->config.slots)
+        return -1;
+    for (struct peer *other = hub->peers; other; other = other->next)
+        if (other->rank == rank)
+            return -1;
+    peer->rank = rank;
+    if (++hub->joined == hub->config.slots && hub->listener >= 0) {
+        pt_loop_unwatch(hub->loop, hub->listener);
+        close(pt_steal_fd(&hub->listener));
+    }
+    if (hub->session.len)
+        pt_conn_send(peer->conn, hub->session.data, hub->session.len);
+    if (hub->order.len)
+        pt_conn_send(peer->conn, hub->order.data, hub->order.len);
+    if (hub->paused)
+        pt_conn_pause(peer->conn, true);
+    return 0;
+}
+
+static int on_ready(struct peer *peer, struct pt_frame *frame)
+{
+    if (pt_get_u32(&frame->body) != peer->rank || !pt_get_end(&frame->body))
+        return -1;
+    peer->ready = !peer->broken && peer->bundle == PT_NONE;
+    deal(peer->hub);
+    return 0;
+}
+
+/* What the hub itself takes from a message it has passed on. A bundle that a broken rank had goes back. */
+static void note(struct peer *peer, uint8_t type)
+{
+    struct pt_hub *hub = peer->hub;
+    if (type == PT_L_DONE) {
+        peer->bundle = PT_NONE;
+    } else if (type == PT_L_BROKEN) {
+        peer->broken = true;
+        peer->ready = false;
+        if (peer->bundle != PT_NONE && !hub->order.len)
+            tell_recalled(hub, peer->bundle, true);
+        peer->bundle = PT_NONE;
+    } else if (type == PT_L_BYE && !peer->gone) {
+        peer->gone = true;
+        hub->gone++;
+        close_when_done(hub);
+    }
+}
+
+static int obey_peer(struct peer *peer, struct pt_frame *frame)
+{
+    struct pt_hub *hub = peer->hub;
+    if (peer->rank == PT_NONE)
+        return join(peer, frame);
+    if (frame->type == PT_RANK_READY)
+        return on_ready(peer, frame);
+    struct pt_reader r = frame->body;
+    uint64_t seq = pt_get_u64(&r);
+    uint32_t rank = pt_get_u32(&r);
+    if (r.bad || seq != 0 || rank != peer->rank || frame->type < PT_L_STARTED || frame->type > PT_L_BYE ||
+        frame->type == PT_L_RECALLED)
+        return -1;
+    if (frame->type == PT_L_STARTED) {
+        if (pt_uplink_queued(hub->link) < STARTED_HIGH)
+            pt_uplink_send(hub->link, frame->data, frame->len);
+        return 0;
+    }
+    tell(hub, frame->data, frame->len);
+    note(peer, frame->type);
+    return 0;
+}
+
+static void drop_peer(struct peer *peer)
+{
+    for (struct peer **at = &peer->hub->peers; *at; at = &(*at)->next)
+        if (*at == peer) {
+            *at = peer->next;
+            break;
+        }
+    peer_destroy(peer);
+}
+
+static void on_peer_frame(void *arg, struct pt_frame *frame)
+{
+    struct peer *peer = arg;
+    if (peer->hub->ended || obey_peer(peer, frame) == 0)
+        return;
+    char why[96];
+    snprintf(why, sizeof(why), "rank %d sent a message that makes no sense (type %u)", (int)peer->rank,
+             frame->type);
+    if (peer->rank == PT_NONE) {
+        pt_warn("somebody joined as what is no rank of ours");
+        drop_peer(peer);
+    } else {
+        end(peer->hub, why);
+    }
+}
+
+static void on_peer_closed(void *arg, const char *why)
+{
+    struct peer *peer = arg;
+    char text[160];
+    snprintf(text, sizeof(text), "rank %d is gone: %s", (int)peer->rank, why);
+    if (peer->rank == PT_NONE)
+        drop_peer(peer);
+    else if (!peer->gone)
+        end(peer->hub, text);
+}
+
+/* --- create, destroy --- */
+
+static int start_listener(struct pt_hub *hub, struct pt_err *err)
+{
+    char path[PT_LOCAL_PATH];
+    if (hub->config.slots < 2)
+        return 0;
+    if (pt_local_path(path, hub->config.run_dir, PT_RANK_SOCKET, err) < 0 ||
+        (hub->listener = pt_local_listen(path, err)) < 0)
+        return -1;
+    return pt_loop_watch(hub->loop, hub->listener, POLLIN, on_listener, hub);
+}
+
+struct pt_hub *pt_hub_create(struct pt_loop *loop, const struct pt_hub_config *config, int own,
+                             pt_hub_over_fn *over, void *arg, struct pt_err *err)
+{
+    struct pt_hub *hub = calloc(1, sizeof(*hub));
+    if (!hub) {
+        close(own);
+        pt_err_set(err, "out of memory");
+        return NULL;
+    }
+    *hub = (struct pt_hub){.loop = loop, .config = *config, .over = over, .arg = arg, .listener = -1};
+    hub->tail = &hub->head;
+    pt_outbox_init(&hub->outbox);
+    struct pt_uplink_config link = {config->run_dir, config->host, config->launch, config->slots};
+    if (add_peer(hub, own, err) < 0 || start_listener(hub, err) < 0 ||
+        !(hub->link = pt_uplink_create(loop, &link, &link_callbacks, hub, err))) {
+        pt_hub_destroy(hub);
+        return NULL;
+    }
+    return hub;
+}
+
+void pt_hub_destroy(struct pt_hub *hub)
+{
+    if (!hub)
+        return;
+    pt_loop_cancel(hub->loop, hub->deadline);
+    while (hub->peers) {
+        struct peer *next = hub->peers->next;
+        peer_destroy(hub->peers);
+        hub->peers = next;
+    }
+    if (hub->listener >= 0) {
+        pt_loop_unwatch(hub->loop, hub->listener);
+        close(hub->listener);
+    }
+    pt_uplink_destroy(hub->link);
+    pt_outbox_fini(&hub->outbox);
+    drop_queue(hub);
+    pt_buf_fini(&hub->session);
+    pt_buf_fini(&hub->order);
+    free(hub);
+}

@@ -1,0 +1,236 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "remote/worker/runner.h"
+
+#include "common/auto.h"
+#include "common/err.h"
+#include "common/loop.h"
+#include "remote/worker/local.h"
+
+#include <signal.h>
+#include <string.h>
+#include <sys/socket.h>
+
+#define MAX_RUNNER_FRAME (PT_MAX_FRAME - 64) /* it must still fit a frame when rank and bundle are added */
+#define SERVER_PATIENCE  60000               /* ms to wait for the fork server to come up */
+#define RETRY_MS         50
+#define DUMP_MS          1000  /* from SIGABRT to SIGKILL */
+#define MUTE_MS          10000 /* a process that closed its control socket is killed after this */
+#define LAST_WORDS       (64u << 20)
+
+struct pt_runner {
+    struct pt_loop *loop;
+    struct pt_runner_spec spec;
+    const struct pt_runner_callbacks *cb;
+    void *arg;
+    struct pt_conn *control, *fork;
+    int child_end; /* of the control socket, until the process has it */
+    int capture[2];
+    pid_t pid;
+    uint64_t timer;
+    int64_t deadline; /* for the fork server to answer */
+    bool ending;
+};
+
+static void on_control_frame(void *arg, struct pt_frame *frame);
+static void on_control_closed(void *arg, const char *why);
+static void on_fork_frame(void *arg, struct pt_frame *frame);
+static void on_fork_closed(void *arg, const char *why);
+static void try_fork(void *arg);
+
+static const struct pt_conn_callbacks control_callbacks = {on_control_frame, on_control_closed, NULL};
+static const struct pt_conn_callbacks fork_callbacks = {on_fork_frame, on_fork_closed, NULL};
+
+struct pt_runner *pt_runner_create(struct pt_loop *loop, const struct pt_runner_spec *spec,
+                                   const struct pt_runner_callbacks *cb, void *arg, struct pt_err *err)
+{
+    int ends[2] = {-1, -1};
+    struct pt_runner *runner = calloc(1, sizeof(*runner));
+    if (!runner || socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, ends) < 0) {
+        pt_err_set(err, "runner: %s", strerror(errno));
+        free(runner);
+        return NULL;
+    }
+    *runner = (struct pt_runner){.loop = loop, .spec = *spec, .cb = cb, .arg = arg, .capture = {-1, -1}};
+    runner->child_end = ends[1];
+    runner->deadline = pt_now_ms() + SERVER_PATIENCE;
+    runner->control = pt_conn_create(loop, ends[0], MAX_RUNNER_FRAME, &control_callbacks, runner, err);
+    if (runner->control)
+        runner->timer = pt_loop_after(loop, 0, try_fork, runner);
+    if (!runner->timer) {
+        pt_runner_destroy(runner);
+        return NULL;
+    }
+    return runner;
+}
+
+static void set_capture(struct pt_runner *runner, int out, int err)
+{
+    for (int i = 0; i < 2; i++)
+        if (runner->capture[i] >= 0)
+            close(runner->capture[i]);
+    runner->capture[0] = out;
+    runner->capture[1] = err;
+}
+
+void pt_runner_destroy(struct pt_runner *runner)
+{
+    if (!runner)
+        return;
+    pt_loop_cancel(runner->loop, runner->timer);
+    pt_conn_destroy(runner->control);
+    pt_conn_destroy(runner->fork);
+    if (runner->child_end >= 0)
+        close(runner->child_end);
+    set_capture(runner, -1, -1);
+    free(runner);
+}
+
+static void set_timer(struct pt_runner *runner, int64_t ms, pt_call_fn *fn)
+{
+    pt_loop_cancel(runner->loop, runner->timer);
+    runner->timer = pt_loop_after(runner->loop, ms, fn, runner);
+}
+
+/* What the runner had said before it ended is still in the socket: it counts. A child of a test may hold the
+ * socket's other end, so its end is not waited for. */
+static void end(struct pt_runner *runner, uint32_t status, const char *why)
+{
+    if (runner->ending)
+        return;
+    runner->ending = true;
+    pt_loop_cancel(runner->loop, runner->timer);
+    runner->timer = 0;
+    pt_conn_drain(runner->control, LAST_WORDS);
+    runner->cb->ended(runner->arg, status, why);
+}
+
+/* --- the fork server --- */
+
+static int ask(struct pt_runner *runner)
+{
+    struct pt_buf msg = {0};
+    size_t mark = pt_frame_begin(&msg, PT_F_RUN);
+    pt_put_str(&msg, runner->spec.cwd);
+    pt_put_u32(&msg, runner->spec.nenv);
+    for (uint32_t i = 0; i < runner->spec.nenv; i++) {
+        pt_put_str(&msg, runner->spec.env[i].name);
+        pt_put_str(&msg, runner->spec.env[i].value);
+    }
+    pt_frame_end(&msg, mark);
+    const int fds[2] = {runner->child_end, runner->spec.output};
+    int rc = msg.bad ? -1 : pt_conn_send_fds(runner->fork, msg.data, msg.len, fds, 2);
+    pt_buf_fini(&msg);
+    close(pt_steal_fd(&runner->child_end));
+    return rc;
+}
+
+static void try_fork(void *arg)
+{
+    struct pt_runner *runner = arg;
+    struct pt_err err = PT_ERR_INIT;
+    runner->timer = 0;
+    int fd = pt_local_connect(runner->spec.fork_socket, 0, &err);
+    if (fd < 0 && pt_now_ms() < runner->deadline) {
+        set_timer(runner, RETRY_MS, try_fork);
+        return;
+    }
+    if (fd >= 0 && pt_local_check_peer(fd, &err) < 0) {
+        close(fd);
+        fd = -1;
+    }
+    if (fd >= 0)
+        runner->fork = pt_conn_create(runner->loop, fd, PT_MAX_FRAME, &fork_callbacks, runner, &err);
+    if (runner->fork && ask(runner) < 0)
+        pt_err_set(&err, "asking the fork server: %s", strerror(errno));
+    if (err.msg[0])
+        end(runner, SIGKILL, err.msg);
+}
+
+static void on_fork_frame(void *arg, struct pt_frame *frame)
+{
+    struct pt_runner *runner = arg;
+    struct pt_reader *r = &frame->body;
+    if (frame->type == PT_F_FAIL) {
+        pt_auto_free char *why = pt_get_str(r, PT_MAX_PATH);
+        end(runner, SIGKILL, why ? why : "the fork server failed");
+        return;
+    }
+    uint32_t value = pt_get_u32(r);
+    if (!pt_get_end(r) || (frame->type != PT_F_PID && frame->type != PT_F_EXIT))
+        end(runner, SIGKILL, "the fork server sent a malformed message");
+    else if (frame->type == PT_F_EXIT)
+        end(runner, value, NULL);
+    else
+        runner->pid = value > 1 && value < INT32_MAX ? (pid_t)value : 0;
+}
+
+static void on_fork_closed(void *arg, const char *why)
+{
+    struct pt_runner *runner = arg;
+    (void)why;
+    if (runner->pid)
+        kill(-runner->pid, SIGKILL);
+    end(runner, SIGKILL, "the fork server ended");
+}
+
+/* --- the process --- */
+
+static void on_control_frame(void *arg, struct pt_frame *frame)
+{
+    struct pt_runner *runner = arg;
+    if (frame->type == PT_R_CAPTURE) {
+        int fds[2];
+        if (pt_conn_take_fds(runner->control, fds, 2) == 0)
+            set_capture(runner, fds[0], fds[1]);
+        return;
+    }
+    runner->cb->frame(runner->arg, frame);
+}
+
+static void kill_group(void *arg)
+{
+    struct pt_runner *runner = arg;
+    struct pt_buf msg = {0};
+    runner->timer = 0;
+    size_t mark = pt_frame_begin(&msg, PT_F_KILL);
+    pt_put_u32(&msg, SIGKILL);
+    pt_frame_end(&msg, mark);
+    if (runner->fork && !msg.bad)
+        pt_conn_send(runner->fork, msg.data, msg.len);
+    pt_buf_fini(&msg);
+    if (!runner->fork)
+        end(runner, SIGKILL, "killed before it was there");
+}
+
+static void on_control_closed(void *arg, const char *why)
+{
+    struct pt_runner *runner = arg;
+    (void)why;
+    if (!runner->ending && !runner->timer)
+        set_timer(runner, MUTE_MS, kill_group);
+}
+
+void pt_runner_send(struct pt_runner *runner, const void *frames, size_t n)
+{
+    pt_conn_send(runner->control, frames, n);
+}
+
+void pt_runner_pause(struct pt_runner *runner, bool pause)
+{
+    pt_conn_pause(runner->control, pause);
+}
+
+void pt_runner_kill(struct pt_runner *runner, bool dump)
+{
+    if (runner->ending)
+        return;
+    if (dump && runner->pid && kill(runner->pid, SIGABRT) == 0)
+        set_timer(runner, DUMP_MS, kill_group);
+    else
+        set_timer(runner, 0, kill_group);
+}
+
+const int *pt_runner_capture(const struct pt_runner *runner)
+{
+    return runner->capture;
+}

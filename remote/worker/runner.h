@@ -1,0 +1,39 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#pragma once
+/* One runner: a process forked by the fork server, led through a control socket. Destroying it kills it. */
+#include "remote/worker/conn.h"
+
+#include "common/message.h"
+
+struct pt_runner;
+
+struct pt_runner_spec {
+    const char *fork_socket; /* path of the fork server's socket */
+    const char *cwd;
+    const struct pt_env *env;
+    uint32_t nenv;
+    int output; /* becomes stdout and stderr */
+};
+
+struct pt_runner_callbacks {
+    /* A frame from the runner (enum pt_runner). Must not destroy it. */
+    void (*frame)(void *arg, struct pt_frame *frame);
+    /* Exactly once, after the last frame: it ended with this wait status; or, with `why`, there was none or
+     * it was lost from sight (and is killed). May destroy it. */
+    void (*ended)(void *arg, uint32_t status, const char *why);
+};
+
+/* Asks the fork server for a process; keeps asking for a while when the server is not there yet. */
+struct pt_runner *pt_runner_create(struct pt_loop *loop, const struct pt_runner_spec *spec,
+                                   const struct pt_runner_callbacks *cb, void *arg, struct pt_err *err);
+/* NULL is fine. */
+void pt_runner_destroy(struct pt_runner *runner);
+
+/* Queue frames for the control socket. */
+void pt_runner_send(struct pt_runner *runner, const void *frames, size_t n);
+/* Stop reading what the runner says, or go on; a runner that is not read waits. */
+void pt_runner_pause(struct pt_runner *runner, bool pause);
+/* Kill it with its group; with `dump`, first let faulthandler write the stack, for at most a second. */
+void pt_runner_kill(struct pt_runner *runner, bool dump);
+/* The two files that captured output goes to; each -1 when not known. Borrowed. */
+const int *pt_runner_capture(const struct pt_runner *runner);
