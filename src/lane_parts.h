@@ -1,0 +1,81 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#pragma once
+/* What the files of a lane share: lane.c (the thread and the run's side), lane_boot.c (until the agent
+ * speaks), lane_agent.c (what the agent says), lane_bulk.c (what it is sent). All but the command list
+ * belongs to the lane's thread. */
+#include "channels.h"
+#include "common/mux.h"
+#include "lane.h"
+#include "sync/push.h"
+#include "tools.h"
+
+#include <pthread.h>
+
+#define PT_LANE_OUT  (256u << 10) /* bytes kept ready for the transport */
+#define PT_LANE_BULK (1u << 20)   /* bytes kept queued on the bulk stream */
+#define PT_LANE_TAIL 4096         /* of the command's stderr */
+
+struct pt_lane_command {
+    struct pt_lane_command *next;
+    struct pt_buf frame;                /* whole control frame, or empty */
+    const struct pt_manifest *manifest; /* a tree to push */
+    bool stop;
+    uint32_t grace_ms;
+};
+
+struct pt_lane {
+    struct pt_lane_options o;
+    pthread_t thread;
+    int wake;
+    pthread_mutex_t lock; /* guards head and tail */
+    struct pt_lane_command *head, **tail;
+
+    /* the thread's own from here on */
+    struct pt_transport *transport;
+    struct pt_mux *mux;
+    struct pt_channels *channels;
+    struct pt_buf out;     /* bytes for the transport */
+    struct pt_buf control; /* control stream, not yet whole frames */
+    struct pt_push *push;
+    const struct pt_manifest *manifest;
+    uint32_t tools[PT_TOOLS]; /* to send, in order */
+    size_t ntools, tool_sent;
+    bool tool_open, push_open; /* in the middle of an object */
+    uint64_t pushed;           /* bytes of earlier pushes */
+    char tail_text[PT_LANE_TAIL];
+    size_t tail_len;
+    int64_t heard, pinged, told;
+    int64_t stop_by; /* 0: not stopping */
+    bool stopped;
+    struct pt_err failure; /* set by a callback of the mux */
+    bool failed;
+    bool unfit; /* the agent said FAIL: trying again is no use */
+};
+
+/* What an event on its way to the run's loop is; never NULL. */
+struct pt_lane_post *pt_lane_event_new(const struct pt_lane *lane, enum pt_lane_kind kind);
+struct pt_lane_event *pt_lane_event_of(struct pt_lane_post *post);
+void pt_lane_event_send(const struct pt_lane *lane, struct pt_lane_post *post);
+/* An event that has only a number. */
+void pt_lane_tell(const struct pt_lane *lane, enum pt_lane_kind kind, uint64_t bytes);
+
+/* Bytes of the control stream. */
+int pt_lane_control(struct pt_lane *lane, const void *data, size_t n, struct pt_err *err);
+/* Queue one control frame with a value of 0, 4 or 8 bytes. */
+void pt_lane_say(struct pt_lane *lane, uint8_t type, uint64_t value, size_t bytes);
+
+/* Open the transport and the channel, and go on until the agent speaks; its first bytes go to rest. */
+int pt_lane_boot(struct pt_lane *lane, struct pt_buf *rest, bool *pushed, struct pt_err *err);
+/* Move bytes to the transport as far as it takes them; -1 when it is gone. */
+int pt_lane_write(struct pt_lane *lane);
+/* Keep what the command wrote to stderr. */
+void pt_lane_stderr(struct pt_lane *lane);
+/* The connection is at its end: why. Returns -1. */
+int pt_lane_gone(struct pt_lane *lane, const char *doing, struct pt_err *err);
+
+/* Begin to push lane->manifest; end what is pushed. */
+int pt_lane_push(struct pt_lane *lane, struct pt_err *err);
+void pt_lane_push_end(struct pt_lane *lane);
+uint64_t pt_lane_pushed(const struct pt_lane *lane);
+/* Keep the bulk stream filled. */
+int pt_lane_fill(struct pt_lane *lane, struct pt_err *err);
