@@ -39,17 +39,13 @@ static bool get_phase(struct pt_fields *f, uint8_t *out)
     return false;
 }
 
-/* Room for every element of list; NULL with *n 0 when there are none. */
+/* Room for every element of list; NULL with *n 0 when there is no list or too much of it. */
 static void *get_room(struct pt_fields *f, const char *key, const struct pt_json *list, size_t size,
                       size_t *n)
 {
     *n = pt_json_count(list);
-    if (*n > PT_REPORT_LISTS) {
-        f->bad = key;
-        *n = 0;
-    }
-    void *room = *n ? calloc(*n, size) : NULL;
-    if (*n && !room) {
+    void *room = list && *n <= PT_REPORT_LISTS ? calloc(*n + 1, size) : NULL;
+    if (list && !room) {
         f->bad = key;
         *n = 0;
     }
@@ -59,16 +55,15 @@ static void *get_room(struct pt_fields *f, const char *key, const struct pt_json
 static void get_counts(struct pt_fields *f, struct pt_report *r)
 {
     const struct pt_json *counts = pt_field_object(f, "counts");
-    r->counts = get_room(f, "counts", counts, sizeof(*r->counts), &r->ncounts);
     struct pt_fields inner = {.object = counts};
     size_t i = 0;
+    r->counts = get_room(f, "counts", counts, sizeof(*r->counts), &r->ncounts);
     for (const struct pt_json *e = pt_json_first(counts); e && i < r->ncounts; e = pt_json_next(e), i++) {
         r->counts[i].name = pt_json_name(e);
         r->counts[i].n = pt_field_u32(&inner, r->counts[i].name, PT_MAX_TESTS, 0);
     }
     if (inner.bad && !f->bad)
         f->bad = "counts";
-    r->no_counts = !counts;
 }
 
 static bool pairs_ok(const struct pt_json *list)
@@ -136,6 +131,7 @@ int pt_report_read(const struct pt_json *object, struct pt_report *r, struct pt_
     get_skip(&f, r);
     r->properties = pt_field_array(&f, "properties");
     r->junit = pt_field_array(&f, "junit");
+    r->junit_counts = pt_field_object(&f, "junit_counts");
     if (!f.bad && !get_outcome(&f, &r->outcome))
         f.bad = "outcome";
     if (!f.bad && !get_phase(&f, &r->phase))
@@ -171,16 +167,10 @@ void pt_report_fini(struct pt_report *r)
     *r = (struct pt_report){0};
 }
 
-const struct pt_count *pt_report_counts(const struct pt_report *r)
-{
-    static const struct pt_count none = {0};
-    return r->no_counts ? NULL : r->counts ? r->counts : &none;
-}
-
 /* --- made here --- */
 
 /* "TestA.test_x[1::2]" from "tests/a.py::TestA::test_x[1::2]", as pytest heads a traceback. */
-static void put_headline(struct pt_buf *out, const char *nodeid)
+static void put_domain(struct pt_buf *out, const char *nodeid)
 {
     const char *bracket = strchr(nodeid, '[');
     const char *p = strstr(nodeid, "::");
@@ -190,18 +180,28 @@ static void put_headline(struct pt_buf *out, const char *nodeid)
         pt_buf_append(out, colons ? "." : p, 1);
         p += colons ? 2 : 1;
     }
-    pt_buf_append(out, "", 1);
+}
+
+static void put_headline(struct pt_json_out *o, const struct pt_report_new *what)
+{
+    struct pt_buf text = {0};
+    if (what->phase == PT_PHASE_COLLECT) {
+        pt_buf_append(&text, "ERROR collecting ", 17);
+        pt_buf_append(&text, what->nodeid, strlen(what->nodeid));
+    } else {
+        put_domain(&text, what->nodeid);
+    }
+    pt_json_put_strn(o, "headline", text.bad ? NULL : (char *)text.data, text.len);
+    pt_buf_fini(&text);
 }
 
 static void put_problem(struct pt_json_out *o, const struct pt_report_new *what, const char *longrepr)
 {
-    struct pt_buf headline = {0};
-    put_headline(&headline, what->nodeid);
     pt_json_open_array(o, "problems");
     pt_json_open_object(o, NULL);
     pt_json_put_str(o, "phase", pt_phase_name(what->phase));
     pt_json_put_str(o, "category", pt_outcome_name(what->outcome));
-    pt_json_put_str(o, "headline", headline.bad ? NULL : (char *)headline.data);
+    put_headline(o, what);
     pt_json_put_str(o, "longrepr", longrepr);
     if (what->output && *what->output) {
         pt_json_open_array(o, "sections");
@@ -213,7 +213,6 @@ static void put_problem(struct pt_json_out *o, const struct pt_report_new *what,
     }
     pt_json_close(o);
     pt_json_close(o);
-    pt_buf_fini(&headline);
 }
 
 /* The longrepr with the output below it, for readers that have no sections. */
@@ -230,6 +229,15 @@ static void put_longrepr(struct pt_json_out *o, const char *longrepr, const char
     else
         pt_json_put_strn(o, "longrepr", (char *)text.data, text.len);
     pt_buf_fini(&text);
+}
+
+/* The finished document goes to the end of out. */
+static int hand_over(struct pt_json_out *o, struct pt_buf *out)
+{
+    int rc = pt_json_out_end(o);
+    pt_buf_append(out, o->buf.data, o->buf.len);
+    pt_buf_fini(&o->buf);
+    return rc < 0 || out->bad ? -1 : 0;
 }
 
 int pt_report_make(const struct pt_report_new *what, struct pt_buf *out)
@@ -254,10 +262,7 @@ int pt_report_make(const struct pt_report_new *what, struct pt_buf *out)
     if (longrepr && !what->silent)
         put_problem(&o, what, longrepr);
     pt_json_close(&o);
-    int rc = pt_json_out_end(&o);
-    pt_buf_append(out, o.buf.data, o.buf.len);
-    pt_buf_fini(&o.buf);
-    return rc < 0 || out->bad ? -1 : 0;
+    return hand_over(&o, out);
 }
 
 void pt_status_words(uint32_t status, char *out, size_t size)
@@ -314,16 +319,21 @@ int pt_report_from_death(const struct pt_death *d, const char *nodeid, const cha
     return rc;
 }
 
-static void put_file_problem(struct pt_json_out *o, const struct pt_report *file)
+static void put_file_problem(struct pt_json_out *o, const struct pt_report *file, const char *host)
 {
     const char *longrepr = file->longrepr ? file->longrepr : file->message;
+    pt_auto_free char *headline = NULL;
     if (file->outcome == PT_OUTCOME_SKIPPED || !longrepr)
         return;
+    if (asprintf(&headline, "ERROR collecting %s on %s", file->nodeid, host) < 0) {
+        headline = NULL;
+        o->bad = true;
+    }
     pt_json_open_array(o, "problems");
     pt_json_open_object(o, NULL);
     pt_json_put_str(o, "phase", "collect");
     pt_json_put_str(o, "category", pt_outcome_name(file->outcome));
-    pt_json_put_str(o, "headline", file->nodeid);
+    pt_json_put_str(o, "headline", headline);
     pt_json_put_str(o, "longrepr", longrepr);
     if (file->nproblems)
         pt_json_put(o, "sections", file->problems[0].sections);
@@ -331,7 +341,18 @@ static void put_file_problem(struct pt_json_out *o, const struct pt_report *file
     pt_json_close(o);
 }
 
-int pt_report_of_file(const struct pt_report *file, const char *nodeid, const char *path, bool first,
+static void put_skip(struct pt_json_out *o, const struct pt_report *r)
+{
+    if (!r->skip_file || !r->skip_reason)
+        return;
+    pt_json_open_array(o, "skip");
+    pt_json_put_str(o, NULL, r->skip_file);
+    pt_json_put_int(o, NULL, r->skip_line == PT_NONE ? 0 : r->skip_line);
+    pt_json_put_str(o, NULL, r->skip_reason);
+    pt_json_close(o);
+}
+
+int pt_report_of_file(const struct pt_report *file, const char *nodeid, const char *path, const char *host,
                       struct pt_buf *out)
 {
     struct pt_json_out o;
@@ -346,27 +367,17 @@ int pt_report_of_file(const struct pt_report *file, const char *nodeid, const ch
     pt_json_close(&o);
     pt_json_put_str(&o, "message", file->message);
     pt_json_put_str(&o, "longrepr", file->longrepr);
-    if (first)
-        put_file_problem(&o, file);
-    if (file->skip_file && file->skip_reason) {
-        pt_json_open_array(&o, "skip");
-        pt_json_put_str(&o, NULL, file->skip_file);
-        pt_json_put_int(&o, NULL, file->skip_line == PT_NONE ? 0 : file->skip_line);
-        pt_json_put_str(&o, NULL, file->skip_reason);
-        pt_json_close(&o);
-    }
+    put_file_problem(&o, file, host);
+    put_skip(&o, file);
     pt_json_close(&o);
-    int rc = pt_json_out_end(&o);
-    pt_buf_append(out, o.buf.data, o.buf.len);
-    pt_buf_fini(&o.buf);
-    return rc < 0 || out->bad ? -1 : 0;
+    return hand_over(&o, out);
 }
 
 int pt_report_missing(const struct pt_note *missing, const char *file, const char *host, struct pt_buf *out)
 {
     struct pt_buf text = {0};
     const char *nodeid = missing->nodeid ? missing->nodeid : "?";
-    char *head = NULL;
+    pt_auto_free char *head = NULL;
     if (asprintf(&head, "collected here, but %s on %s has no such test", file, host) < 0)
         return -1;
     pt_buf_append(&text, head, strlen(head));
@@ -389,6 +400,5 @@ int pt_report_missing(const struct pt_note *missing, const char *file, const cha
     };
     int rc = text.bad ? -1 : pt_report_make(&what, out);
     pt_buf_fini(&text);
-    free(head);
     return rc;
 }

@@ -24,9 +24,8 @@ struct pt_report {
     uint8_t outcome; /* enum pt_outcome */
     uint8_t phase;   /* enum pt_phase */
     double started, duration, setup, call, teardown;
-    struct pt_count *counts;
+    struct pt_count *counts; /* as pt_verdict_set takes them: NULL when not said */
     size_t ncounts;
-    bool no_counts; /* none were said; see pt_report_counts */
     const char *message, *longrepr, *captured_out, *captured_err, *log;
     struct pt_problem *problems;
     size_t nproblems;
@@ -34,6 +33,8 @@ struct pt_report {
     uint32_t skip_line;               /* PT_NONE: none */
     const struct pt_json *properties; /* array of [name, value] */
     const struct pt_json *junit;      /* array of elements: [tag, {attributes}, text, [elements]] */
+    const struct pt_json
+        *junit_counts; /* {"tests","failures","errors","skipped"}: what junit adds to the suite */
     const char *stop;
 };
 
@@ -42,8 +43,6 @@ int pt_report_decode(const void *json, size_t n, struct pt_report *r, struct pt_
 /* The same from an object inside another document, which must outlive r. */
 int pt_report_read(const struct pt_json *object, struct pt_report *r, struct pt_err *err);
 void pt_report_fini(struct pt_report *r);
-/* For pt_verdict_set, with r->ncounts: NULL when the report said none. */
-const struct pt_count *pt_report_counts(const struct pt_report *r);
 
 enum pt_note_kind {
     PT_NOTE_COLLECT,
@@ -95,9 +94,8 @@ int pt_report_from_death(const struct pt_death *d, const char *nodeid, const cha
                          struct pt_buf *out);
 /* "killed by signal 11 (SIGSEGV)", "exited with status 3": a wait status in words. */
 void pt_status_words(uint32_t status, char *out, size_t size);
-/* A chosen test of a file that did not collect on its host: the outcome and words of that file's report. Only
- * with `first` is the traceback printed at the end, so that a file shows it once. */
-int pt_report_of_file(const struct pt_report *file, const char *nodeid, const char *path, bool first,
+/* A chosen test of a file that did not collect on its host: the outcome and words of that file's report. */
+int pt_report_of_file(const struct pt_report *file, const char *nodeid, const char *path, const char *host,
                       struct pt_buf *out);
 /* A chosen test that its file did not have on the host. */
 int pt_report_missing(const struct pt_note *missing, const char *file, const char *host, struct pt_buf *out);

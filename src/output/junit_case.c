@@ -99,22 +99,14 @@ static void put_properties(FILE *f, const struct pt_json *children, const char *
     fputs("</properties>", f);
 }
 
-static void count(const struct element *e, struct pt_junit_case_sums *sums)
-{
-    sums->errors += is(e, "error");
-    sums->failures += is(e, "failure");
-    sums->skipped += is(e, "skipped");
-}
-
 /* Children but <properties>; `output`: only captured output, or all but that. Says how many. */
-static int put_children(FILE *f, const struct pt_json *children, bool output, struct pt_junit_case_sums *sums)
+static int put_children(FILE *f, const struct pt_json *children, bool output)
 {
     struct element e;
     int n = 0;
     for (const struct pt_json *c = pt_json_first(children); c; c = pt_json_next(c)) {
         if (!get_element(c, &e) || is(&e, "properties") || is_output(&e) != output)
             continue;
-        count(&e, sums);
         put_element(f, &e);
         n++;
     }
@@ -122,19 +114,18 @@ static int put_children(FILE *f, const struct pt_json *children, bool output, st
 }
 
 /* `more`: elements of a report on the same test that came later, which pytest would have had in this one. */
-static void put_testcase(FILE *f, const struct element *e, const struct pt_json *more, const char *host,
-                         struct pt_junit_case_sums *sums)
+static void put_testcase(FILE *f, const struct element *e, const struct pt_json *more, const char *host)
 {
     struct element extra = {0};
     fputs("<testcase", f);
     put_attributes(f, e->attributes);
     fputc('>', f);
     put_properties(f, e->children, host);
-    put_children(f, e->children, false, sums);
+    put_children(f, e->children, false);
     if (more && get_element(more, &extra))
-        put_children(f, extra.children, false, sums);
-    if (put_children(f, extra.children, true, sums) == 0)
-        put_children(f, e->children, true, sums);
+        put_children(f, extra.children, false);
+    if (put_children(f, extra.children, true) == 0)
+        put_children(f, e->children, true);
     fputs("</testcase>", f);
 }
 
@@ -180,35 +171,43 @@ static void mangle(const char *nodeid, const char *prefix, struct pt_buf *class,
     pt_buf_append(class, "", 1);
 }
 
-static void put_child(FILE *f, const struct pt_report *r, struct pt_junit_case_sums *sums)
+/* NULL: a test that passed has no child. */
+static const char *made_tag(const struct pt_report *r)
+{
+    if (r->outcome == PT_OUTCOME_PASSED || r->outcome == PT_OUTCOME_XPASSED)
+        return NULL;
+    if (r->outcome == PT_OUTCOME_SKIPPED || r->outcome == PT_OUTCOME_XFAILED)
+        return "skipped";
+    return r->outcome == PT_OUTCOME_FAILED ? "failure" : "error";
+}
+
+static bool ended_badly(const struct pt_report *r)
+{
+    return r->outcome == PT_OUTCOME_CRASHED || r->outcome == PT_OUTCOME_TIMEOUT ||
+           r->outcome == PT_OUTCOME_LOST;
+}
+
+static void put_child(FILE *f, const struct pt_report *r)
 {
     const char *text = r->longrepr ? r->longrepr : r->message ? r->message : "";
     const char *message = r->message ? r->message : "";
-    const char *tag = "error";
-    const char *type = NULL;
-    if (r->outcome == PT_OUTCOME_PASSED || r->outcome == PT_OUTCOME_XPASSED)
+    const char *tag = made_tag(r);
+    if (!tag)
         return;
-    if (r->outcome == PT_OUTCOME_SKIPPED || r->outcome == PT_OUTCOME_XFAILED)
-        tag = "skipped";
-    else if (r->outcome == PT_OUTCOME_FAILED)
-        tag = "failure";
-    else if (r->outcome != PT_OUTCOME_ERROR)
-        type = pt_outcome_name(r->outcome);
-    if (r->phase == PT_PHASE_COLLECT && !type)
+    fprintf(f, "<%s", tag);
+    if (ended_badly(r))
+        pt_xml_attribute(f, "type", pt_outcome_name(r->outcome));
+    else if (r->phase == PT_PHASE_COLLECT)
         message = r->outcome == PT_OUTCOME_SKIPPED ? "collection skipped" : "collection failure";
     if (r->outcome == PT_OUTCOME_LOST && !r->message)
         message = "no host gave a report of this test";
-    fprintf(f, "<%s", tag);
-    if (type)
-        pt_xml_attribute(f, "type", type);
     pt_xml_attribute(f, "message", message);
     fputc('>', f);
     pt_xml_text(f, text, false);
     fprintf(f, "</%s>", tag);
-    count(&(struct element){.tag = tag}, sums);
 }
 
-static void put_made(FILE *f, const struct pt_junit_case *c, struct pt_junit_case_sums *sums)
+static void put_made(FILE *f, const struct pt_junit_case *c)
 {
     const struct pt_report *r = c->report;
     struct pt_buf class = {0};
@@ -223,23 +222,66 @@ static void put_made(FILE *f, const struct pt_junit_case *c, struct pt_junit_cas
             pt_xml_attribute(f, "file", r->file);
         fprintf(f, " time=\"%.3f\">", r->duration > 0 ? r->duration : 0.0);
         put_properties(f, NULL, c->host);
-        put_child(f, r, sums);
+        put_child(f, r);
         fputs("</testcase>", f);
     }
     pt_buf_fini(&class);
     pt_buf_fini(&name);
 }
 
+/* --- sums --- */
+
 /* How often pytest saw a call pass. */
 static long passes(const struct pt_report *r)
 {
-    long n = 0;
-    if (r->no_counts)
-        return r->outcome == PT_OUTCOME_PASSED || r->outcome == PT_OUTCOME_XPASSED;
+    long n = r->counts ? 0 : r->outcome == PT_OUTCOME_PASSED || r->outcome == PT_OUTCOME_XPASSED;
     for (size_t i = 0; i < r->ncounts; i++)
         if (strcmp(r->counts[i].name, "passed") == 0 || strcmp(r->counts[i].name, "xpassed") == 0)
             n += r->counts[i].n;
     return n;
+}
+
+static void sum_elements(const struct pt_json *list, struct pt_junit_case_sums *s)
+{
+    struct element e;
+    for (const struct pt_json *v = pt_json_first(list); v; v = pt_json_next(v)) {
+        if (!get_element(v, &e))
+            continue;
+        s->errors += is(&e, "error");
+        s->failures += is(&e, "failure");
+        s->skipped += is(&e, "skipped");
+    }
+}
+
+/* What one report adds. pytest counts a passed call and every child; a second testcase is taken off again. */
+static void sum_report(const struct pt_report *r, struct pt_junit_case_sums *sums)
+{
+    struct pt_junit_case_sums s = {0};
+    struct pt_fields f = {.object = r->junit_counts};
+    struct element e;
+    if (r->junit_counts) {
+        s.tests = pt_field_u32(&f, "tests", PT_MAX_TESTS, 0);
+        s.errors = pt_field_u32(&f, "errors", PT_MAX_TESTS, 0);
+        s.failures = pt_field_u32(&f, "failures", PT_MAX_TESTS, 0);
+        s.skipped = pt_field_u32(&f, "skipped", PT_MAX_TESTS, 0);
+    } else if (pt_json_first(r->junit)) {
+        for (const struct pt_json *v = pt_json_first(r->junit); v; v = pt_json_next(v)) {
+            s.tests -= v != pt_json_first(r->junit);
+            if (get_element(v, &e))
+                sum_elements(e.children, &s);
+        }
+        s.tests += passes(r) + s.errors + s.failures + s.skipped;
+    } else {
+        const char *tag = made_tag(r);
+        s.errors = tag && strcmp(tag, "error") == 0;
+        s.failures = tag && strcmp(tag, "failure") == 0;
+        s.skipped = tag && strcmp(tag, "skipped") == 0;
+        s.tests = 1;
+    }
+    sums->tests += s.tests;
+    sums->errors += s.errors;
+    sums->failures += s.failures;
+    sums->skipped += s.skipped;
 }
 
 void pt_junit_case_write(FILE *f, const struct pt_junit_case *c, struct pt_junit_case_sums *sums)
@@ -249,22 +291,21 @@ void pt_junit_case_write(FILE *f, const struct pt_junit_case *c, struct pt_junit
     struct element e;
     if (r->outcome == PT_OUTCOME_NOTRUN)
         return;
-    sums->passed += passes(r);
+    sum_report(r, sums);
+    if (more)
+        sum_report(c->extra, sums);
     if (!pt_json_first(r->junit))
-        put_made(f, c, sums);
-    bool first = true;
+        put_made(f, c);
     for (const struct pt_json *v = pt_json_first(r->junit); v; v = pt_json_next(v)) {
         if (!get_element(v, &e))
             continue;
         bool merge = more && !pt_json_next(v) && !has_failure(&e);
-        put_testcase(f, &e, merge ? more : NULL, c->host, sums);
-        sums->doubles += !first;
-        first = false;
+        put_testcase(f, &e, merge ? more : NULL, c->host);
         if (merge)
             more = NULL;
     }
     if (more && get_element(more, &e)) {
-        put_testcase(f, &e, NULL, c->host, sums);
-        sums->doubles++;
+        put_testcase(f, &e, NULL, c->host);
+        sums->tests--;
     }
 }

@@ -13,9 +13,9 @@ struct pt_junit_case {
     const struct pt_report *extra; /* an error while session fixtures ended, told on this test; or NULL */
 };
 
-/* pytest's sums: a passed call counts, and so does each child element; `doubles` are taken off again. */
+/* What the suite's attributes say, as pytest adds it up. */
 struct pt_junit_case_sums {
-    long passed, errors, failures, skipped, doubles;
+    long tests, errors, failures, skipped;
 };
 
 /* Adds to the sums. Tests that were not run have no testcase, as with pytest. */

@@ -65,7 +65,6 @@ static void decode(const struct pt_ledger_test *test, const struct pt_ledger_rep
         .call = row->call,
         .teardown = row->teardown,
         .skip_line = PT_NONE,
-        .no_counts = true,
     };
 }
 
