@@ -23,7 +23,7 @@ libraries='^libssh/: ^remote/ssh[a-z_]*[.][ch]$
 ^archive(_entry)?[.]h$: ^sync/(pack|unpack)[.]c$
 ^zstd[.]h$: ^sync/
 ^(cjson/)?cJSON[.]h$: ^src/json[.]c$
-^sqlite3[.]h$: ^src/ledger[a-z_]*[.]c$'
+^sqlite3[.]h$: ^src/ledger(_[a-z]+)?[.]c$|^src/ledger_[a-z]+[.]h$'
 
 system_headers='assert ctype dirent dlfcn elf endian errno fcntl fnmatch getopt glob grp ifaddrs inttypes langinfo libgen limits
 link locale math netdb paths poll pthread pty pwd sched semaphore setjmp signal spawn stdarg stdatomic stdbool stddef stdint

@@ -165,6 +165,51 @@ test_timeout_ends_a_test() {
     nothing_left
 }
 
+test_options_of_xdist_are_ignored_with_a_note() {
+    project xdist
+    printf '[pytest]\naddopts = -n 2 --dist loadfile\n' >pytest.ini
+    printf 'import os\ndef test_it():\n    assert "PYTEST_XDIST_WORKER" not in os.environ\n' >test_it.py
+    pt --hosts local:2 --json "$work/got.json" -- --maxprocesses 3
+    want_rc 0
+    want_summary "$work/got.json" "passed=1"
+    want_line "xdist"
+    nothing_left
+}
+
+test_a_suite_that_stops_the_run() {
+    project stops
+    printf 'import pytest\ndef test_a():\n    pytest.exit("enough", returncode=3)\n' >test_a.py
+    for n in 1 2 3 4 5 6 7 8; do
+        printf 'import time\nimport pytest\n@pytest.mark.parametrize("n", range(5))\ndef test_b(n):\n    time.sleep(0.3)\n' >test_b$n.py
+    done
+    pt --hosts local:2 --json "$work/got.json"
+    [ "$rc" != 0 ] || fail "a run that was stopped passed"
+    want_words "enough"
+    outcomes "$work/got.json" | grep -q notrun || fail "everything ran"
+    nothing_left
+}
+
+test_session_fixtures_once_a_worker() {
+    project session
+    cat >conftest.py <<PY
+import os
+import pytest
+
+@pytest.fixture(scope="session")
+def heavy():
+    open("$work/log", "a").write("up\n")
+    yield
+    open("$work/log", "a").write("down\n")
+PY
+    for n in 1 2 3 4 5 6 7 8; do
+        printf 'import time\ndef test_it(heavy):\n    time.sleep(0.2)\n' >test_$n.py
+    done
+    rm -f "$work/log"
+    pt --hosts local:2
+    want_rc 0
+    [ "$(sort "$work/log" | uniq -c | xargs)" = "2 down 2 up" ] || fail "set up and down: $(sort "$work/log" | uniq -c | xargs)"
+}
+
 test_dry_run_runs_nothing() {
     project dry
     printf 'import pathlib\ndef test_it():\n    pathlib.Path("%s/ran").touch()\n' "$work" >test_dry.py
