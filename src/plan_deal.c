@@ -124,7 +124,9 @@ static uint32_t ahead(const struct pt_plan *plan, const struct host *host)
     double slots = 0;
     for (uint32_t i = 0; i < plan->spec.hosts; i++)
         slots += plan->hosts[i].slots;
-    if (pt_plan_pool_left(&plan->pool) >= 2 * slots * bundle_size(plan))
+    bool plenty =
+        (double)plan->pool.n >= 2 * slots && pt_plan_pool_left(&plan->pool) >= 2 * slots * bundle_size(plan);
+    if (plenty)
         return host->slots;
     return host->slots >= 8 ? host->slots / 4 : 1;
 }
@@ -225,8 +227,10 @@ int pt_plan_next(struct pt_plan *plan, struct pt_plan_deal *deal, struct pt_err 
                                : deal_new(plan, host, deal, err);
     }
     uint32_t host = plan->suspects.head && plan->collected ? pick_idle_host(plan) : PT_NONE;
-    if (host == PT_NONE || deal_again(plan, &plan->suspects, host, deal, err))
-        return host == PT_NONE ? 0 : -1;
+    if (host == PT_NONE)
+        return 0;
+    if (deal_again(plan, &plan->suspects, host, deal, err) < 0)
+        return -1;
     plan->hosts[host].alone = true;
     return 1;
 }
