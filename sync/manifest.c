@@ -116,8 +116,7 @@ const struct pt_entry *pt_manifest_find(const struct pt_manifest *m, const char 
     return m->n ? bsearch(path, m->entries, m->n, sizeof(*m->entries), by_name) : NULL;
 }
 
-/* True when every part of the path is a name: no empty one, no "." and no "..". */
-static bool path_valid(const char *path)
+bool pt_path_valid(const char *path)
 {
     size_t len = strlen(path);
     if (len == 0 || len >= PT_PATH_LIMIT)
@@ -147,7 +146,7 @@ static bool parent_is_dir(const struct pt_manifest *m, const char *path)
 
 static int check_entry(const struct pt_manifest *m, const struct pt_entry *e, struct pt_err *err)
 {
-    if (!path_valid(e->path))
+    if (!pt_path_valid(e->path))
         return pt_err_set(err, "'%s' is no name for a file in a tree", e->path);
     if (e->type < PT_ENTRY_FILE || e->type > PT_ENTRY_LINK || (e->mode & ~0777u) ||
         (e->type == PT_ENTRY_LINK) != (e->link != NULL) || (e->type == PT_ENTRY_LINK && e->mode))

@@ -61,3 +61,6 @@ void pt_manifest_encode(const struct pt_manifest *m, struct pt_buf *out);
 /* Refuses everything a manifest must not have: absolute or "..", unsorted or double paths, a file below a
  * file or a link, a folder that is not listed, links that leave the tree, wrong root. */
 struct pt_manifest *pt_manifest_decode(const void *data, size_t len, struct pt_err *err);
+
+/* True for a relative path whose parts are all names: none is empty, "." or "..". */
+bool pt_path_valid(const char *path);

@@ -1,0 +1,24 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#pragma once
+/* THERE: reach paths beneath a folder, part by part, without ever following a link. */
+#include <sys/stat.h>
+
+struct pt_beneath {
+    int root; /* borrowed */
+    int fd;   /* of the folder `at`, or -1 */
+    char *at; /* or NULL */
+};
+
+#define PT_BENEATH(root_fd) ((struct pt_beneath){.root = (root_fd), .fd = -1})
+
+void pt_beneath_fini(struct pt_beneath *b);
+/* Forget the folder last reached: it may have been removed. */
+void pt_beneath_forget(struct pt_beneath *b);
+/* Descriptor of the folder that `path` lies in, good until the next call, and the last part of path in *name;
+ * -1 with errno. Fails on absolute paths, "..", and links on the way. */
+int pt_beneath_parent(struct pt_beneath *b, const char *path, const char **name);
+/* lstat(2) of a path beneath. */
+int pt_beneath_stat(struct pt_beneath *b, const char *path, struct stat *st);
+
+/* Empty the folder `dir` of whatever lies in it, however deep, its own modes no matter. -1 with errno. */
+int pt_purge(int dir);
