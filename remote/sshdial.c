@@ -17,6 +17,11 @@
 #include <sys/socket.h>
 #include <time.h>
 
+struct pt_limit pt_limit_after(int ms, const volatile int *cancel)
+{
+    return (struct pt_limit){.end_ms = pt_now_ms() + ms, .cancel = cancel};
+}
+
 int pt_limit_left(const struct pt_limit *limit)
 {
     int64_t left = limit->end_ms - pt_now_ms();

@@ -15,6 +15,7 @@ struct pt_limit {
 
 #define PT_SLICE_MS 200 /* how long anybody sleeps before looking at the cancel flag */
 
+struct pt_limit pt_limit_after(int ms, const volatile int *cancel);
 /* Milliseconds to sleep at most: 0 when the time is over. */
 int pt_limit_left(const struct pt_limit *limit);
 /* True, with err set, once the user gave up. */
