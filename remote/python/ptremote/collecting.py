@@ -1,0 +1,372 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The collector's pytest plugin: watches one session collect and tells what it finds."""
+import io
+import os
+
+import pytest
+
+from ptremote import collector, insides, options, places, reports
+
+CHANGES = ("pytest_collection_modifyitems", "pytest_deselected")
+
+
+class Collecting:
+    def __init__(self, request, args, speaker):
+        self.request = request
+        self.args = args
+        self.say = speaker.say
+        self.additions = places.Additions()
+        self.skip_files = set(request.get("skip_files") or ())
+        self.notes = []
+        self.options = {}
+        self.failed = False
+        self.started = False  # the session line was told
+        self.streaming = None
+        self.why = None
+        self.collected = []  # items in the order they were collected
+        self.current = None  # path of the file being collected
+        self.waiting = []  # its items
+        self.told = set()  # items told already
+        self.occurrences = {}  # item -> which one of its id it is in its file
+        self.by_id = {}
+        self.trouble = None
+        self.done = False
+
+    # ---- start ----
+
+    @pytest.hookimpl(hookwrapper=True)
+    def pytest_load_initial_conftests(self, parser):
+        yield
+        options.accept(parser)
+
+    @pytest.hookimpl(hookwrapper=True, tryfirst=True)
+    def pytest_cmdline_main(self, config):
+        for dest, text in collector.REFUSED.items():
+            if getattr(config.option, dest, False):
+                raise pytest.UsageError(text)
+        self._remember(config)
+        yield
+
+    def _remember(self, config):
+        """What the master does itself is told to it and not done here."""
+        option = config.option
+        given = options.ignore_xdist(config)
+        if given:
+            self.notes.append("options of pytest-xdist are ignored: " + " ".join(given))
+        for name in ("maxfail", "durations", "durations_min"):
+            self.options[name] = getattr(option, name, None)
+        self.options["verbosity"] = option.verbose
+        self.options["report_chars"] = getattr(option, "reportchars", None)
+        self.options["show_capture"] = getattr(option, "showcapture", None)
+        self.options["no_header"] = getattr(option, "no_header", None) or None
+        self.options["no_summary"] = getattr(option, "no_summary", None) or None
+        self.xmlpath = getattr(option, "xmlpath", None)
+        option.maxfail = 0
+        if hasattr(option, "xmlpath"):
+            option.xmlpath = None
+        if hasattr(option, "pastebin"):
+            option.pastebin = None
+
+    @pytest.hookimpl(trylast=True)
+    def pytest_configure(self, config):
+        self.config = config
+        self.screen = io.StringIO()
+        insides.redirect_terminal(config, self.screen)
+        self.xml = None
+        if (self.request.get("want_junit") or self.xmlpath) and hasattr(config.option, "xmlpath"):
+            self.xml = insides.register_xml(config)
+            self.xml.on_property = lambda name, value: None
+        self.teller = reports.Teller(config, self.xml)
+
+    @pytest.hookimpl(tryfirst=True)
+    def pytest_sessionstart(self, session):
+        insides.redirect_terminal(self.config, self.screen)
+
+    @pytest.hookimpl(hookwrapper=True, tryfirst=True)
+    def pytest_collection(self, session):
+        self.session = session
+        self.header = self.screen.getvalue().splitlines()[1:]
+        insides.redirect_terminal(self.config)
+        self._without_skipped()
+        self._decide()
+        if self.streaming:
+            self._tell_session()
+        yield
+
+    def _without_skipped(self):
+        """A file named on the command line that ended an earlier collector is not named again."""
+        if self.skip_files:
+            kept = [arg for arg in self.config.args if self._nodeid_path(arg) not in self.skip_files]
+            self.all_skipped = not kept and bool(self.config.args)
+            self.config.args = kept
+
+    all_skipped = False
+
+    def _nodeid_path(self, arg):
+        path = os.path.join(str(self.config.invocation_params.dir), str(arg).partition("::")[0])
+        return os.path.relpath(path, str(self.config.rootpath))
+
+    @pytest.hookimpl(specname="pytest_collection", tryfirst=True)
+    def collect_nothing(self, session):
+        if self.all_skipped:
+            session.items = []
+            return True
+        return None
+
+    # ---- whether files can be told before the end ----
+
+    def _decide(self):
+        self.visit = places.Visit(self.config)
+        if self.request.get("stream") == "always":
+            self.why = None
+        elif self.request.get("stream") == "never":
+            self.why = "asked to wait for the whole collection"
+        elif self.request.get("strict"):
+            self.why = "--strict-collection waits for the whole collection"
+        else:
+            self.why = self._reason_to_wait()
+        self.streaming = self.why is None
+
+    def _reason_to_wait(self):
+        for dest, flag in HISTORY_FLAGS:
+            if getattr(self.config.option, dest, False):
+                return flag + " chooses when everything is collected"
+        return self._foreign_hook() or self._coming_hook()
+
+    def _foreign_hook(self):
+        for name in CHANGES:
+            for impl in getattr(self.config.hook, name).get_hookimpls():
+                if impl.plugin is not self and not insides.is_own(impl.plugin):
+                    return "%s implements %s" % (self._plugin_name(impl), name)
+        return None
+
+    def _plugin_name(self, impl):
+        name = str(impl.plugin_name)
+        return os.path.relpath(name, str(self.config.rootpath)) if os.path.isabs(name) else name
+
+    def _coming_hook(self):
+        """conftest files that are not imported yet, by their text."""
+        known = {name for name, _ in self.config.pluginmanager.list_name_plugin()}
+        for path in self.visit.conftests:
+            if path in known:
+                continue
+            with open(path, encoding="utf-8", errors="replace") as file:
+                text = file.read()
+            for name in CHANGES:
+                if name in text:
+                    return "%s implements %s" % (os.path.relpath(path, str(self.config.rootpath)), name)
+        return None
+
+    # ---- the session line ----
+
+    def _tell_session(self):
+        if self.started:
+            return
+        self.started = True
+        config, known = self.config, self.options
+        self.say(
+            "session",
+            root=str(config.rootpath),
+            streaming=self.streaming,
+            why=self.why,
+            notes=self.notes or None,
+            maxfail=known["maxfail"] or None,
+            junit=self._junit(),
+            durations=known["durations"],
+            durations_min=known["durations_min"],
+            verbosity=known["verbosity"],
+            report_chars=known["report_chars"],
+            show_capture=known["show_capture"],
+            no_header=known["no_header"],
+            no_summary=known["no_summary"],
+            header=self.header,
+            session=self._runner_session(),
+        )
+
+    def _junit(self):
+        if self.xml is None:
+            return None
+        config = self.config
+        found = {
+            "family": self.xml.family,
+            "logging": self.xml.logging,
+            "log_passing": self.xml.log_passing_tests,
+            "prefix": self.xml.prefix,
+            "suite_name": self.xml.suite_name,
+            "duration_report": self.xml.report_duration,
+            "path": os.path.join(str(config.invocation_params.dir), self.xmlpath) if self.xmlpath else None,
+        }
+        return {key: value for key, value in found.items() if value is not None}
+
+    def _runner_session(self):
+        """What a runner needs to be started as this session was (read by runner.py alone)."""
+        front, back = self.additions.found()
+        conftests = self._imported_conftests()
+        if self.streaming:
+            front += [root for root in self.visit.roots if root not in front]
+            conftests += [path for path in self.visit.conftests if path not in conftests]
+        cwd = os.getcwd()
+        project = self.request.get("project") or os.environ.get("PTREMOTE_WORKSPACE") or str(self.config.rootpath)
+        return {
+            "args": self.args,
+            "homes": list(dict.fromkeys([project, os.path.realpath(project), self._logical(project)])),
+            "root": str(self.config.rootpath),
+            "inipath": str(self.config.inipath) if self.config.inipath else None,
+            "cwd": cwd,
+            "front": front,
+            "back": back,
+            "conftests": conftests,
+            "junit": self.xml is not None,
+        }
+
+    @staticmethod
+    def _logical(project):
+        """The project by the name the user's shell has for it, which may lead through links."""
+        shell, real, at = os.environ.get("PWD", ""), os.getcwd(), os.path.realpath(project)
+        if not os.path.isabs(shell) or os.path.realpath(shell) != real:
+            return project
+        below = os.path.relpath(real, at)
+        if below == ".":
+            return shell
+        return shell[: -len(below) - 1] if shell.endswith("/" + below) else project
+
+    def _imported_conftests(self):
+        names = [name for name, plugin in self.config.pluginmanager.list_name_plugin() if plugin is not None]
+        return [name for name in names if os.path.isabs(name) and os.path.basename(name) == "conftest.py"]
+
+    # ---- what is found ----
+
+    @pytest.hookimpl(tryfirst=True)
+    def pytest_collectstart(self, collector):
+        if insides.is_file_node(collector):
+            path = collector.nodeid.partition("::")[0]
+            if path != self.current:
+                self._flush()
+                self.current = path
+            if path not in self.skip_files:
+                self.say("importing", path=path)
+
+    @pytest.hookimpl(tryfirst=True)
+    def pytest_make_collect_report(self, collector):
+        if self.skip_files and insides.is_file_node(collector) and collector.nodeid in self.skip_files:
+            return insides.make_report(collector, "passed", [])
+        return None
+
+    def pytest_itemcollected(self, item):
+        self.collected.append(item)
+        if file_of(item) != self.current:
+            self._flush()
+            self.current = file_of(item)
+        self.waiting.append(item)
+
+    @pytest.hookimpl(trylast=True)
+    def pytest_collectreport(self, report):
+        if not report.passed:
+            told = self.teller.collect(report)
+            self._tell_or_keep("report", **told)
+
+    def pytest_warning_recorded(self, warning_message, when, nodeid, location):
+        if when != "runtest":
+            self._tell_or_keep("warning", **reports.warning(warning_message, when, nodeid, location))
+
+    kept = ()
+
+    def _tell_or_keep(self, kind, **values):
+        """The session line comes first."""
+        if self.started:
+            self.say(kind, **values)
+        else:
+            self.kept = list(self.kept) + [(kind, values)]
+
+    def _flush(self):
+        items, self.waiting = self.waiting, []
+        if not items or not self.streaming or self.done:
+            return
+        if self.request.get("stream") != "always" and self._foreign_hook():
+            # A plugin came with a file: what was told stands, the rest waits for the end.
+            self.streaming = False
+            return
+        for item in items:
+            self._count(item)
+        chosen = list(items)
+        insides.own_modifyitems(self.session, chosen)
+        self._tell_file(self.current, chosen)
+
+    def _count(self, item):
+        """Number items of one id in the order they were collected."""
+        if item not in self.occurrences:
+            number = self.by_id.get(item.nodeid, 0)
+            self.by_id[item.nodeid] = number + 1
+            self.occurrences[item] = number
+
+    def _tell_file(self, path, items):
+        self.told.update(items)
+        if items:
+            self.say("file", path=path, tests=[[item.nodeid, self.occurrences[item]] for item in items])
+
+    # ---- the end ----
+
+    @pytest.hookimpl(hookwrapper=True, tryfirst=True)
+    def pytest_collection_modifyitems(self, items):
+        self._flush()
+        self.done = True
+        everything = len(items)
+        yield
+        self._tell_session()
+        for kind, values in self.kept:
+            self.say(kind, **values)
+        self.kept = ()
+        for item in self.collected + list(items):
+            self._count(item)
+        files = {}
+        for item in items:
+            if item not in self.told:
+                files.setdefault(file_of(item), []).append(item)
+        for path, chosen in files.items():
+            self._tell_file(path, chosen)
+        self.final = {
+            "order": [[item.nodeid, self.occurrences[item]] for item in items],
+            "deselected": everything - len(items),
+            "collected": everything,
+        }
+
+    final = None
+
+    @pytest.hookimpl(tryfirst=True)
+    def pytest_runtestloop(self, session):
+        return True
+
+    @pytest.hookimpl(tryfirst=True)
+    def pytest_keyboard_interrupt(self, excinfo):
+        self.trouble = str(getattr(excinfo.value, "msg", None) or excinfo.exconly())
+        if excinfo.errisinstance(pytest.exit.Exception):
+            self.trouble = "Exit: " + self.trouble
+
+    @pytest.hookimpl(tryfirst=True)
+    def pytest_internalerror(self, excrepr):
+        self.trouble = "\n".join("INTERNALERROR> " + line for line in str(excrepr).split("\n"))
+
+    def close(self, status, words):
+        """pytest ended with this status and these words on stderr; the exit status of this process."""
+        if self.trouble is None and self.all_skipped:
+            self._tell_session()
+            self.final = {"order": [], "deselected": 0, "collected": 0}
+        if self.trouble is None and self.final is not None and status in (0, 1, 2, 5):
+            self.say("final", exit=5 if not self.final["order"] else None, **self.final)
+            return 0
+        if self.trouble is None and status == 4:
+            text = words
+        else:
+            text = self.trouble or words or "pytest ended with status %d before anything was collected" % status
+        for kind, values in self.kept:
+            self.say(kind, **values)
+        self.say("fail", text=text.strip() or "pytest ended with status %d" % status, exit=status or 3)
+        return status or 3
+
+
+HISTORY_FLAGS = (("lf", "--lf"), ("failedfirst", "--ff"), ("newfirst", "--nf"), ("stepwise", "--sw"))
+
+
+def file_of(item):
+    """The part of a node id that names the file."""
+    return item.nodeid.partition("::")[0]

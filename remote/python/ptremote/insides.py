@@ -1,0 +1,249 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Every line that reaches into pytest's private API (7.2 to 9.x), and nothing else."""
+import importlib
+import importlib.metadata
+import inspect
+import io
+
+import pytest
+from _pytest import junitxml
+from _pytest.assertion import install_importhook
+from _pytest.config import get_config
+from _pytest.pathlib import fnmatch_ex
+from _pytest.runner import CallInfo
+
+OLD_TREE = not hasattr(pytest, "Directory")  # before 8: packages are files, folders are no nodes
+
+
+def is_own(plugin):
+    """Whether a plugin is part of pytest itself."""
+    name = getattr(plugin, "__name__", None) if inspect.ismodule(plugin) else type(plugin).__module__
+    return isinstance(name, str) and name.split(".")[0] == "_pytest"
+
+
+def is_file_node(node):
+    """A collector of one file; before 8 a package is a File by class, and is none."""
+    return isinstance(node, pytest.File) and not isinstance(node, pytest.Package)
+
+
+def is_folder_node(node):
+    return isinstance(node, pytest.Package if OLD_TREE else pytest.Directory)
+
+
+def file_path(item):
+    """The path of the file that an item was collected from."""
+    for node in reversed(item.listchain()):
+        if is_file_node(node):
+            return str(node.path)
+    return str(item.path)
+
+
+# ---- start ----
+
+
+def add_hidden_options(parser, options):
+    """Flags that are there already, by a plugin or conftest, stay as they are."""
+    groups = [*parser._groups, parser._anonymous]
+    known = {name for group in groups for option in group.options for name in option.names()}
+    hidden = parser.getgroup("ptremote")
+    for flags, settings in options:
+        new = [flag for flag in flags if flag not in known]
+        if new:
+            hidden._addoption(*new, **settings)
+
+
+def import_plugins():
+    """Import the modules of all installed plugins as pytest would, with their asserts rewritten; register none."""
+    config = get_config()
+    if not hasattr(config, "_inicfg"):
+        config.inicfg = {}  # no ini file was looked for
+    try:
+        hook = install_importhook(config)
+        for dist in importlib.metadata.distributions():
+            points = [point for point in dist.entry_points if point.group == "pytest11"]
+            for point in points:
+                hook.mark_rewrite(point.value.partition(":")[0].partition(".")[0])
+            for point in points:
+                try:
+                    importlib.import_module(point.value.partition(":")[0].strip())
+                except Exception:
+                    pass  # a runner that wants it fails with pytest's own words
+    finally:
+        config._ensure_unconfigure()
+
+
+class _Nowhere(io.TextIOBase):
+    def write(self, text):
+        return len(text)
+
+
+def redirect_terminal(config, file=None):
+    """The terminal reporter lives on and writes to `file`, or nowhere."""
+    reporter = config.pluginmanager.get_plugin("terminalreporter")
+    writer = getattr(reporter, "_tw", None)
+    if writer is not None:
+        writer._file = file or _Nowhere()
+
+
+def capture_files(config):
+    """Descriptors of the files that captured stdout and stderr go to, or None when they go to no files."""
+    manager = config.pluginmanager.get_plugin("capturemanager")
+    capture = getattr(manager, "_global_capturing", None)
+    try:
+        return [capture.out.tmpfile.fileno(), capture.err.tmpfile.fileno()]
+    except (AttributeError, OSError, ValueError):
+        return None
+
+
+# ---- collection ----
+
+
+def load_conftests(config, path):
+    """Import the conftest.py files that are for this path, as collecting it would."""
+    manager = config.pluginmanager
+    mode = config.getoption("importmode")
+    if not hasattr(manager, "_loadconftestmodules"):
+        manager._getconftestmodules(path, mode, config.rootpath)
+        return
+    settings = {"rootpath": config.rootpath}
+    if "consider_namespace_packages" in inspect.signature(manager._loadconftestmodules).parameters:
+        settings["consider_namespace_packages"] = config.getini("consider_namespace_packages")
+    manager._loadconftestmodules(path, mode, **settings)
+
+
+def pending_conftests(session):
+    """From 9.1 on: conftests whose folder was not collected yet; a dict that pytest clears after each collection."""
+    manager = getattr(session, "_fixturemanager", None)
+    return getattr(manager, "_pending_conftests", None)
+
+
+def matches(pattern, path):
+    """How pytest matches norecursedirs and python_files."""
+    return fnmatch_ex(pattern, path)
+
+
+def own_modifyitems(session, items):
+    """pytest's own part of pytest_collection_modifyitems (-k, -m, --deselect, order by fixtures) on some of the items."""
+    manager = session.config.pluginmanager
+    history = ("lfplugin", "nfplugin", "stepwiseplugin")
+    foreign = [
+        plugin
+        for name, plugin in manager.list_name_plugin()
+        if plugin is not None and (not is_own(plugin) or name in history)
+    ]
+    hook = manager.subset_hook_caller("pytest_collection_modifyitems", remove_plugins=foreign)
+    hook(session=session, config=session.config, items=items)
+
+
+def make_report(node, outcome, result):
+    return pytest.CollectReport(node.nodeid, outcome, None, result)
+
+
+# ---- running ----
+
+
+class Between(pytest.Item):
+    """Stands for the first test of a bundle that is not there yet: what is not the session's ends before it."""
+
+    def listchain(self):
+        return [self.session]
+
+    def runtest(self):
+        pass
+
+    def reportinfo(self):
+        return self.model.reportinfo() if self.model else (self.path, None, self.name)
+
+    model = None
+
+
+def between(session):
+    return Between.from_parent(session, name="(next bundle)")
+
+
+def end_session_fixtures(session, last):
+    """Tear down what the session holds, as part of the last test; the report of that tear-down."""
+    manager = session.config.pluginmanager
+    foreign = [p for _, p in manager.list_name_plugin() if p is not None and not is_own(p)]
+    item = between(session)
+    item.model = last
+    if last is not None:
+        item._nodeid = last.nodeid
+
+    def call(when, **more):
+        hook = manager.subset_hook_caller("pytest_runtest_" + when, remove_plugins=foreign)
+        return CallInfo.from_call(lambda: hook(item=item, **more), when=when)
+
+    call("setup")
+    item._report_sections.clear()
+    done = call("teardown", nextitem=None)
+    hook = manager.subset_hook_caller("pytest_runtest_makereport", remove_plugins=foreign)
+    return hook(item=item, call=done)
+
+
+def run_again(item):
+    """Make an item that ran already ready for another run."""
+    item._report_sections.clear()
+    item.user_properties.clear()
+
+
+def forget_history(config):
+    """Nothing of this session goes to the suite's cache folder: it is not a run of its own."""
+    for name in ("lfplugin", "nfplugin", "stepwiseplugin"):
+        if config.pluginmanager.get_plugin(name) is not None:
+            config.pluginmanager.unregister(name=name)
+    if hasattr(config.option, "stepwise"):
+        config.option.stepwise = True
+
+
+# ---- JUnit ----
+
+
+class PrivateXml(junitxml.LogXML):
+    """pytest's own JUnit plugin, which gives its elements away instead of writing a file."""
+
+    pytest_sessionfinish = None
+    pytest_terminal_summary = None
+    pytest_internalerror = None
+    on_property = None
+
+    def add_global_property(self, name, value):
+        super().add_global_property(name, value)
+        if self.on_property:
+            self.on_property(*self.global_properties[-1])
+
+    def take(self):
+        """The testcases finished since the last call, and how pytest counts them."""
+        cases = [_element(reporter.to_xml()) for reporter in self.node_reporters_ordered]
+        counts = {
+            "tests": sum(self.stats.values()) - self.cnt_double_fail_tests,
+            "failures": self.stats["failure"],
+            "errors": self.stats["error"],
+            "skipped": self.stats["skipped"],
+        }
+        self.node_reporters_ordered.clear()
+        self.node_reporters.clear()
+        self.open_reports.clear()
+        self.stats = dict.fromkeys(self.stats, 0)
+        self.cnt_double_fail_tests = 0
+        return cases, {name: number for name, number in counts.items() if number}
+
+
+def _element(node):
+    return [node.tag, dict(node.attrib), node.text, [_element(child) for child in node]]
+
+
+def register_xml(config):
+    """A PrivateXml with the settings of this session, known to the record_* fixtures."""
+    xml = PrivateXml(
+        "unused",
+        config.option.junitprefix,
+        config.getini("junit_suite_name"),
+        config.getini("junit_logging"),
+        config.getini("junit_duration_report"),
+        config.getini("junit_family"),
+        config.getini("junit_log_passing_tests"),
+    )
+    config.stash[junitxml.xml_key] = xml
+    config.pluginmanager.register(xml)
+    return xml

@@ -1,0 +1,70 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Options that a suite carries and that mean something else here: pytest-xdist's, and those of the master."""
+import os
+
+from ptremote import insides
+
+# Flags of pytest-xdist and where they end up. Those that no plugin defines are added, so that they are accepted.
+XDIST = [
+    (("-n", "--numprocesses"), {"dest": "numprocesses"}),
+    (("--maxprocesses",), {"dest": "maxprocesses"}),
+    (("--max-worker-restart",), {"dest": "maxworkerrestart"}),
+    (("--dist",), {"dest": "dist", "default": "no"}),
+    (("--tx",), {"dest": "tx", "action": "append", "default": []}),
+    (("--px",), {"dest": "px", "action": "append", "default": []}),
+    (("-d",), {"dest": "distload", "action": "store_true", "default": False}),
+    (("--rsyncdir",), {"dest": "rsyncdir", "action": "append", "default": []}),
+    (("--rsyncignore",), {"dest": "rsyncignore", "action": "append", "default": []}),
+    (("--testrunuid",), {"dest": "testrunuid"}),
+    (("--maxschedchunk",), {"dest": "maxschedchunk"}),
+    (("--ramp",), {"dest": "ramp"}),
+    (("--loadgroup",), {"dest": "loadgroup", "action": "store_true", "default": False}),
+    (("--loadscope-reorder",), {"dest": "loadscopereorder", "action": "store_true", "default": True}),
+    (("--no-loadscope-reorder",), {"dest": "loadscopereorder", "action": "store_false", "default": True}),
+    (("-f", "--looponfail"), {"dest": "looponfail", "action": "store_true", "default": False}),
+]
+# What the master does itself; a runner is started as if they were not given.
+MASTER_ONLY = {
+    "maxfail": 0,
+    "xmlpath": None,
+    "lf": False,
+    "failedfirst": False,
+    "newfirst": False,
+    "stepwise": False,
+    "stepwise_skip": False,
+    "stepwise_reset": False,
+    "cacheclear": False,
+    "cacheshow": None,
+    "collectonly": False,
+    "pastebin": None,
+    "usepdb": False,
+    "trace": False,
+}
+
+
+def accept(parser):
+    insides.add_hidden_options(parser, [(flags, dict(settings, help="ignored")) for flags, settings in XDIST])
+
+
+def ignore_xdist(config):
+    """Set the options of pytest-xdist to what they are without it; the flags that were given."""
+    given = []
+    for flags, settings in XDIST:
+        dest, default = settings["dest"], settings.get("default")
+        value = getattr(config.option, dest, default)
+        if value != default and value is not None and flags[0] not in ("--loadscope-reorder",):
+            given.append(flags[0] if settings.get("action") else "%s %s" % (flags[0], value))
+        setattr(config.option, dest, list(default) if isinstance(default, list) else default)
+    return given
+
+
+def act_as_runner(config, worker):
+    """Leave out of the options what the master does, and what runners would do to each other."""
+    ignore_xdist(config)
+    for dest, value in MASTER_ONLY.items():
+        if hasattr(config.option, dest):
+            setattr(config.option, dest, value)
+    base = getattr(config.option, "basetemp", None)
+    if base:
+        os.makedirs(base, exist_ok=True)
+        config.option.basetemp = os.path.join(base, "ptremote-" + worker)

@@ -1,0 +1,243 @@
+# SPDX-License-Identifier: Apache-2.0
+"""From pytest's reports to the objects of docs/protocol.md 7.2 and 7.3."""
+import os
+import warnings
+
+from ptremote import wire
+
+TEXT_LIMITS = (1 << 20, 64 << 10, 4 << 10)  # tried in turn until a report fits
+JSON_LIMIT = wire.MAX_TEXT - (64 << 10)
+_PHASES = ("setup", "call", "teardown")
+
+
+def category_of(config, report):
+    """How pytest counts this report: "passed", "error" ... or "" for not at all."""
+    return config.hook.pytest_report_teststatus(report=report, config=config)[0]
+
+
+def outcome_of(report, category):
+    """One of the names in wire.OUTCOMES, or None for a report that decides nothing."""
+    if category in ("passed", "skipped", "xfailed", "xpassed", "error", "failed"):
+        return category
+    if report.outcome == "failed":
+        return "failed" if report.when == "call" else "error"
+    return report.outcome if report.outcome in ("passed", "skipped") else None
+
+
+def reason_of(report):
+    """One line: why it was skipped, expected to fail, or failed; None when there is nothing to say."""
+    if hasattr(report, "wasxfail"):
+        text = str(report.wasxfail)
+        text = text[8:] if text.startswith("reason: ") else text
+    elif report.outcome == "skipped" and isinstance(report.longrepr, tuple):
+        text = skip_reason(report.longrepr[2])
+    else:
+        crash = getattr(report.longrepr, "reprcrash", None)
+        text = getattr(crash, "message", None) or (str(report.longrepr) if report.longrepr else "")
+    return text.strip().partition("\n")[0] or None
+
+
+def skip_reason(text):
+    if text == "Skipped":
+        return ""
+    return text[9:] if text.startswith("Skipped: ") else text
+
+
+def text_of(report):
+    """The traceback or other text as pytest prints it, or None."""
+    longrepr = report.longrepr
+    if longrepr is None or isinstance(longrepr, tuple):
+        return None
+    return report.longreprtext if hasattr(longrepr, "toterminal") else str(longrepr)
+
+
+def headline_of(report, category):
+    head = getattr(report, "head_line", None) or "test session"
+    if report.when == "collect":
+        return "ERROR collecting " + head
+    return "ERROR at %s of %s" % (report.when, head) if category == "error" else head
+
+
+class Teller:
+    """Builds the reports of one session."""
+
+    def __init__(self, config, xml=None):
+        self.config = config
+        self.xml = xml
+        chars = getattr(config.option, "reportchars", "") or ""
+        everything = "A" in chars or "a" in chars
+        self.extra = {
+            "passed": "P" in chars or "A" in chars,
+            "xfailed": "x" in chars or everything,
+            "xpassed": "X" in chars or everything,
+        }
+        self.show = getattr(config.option, "showcapture", "all")
+        self.start_dir = str(config.invocation_params.dir)
+
+    def data_of(self, report):
+        """What plugins make of a report when it travels, or its own attributes."""
+        hook = self.config.hook.pytest_report_to_serializable
+        return hook(config=self.config, report=report) or vars(report)
+
+    def test(self, nodeid, reports, started):
+        """What one test gave; `reports` are (report, category) in the order they were logged. (outcome, object)."""
+        result = {"nodeid": nodeid, "file": nodeid.partition("::")[0]}
+        best, first = None, None
+        counts, problems, total = {}, [], 0.0
+        for report, category in reports:
+            outcome = outcome_of(report, category)
+            if category and getattr(report, "count_towards_summary", True):
+                counts[category] = counts.get(category, 0) + 1
+            if report.when in _PHASES:
+                result[report.when] = report.duration
+            gravity = wire.GRAVITY[outcome] if outcome else 0
+            # A test that passed did so in its call.
+            if best is None or gravity > wire.GRAVITY[best] or (outcome == "passed" == best and report.when == "call"):
+                best, first = outcome or best, report
+            problem = self.problem(report, category, outcome)
+            if problem:
+                problems.append(problem)
+        total = sum(result[when] for when in _PHASES if when in result)
+        best = best or "passed"
+        result.update(outcome=best, phase=first.when or "call", started=started, duration=total, counts=counts)
+        message = reason_of(first) if best != "passed" else None
+        if message:
+            result["message"] = message
+        if best in ("failed", "error"):
+            result["longrepr"] = text_of(first)
+        elif best == "skipped" and isinstance(first.longrepr, tuple):
+            result["skip"] = self.skip(first.longrepr)
+        if problems:
+            result["problems"] = problems
+        self.add_ends(result, reports[-1][0])
+        return wire.GRAVITY[best], result
+
+    def problem(self, report, category, outcome):
+        """An entry of `problems`, or None for a report that pytest would print nothing about."""
+        if outcome not in ("failed", "error"):
+            if not self.extra.get(category):
+                return None
+            if category == "passed" and not report.sections:
+                return None
+        sections = [list(part) for part in report.sections if self.show == "all" or self.show in part[0]]
+        return {
+            "phase": report.when,
+            "category": category or outcome,
+            "headline": headline_of(report, category),
+            "longrepr": text_of(report),
+            "sections": [] if self.show == "no" else sections,
+        }
+
+    def add_ends(self, result, last):
+        """What the last report of a test knows of all of it."""
+        if last.sections:
+            data = self.data_of(last)
+            for key, word in (("stdout", "stdout"), ("stderr", "stderr"), ("log", "log")):
+                text = "".join(part for title, part in data["sections"] if title.startswith("Captured " + word))
+                if text:
+                    result[key] = text
+        if getattr(last, "user_properties", None):
+            result["properties"] = [[str(name), _plain(value)] for name, value in last.user_properties]
+        if self.xml is not None:
+            cases, counted = self.xml.take()
+            if cases:
+                result["junit"], result["junit_counts"] = cases, counted
+
+    def collect(self, report):
+        """A collection report that did not pass."""
+        outcome = "skipped" if report.skipped else "error"
+        result = {
+            "nodeid": report.nodeid,
+            "file": report.nodeid.partition("::")[0],
+            "outcome": outcome,
+            "phase": "collect",
+            "counts": {outcome: 1},
+            "message": reason_of(report),
+        }
+        if outcome == "skipped":
+            if isinstance(report.longrepr, tuple):
+                result["skip"] = self.skip(report.longrepr)
+        else:
+            result["longrepr"] = text_of(report)
+            result["problems"] = [
+                {
+                    "phase": "collect",
+                    "category": "error",
+                    "headline": "ERROR collecting " + (report.nodeid or "test session"),
+                    "longrepr": result["longrepr"],
+                    "sections": [list(part) for part in report.sections],
+                }
+            ]
+        self.add_ends(result, report)
+        return result
+
+    def skip(self, longrepr):
+        path, line, reason = longrepr
+        return [self.shown_path(path), line, skip_reason(reason)]
+
+    def shown_path(self, path):
+        """Relative to where the run was started, as pytest prints it."""
+        path = str(path)
+        return os.path.relpath(path, self.start_dir) if os.path.isabs(path) else path
+
+
+def _plain(value):
+    return value if isinstance(value, (str, bool, int)) else str(value)
+
+
+def synthetic(nodeid, outcome, phase, message, **more):
+    """A report that pytest did not make."""
+    result = {"nodeid": nodeid, "file": nodeid.partition("::")[0], "outcome": outcome, "phase": phase, "message": message}
+    result.update(more)
+    return result
+
+
+def warning(message, when, nodeid, location, here=str):
+    """A warning object (7.3); `here` turns a path on this host into the one at home."""
+    name = here(message.filename)
+    text = warnings.formatwarning(message.message, message.category, message.filename, message.lineno, message.line)
+    if name != message.filename:
+        text = text.replace(message.filename, name)
+    found = {
+        "message": str(message.message),
+        "category": message.category.__name__,
+        "filename": name,
+        "lineno": message.lineno,
+        "when": when,
+        "nodeid": nodeid,
+        "text": text,
+    }
+    if location:
+        found["location"] = [here(location[0]), location[1], location[2]]
+    return found
+
+
+def _cut(value, limit):
+    if isinstance(value, str):
+        if len(value) <= limit:
+            return value
+        half = limit // 2
+        return "%s\n[... %d characters left out by ptremote ...]\n%s" % (value[:half], len(value) - 2 * half, value[-half:])
+    if isinstance(value, dict):
+        return {key: _cut(part, limit) for key, part in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [_cut(part, limit) for part in value]
+    return value
+
+
+def encode(value):
+    """JSON that fits into a message: long texts lose their middle, then what is not needed goes."""
+    data = wire.dumps(value)
+    if len(data) <= JSON_LIMIT:
+        return data
+    for limit in TEXT_LIMITS:
+        data = wire.dumps(_cut(value, limit))
+        if len(data) <= JSON_LIMIT:
+            return data
+    inner = value.get("report", value)
+    for key in ("junit", "problems", "properties", "log", "stderr", "stdout", "found"):
+        if inner.pop(key, None) is not None:
+            data = wire.dumps(_cut(value, TEXT_LIMITS[-1]))
+            if len(data) <= JSON_LIMIT:
+                return data
+    return wire.dumps(_cut(value, 256))
