@@ -106,28 +106,35 @@ static int parse_seconds(uint32_t *out, const struct pt_option_row *row, const c
     return 0;
 }
 
+/* "a, b or c" */
+static void choice_names(const char *const *choices, char *out, size_t size)
+{
+    for (size_t i = 0, at = 0; choices[i] && at < size; i++) {
+        const char *comma = i == 0 ? "" : choices[i + 1] ? ", " : " or ";
+        at += (size_t)snprintf(out + at, size - at, "%s%s", comma, choices[i]);
+    }
+}
+
 static int parse_choice(uint32_t *out, const char *const *choices, const char *s, struct pt_err *err)
 {
-    char want[96] = "";
-    size_t at = 0;
+    char want[96];
     for (uint32_t i = 0; choices[i]; i++) {
         if (!strcmp(choices[i], s)) {
             *out = i;
             return 0;
         }
-        const char *comma = i == 0 ? "" : choices[i + 1] ? ", " : " or ";
-        at += (size_t)snprintf(want + at, sizeof(want) - at, "%s%s", comma, choices[i]);
     }
+    choice_names(choices, want, sizeof(want));
     return unwanted(err, want, s);
 }
 
 static int parse_bool(bool *out, const char *s, struct pt_err *err)
 {
-    static const char *const yes_no[] = {"no", "yes", NULL};
+    static const char *const yes_no[] = {"yes", "no", NULL};
     uint32_t v;
     if (parse_choice(&v, yes_no, s, err))
         return -1;
-    *out = v;
+    *out = v == 0;
     return 0;
 }
 
@@ -245,9 +252,15 @@ static int wrong(const struct pt_option_row *row, struct pt_err *err)
     return row->name ? pt_err_wrap(err, "--%s", row->name) : pt_err_wrap(err, "-%c", row->letter);
 }
 
-static const char *value_name(const struct pt_option_row *row)
+static int lacks_value(const struct pt_option_row *row, struct pt_err *err)
 {
-    return row->value ? row->value : "a value";
+    char want[96];
+    if (row->choices)
+        choice_names(row->choices, want, sizeof(want));
+    else
+        snprintf(want, sizeof(want), "%s", row->value);
+    pt_err_set_kind(err, PT_ERR_USAGE, "want %s, got nothing", want);
+    return wrong(row, err);
 }
 
 static int handle(struct parser *p, const struct pt_option_row *row, const char *value)
@@ -261,10 +274,8 @@ static int handle(struct parser *p, const struct pt_option_row *row, const char 
         return 1;
     }
     if (!value && pt_option_takes_value(row)) {
-        if (!*p->arg || !strncmp(*p->arg, "--", 2)) {
-            pt_err_set_kind(p->err, PT_ERR_USAGE, "want %s, got nothing", value_name(row));
-            return wrong(row, p->err);
-        }
+        if (!*p->arg || !strncmp(*p->arg, "--", 2))
+            return lacks_value(row, p->err);
         value = *p->arg++;
     }
     return pt_option_set(p->opts, row, value, p->err) ? wrong(row, p->err) : 0;

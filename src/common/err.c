@@ -13,7 +13,7 @@ static void clean(char *s)
             *s = *s == '\n' || *s == '\t' ? ' ' : '?';
 }
 
-static void fill(char out[PT_ERR_MAX], const char *fmt, va_list ap)
+__attribute__((format(printf, 2, 0))) static void fill(char out[PT_ERR_MAX], const char *fmt, va_list ap)
 {
     int saved = errno;
     vsnprintf(out, PT_ERR_MAX, fmt, ap);

@@ -40,7 +40,7 @@ static inline char *fail_strdup(const char *s)
     return fail_now() ? NULL : strdup(s);
 }
 
-static inline int fail_asprintf(char **out, const char *fmt, ...)
+__attribute__((format(printf, 2, 3))) static inline int fail_asprintf(char **out, const char *fmt, ...)
 {
     va_list ap;
     if (fail_now())

@@ -1,0 +1,105 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Each allocation of a run fails once: a message, nothing lost, nothing leaked, and the run can go on. */
+#include "fail_alloc.h"
+
+#include "src/plan.c"
+#include "src/plan_deal.c"
+#include "src/plan_pool.c"
+#include "src/plan_preview.c"
+
+#include <criterion/criterion.h>
+
+enum { FILES = 70 };
+
+/* Ask again after a failure, as a caller could: 1 dealt, 0 nothing. */
+static int next_or_again(struct pt_plan *plan, struct pt_plan_deal *deal)
+{
+    struct pt_err err = PT_ERR_INIT;
+    int rc = pt_plan_next(plan, deal, &err);
+    if (rc >= 0)
+        return rc;
+    cr_assert(strstr(err.msg, "out of memory"), "%s", err.msg);
+    return pt_plan_next(plan, deal, NULL);
+}
+
+static void add_or_again(struct pt_plan *plan, uint32_t file)
+{
+    struct pt_err err = PT_ERR_INIT;
+    char id[] = "f.py::t";
+    struct pt_bundle_test tests[] = {{.test = 2 * file, .nodeid = id}, {.test = 2 * file + 1, .nodeid = id}};
+    uint32_t before = pt_plan_untold(plan);
+    if (pt_plan_add_file(plan, "f.py", tests, 2, file % 2 ? 1.0 : -1.0, &err)) {
+        cr_assert(strstr(err.msg, "out of memory"), "%s", err.msg);
+        cr_assert_eq(pt_plan_untold(plan), before);
+        cr_assert_eq(pt_plan_add_file(plan, "f.py", tests, 2, 1, NULL), 0);
+    }
+}
+
+static void run(void)
+{
+    struct pt_err err = PT_ERR_INIT;
+    struct pt_plan_spec spec = {.hosts = 2, .bundles_per_worker = 100};
+    struct pt_plan *plan = pt_plan_create(&spec, &err);
+    if (!plan) {
+        cr_assert_str_eq(err.msg, "plan for 2 hosts: out of memory");
+        return;
+    }
+    for (uint32_t f = 0; f < FILES; f++)
+        add_or_again(plan, f);
+    pt_plan_collected(plan);
+    pt_plan_host(plan, 0, 2);
+    struct pt_plan_deal deal;
+    cr_assert_eq(next_or_again(plan, &deal), 1);
+    pt_plan_lost(plan, 0, NULL, NULL);
+    pt_plan_host(plan, 1, 1);
+    uint32_t told = 0;
+    while (next_or_again(plan, &deal)) {
+        for (uint32_t f = 0; f < deal.bundle->nfiles; f++)
+            for (uint32_t t = 0; t < deal.bundle->files[f].ntests; t++)
+                told += pt_plan_told(plan, deal.bundle->files[f].tests[t].test);
+        cr_assert(pt_plan_done(plan, 1, deal.bundle->bundle, deal.bundle->attempt, NULL, NULL));
+    }
+    cr_assert_eq(told, 2 * FILES);
+    cr_assert(pt_plan_over(plan));
+    pt_plan_destroy(plan);
+}
+
+Test(plan_memory, a_run_survives_each_allocation_failing_once)
+{
+    long at = 0;
+    do {
+        fail_hit = false;
+        fail_at = ++at;
+        run();
+    } while (fail_hit);
+    fail_at = 0;
+    cr_assert_gt(at, 2 * FILES);
+}
+
+static void ignore(void *arg, const struct pt_plan_deal *deal)
+{
+    (void)arg;
+    (void)deal;
+}
+
+Test(plan_memory, a_preview_fails_with_a_message)
+{
+    long at = 0;
+    do {
+        struct pt_err err = PT_ERR_INIT;
+        struct pt_plan_spec spec = {.hosts = 2, .bundles_per_worker = 10};
+        struct pt_plan *plan = pt_plan_create(&spec, NULL);
+        for (uint32_t f = 0; f < 5; f++)
+            add_or_again(plan, f);
+        pt_plan_collected(plan);
+        pt_plan_host(plan, 0, 2);
+        fail_hit = false;
+        fail_at = ++at;
+        int rc = pt_plan_preview(plan, ignore, NULL, &err);
+        fail_at = 0;
+        cr_assert_eq(rc, fail_hit ? -1 : 0);
+        cr_assert(!fail_hit || strstr(err.msg, "out of memory"));
+        pt_plan_destroy(plan);
+    } while (fail_hit);
+    cr_assert_gt(at, 5);
+}
