@@ -5,7 +5,6 @@
 #include "common/err.h"
 #include "remote/boot.h"
 
-#include <criterion/new/assert.h>
 #include <sys/mount.h>
 
 struct world {
@@ -125,7 +124,7 @@ static void expect_installed(const char *cache)
     cr_expect(have.len == w.agent.len && memcmp(have.data, w.agent.data, have.len) == 0);
     pt_buf_fini(&have);
     *strrchr(path, '/') = '\0';
-    cr_expect(eq(int, count_entries(path), 1), "something was left beside the agent");
+    cr_expect_eq(count_entries(path), 1, "something was left beside the agent");
 }
 
 static bool stderr_says(const char *text)
@@ -148,8 +147,8 @@ static void first_and_second(const char *shell, const char *noise)
     for (int i = 0; i < 2; i++) {
         struct talk t = {.shell = shell, .noise = noise};
         talk(&t);
-        cr_assert(eq(int, t.rc, 1), "%s: %s", shell, t.err.msg);
-        cr_expect(eq(int, t.pushed, i == 0));
+        cr_assert_eq(t.rc, 1, "%s: %s", shell, t.err.msg);
+        cr_expect_eq(t.pushed, i == 0);
         expect_installed(cache);
     }
 }
@@ -201,7 +200,7 @@ Test(boot, too_much_noise)
 {
     struct talk t = {.shell = "/bin/sh", .noise = "head -c 80000 /dev/zero | tr '\\0' x; "};
     talk(&t);
-    cr_expect(eq(int, t.rc, -1));
+    cr_expect_eq(t.rc, -1);
     cr_expect(strstr(t.err.msg, "64 KB") != NULL, "%s", t.err.msg);
     cr_expect(t.err.hint[0] != '\0');
 }
@@ -210,8 +209,8 @@ Test(boot, other_machine)
 {
     struct talk t = {.shell = "/bin/sh", .machine = "riscv64"};
     talk(&t);
-    cr_expect(eq(int, t.rc, -1));
-    cr_expect(eq(int, t.pushed, 0));
+    cr_expect_eq(t.rc, -1);
+    cr_expect_eq(t.pushed, 0);
     cr_expect(strstr(t.err.msg, "carries programs for riscv64") && strstr(t.err.msg, w.uts.machine));
     cr_expect(t.err.hint[0] != '\0');
 }
@@ -222,7 +221,7 @@ Test(boot, remote_dir)
     snprintf(dir, sizeof(dir), "%s/a $(b) \"c\" d'e", w.dir);
     struct talk t = {.shell = "/bin/sh", .remote_dir = dir};
     talk(&t);
-    cr_expect(eq(int, t.rc, 1), "%s", t.err.msg);
+    cr_expect_eq(t.rc, 1, "%s", t.err.msg);
     expect_installed(dir);
     struct stat st;
     cr_expect(stat(dir, &st) == 0 && (st.st_mode & 0777) == 0700);
@@ -234,7 +233,7 @@ Test(boot, remote_dir_in_home)
     snprintf(dir, sizeof(dir), "%s/x/y", w.dir);
     struct talk t = {.shell = "/bin/csh", .remote_dir = "~/x/y"};
     talk(&t);
-    cr_expect(eq(int, t.rc, 1), "%s", t.err.msg);
+    cr_expect_eq(t.rc, 1, "%s", t.err.msg);
     expect_installed(dir);
 }
 
@@ -244,7 +243,7 @@ Test(boot, remote_dir_with_a_line_break)
     struct pt_buf out = {0};
     struct pt_err err = PT_ERR_INIT;
     cr_expect(pt_boot_create(&agent, "/a\nb", &out, &err) == NULL);
-    cr_expect(eq(int, err.kind, PT_ERR_USAGE));
+    cr_expect_eq(err.kind, PT_ERR_USAGE);
     pt_buf_fini(&out);
 }
 
@@ -252,9 +251,9 @@ static void expect_refused(const char *dir, const char *reason)
 {
     struct talk t = {.shell = "/bin/sh", .remote_dir = dir};
     talk(&t);
-    cr_expect(eq(int, t.rc, -1));
+    cr_expect_eq(t.rc, -1);
     cr_expect(strstr(t.err.msg, reason) && strstr(t.err.msg, dir), "%s", t.err.msg);
-    cr_expect(eq(int, t.err.kind, PT_ERR_INFRA));
+    cr_expect_eq(t.err.kind, PT_ERR_INFRA);
     cr_expect(strstr(t.err.hint, "--remote-dir") != NULL, "%s", t.err.hint);
 }
 
@@ -313,7 +312,7 @@ Test(boot, full)
     char path[4096];
     installed_path(path, dir);
     *strrchr(path, '/') = '\0';
-    cr_expect(eq(int, count_entries(path), 0), "the half-written agent was left");
+    cr_expect_eq(count_entries(path), 0, "the half-written agent was left");
     umount(dir);
 }
 
@@ -328,7 +327,7 @@ static void expect_next_place(const char *options, unsigned long flags, const ch
     bool was_there = access(next, F_OK) == 0;
     struct talk t = {.shell = "/bin/csh", .home = home};
     talk(&t);
-    cr_expect(eq(int, t.rc, 1), "%s", t.err.msg);
+    cr_expect_eq(t.rc, 1, "%s", t.err.msg);
     cr_expect(stderr_says(reason) && stderr_says(home));
     expect_installed(next);
     umount(home);
@@ -364,12 +363,12 @@ Test(boot, cut_short)
     snprintf(dir, sizeof(dir), "%s/c", w.dir);
     struct talk t = {.shell = "/bin/sh", .remote_dir = dir, .cut = 100000};
     talk(&t);
-    cr_expect(eq(int, t.rc, 0));
+    cr_expect_eq(t.rc, 0);
     installed_path(path, dir);
     cr_expect(access(path, F_OK) != 0);
     t.cut = 0;
     talk(&t);
-    cr_expect(eq(int, t.rc, 1), "%s", t.err.msg);
+    cr_expect_eq(t.rc, 1, "%s", t.err.msg);
     expect_installed(dir);
 }
 
@@ -379,7 +378,7 @@ Test(boot, umask_of_the_login_is_kept)
     struct talk t = {.shell = "/bin/sh", .noise = "umask 027; "};
     snprintf(cache, sizeof(cache), "%s/.cache/ptremote", w.dir);
     talk(&t);
-    cr_expect(eq(int, t.rc, 1), "%s", t.err.msg);
+    cr_expect_eq(t.rc, 1, "%s", t.err.msg);
     struct stat st;
     cr_expect(stat(cache, &st) == 0 && (st.st_mode & 0777) == 0700);
 }
@@ -399,7 +398,7 @@ Test(boot, at_the_same_time)
     for (size_t i = 0; i < PT_COUNT(pids); i++) {
         int status;
         waitpid(pids[i], &status, 0);
-        cr_expect(eq(int, status, 0));
+        cr_expect_eq(status, 0);
     }
     char cache[128];
     snprintf(cache, sizeof(cache), "%s/.cache/ptremote", w.dir);
@@ -430,7 +429,7 @@ Test(boot, any_split)
             rc = pt_boot_feed(boot, said + cut, sizeof(said) - 1 - cut, &out, &rest, &err);
         else
             pt_buf_append(&rest, said + cut, sizeof(said) - 1 - cut);
-        cr_expect(eq(int, rc, 1), "cut at %zu: %s", cut, err.msg);
+        cr_expect_eq(rc, 1, "cut at %zu: %s", cut, err.msg);
         cr_expect(out.len == 5 && memcmp(out.data, "AGENT", 5) == 0);
         cr_expect(rest.len == 4 && memcmp(rest.data, "rest", 4) == 0, "cut at %zu", cut);
         pt_boot_destroy(boot);
@@ -446,7 +445,7 @@ static void expect_words(const char *said, const char *reason)
     struct pt_boot *boot = fresh(&out);
     cr_expect(pt_boot_feed(boot, said, strlen(said), &out, &rest, &err) == -1, "%s", said);
     cr_expect(strstr(err.msg, reason) != NULL, "%s", err.msg);
-    cr_expect(eq(int, err.kind, PT_ERR_INFRA));
+    cr_expect_eq(err.kind, PT_ERR_INFRA);
     pt_boot_destroy(boot);
     pt_buf_fini(&out);
     pt_buf_fini(&rest);

@@ -1,0 +1,590 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* SETUP makes the parts (init, tools, tree, links, python, launcher, collector); after that control messages
+ * and the ends of children move them on. It ends in one of two ways. STOP: workers get their grace,
+ * everything below is killed, folders go, STOPPED is said. Otherwise (the channel or the keeper is gone, the
+ * master is silent or talks nonsense): the same without a word. Whatever this process misses, the keeper
+ * does. */
+#include "remote/agent/agent.h"
+
+#include "common/auto.h"
+#include "remote/agent/child.h"
+#include "remote/agent/collect.h"
+#include "remote/agent/init.h"
+#include "remote/agent/launch.h"
+#include "remote/agent/links.h"
+#include "remote/agent/machine.h"
+#include "remote/agent/python.h"
+#include "remote/agent/state.h"
+#include "remote/agent/sweep.h"
+#include "remote/agent/title.h"
+#include "remote/agent/tools.h"
+#include "remote/agent/tree.h"
+
+#include <ctype.h>
+#include <errno.h>
+#include <signal.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/prctl.h>
+#include <sys/signalfd.h>
+#include <sys/socket.h>
+#include <sys/utsname.h>
+#include <sys/wait.h>
+
+#define READ_CHUNK (256u << 10)
+#define OUT_MAX    (256u << 10) /* bytes pulled from the mux and not yet written */
+#define BULK_MAX   (PT_DATA_CHUNK + 64)
+#define FLUSH_MS   2000 /* for the last words */
+#define SWEEP_MS   8000
+#define SILENT_MIN 1000
+
+enum bulk { BULK_NONE, BULK_TOOL, BULK_TREE };
+
+struct machine {
+    struct pt_agent a;
+    const struct pt_agent_start *start;
+    int signals;
+    struct pt_buf out, control, bulk;
+    size_t sent; /* of out */
+    enum bulk mode;
+    int64_t heard;
+    bool gone;     /* the channel or the keeper: nobody listens */
+    bool leaving;  /* say what is queued, then end */
+    bool stopping; /* STOP was said */
+    int64_t stop_by;
+};
+
+/* --- what the parts call --- */
+
+void pt_agent_send(struct pt_agent *a, struct pt_buf *frame)
+{
+    if (!frame->bad)
+        pt_mux_send(a->mux, PT_MUX_CONTROL, frame->data, frame->len);
+    pt_buf_fini(frame);
+}
+
+void pt_agent_fail(struct pt_agent *a, enum pt_stage stage, const struct pt_err *err)
+{
+    if (a->failed)
+        return;
+    struct pt_buf b = {0};
+    size_t mark = pt_frame_begin(&b, PT_C_FAIL);
+    a->failed = true;
+    pt_put_u8(&b, (uint8_t)stage);
+    pt_put_str(&b, err->msg);
+    pt_put_str(&b, err->hint);
+    pt_frame_end(&b, mark);
+    pt_agent_send(a, &b);
+}
+
+void pt_agent_exited(struct pt_agent *a, enum pt_program program, int status, const struct pt_buf *output)
+{
+    struct pt_buf b = {0};
+    size_t mark = pt_frame_begin(&b, PT_C_EXITED);
+    pt_put_u8(&b, (uint8_t)program);
+    pt_put_u32(&b, (uint32_t)status);
+    pt_put_bytes(&b, output->data, output->len);
+    pt_frame_end(&b, mark);
+    pt_agent_send(a, &b);
+}
+
+void pt_agent_advance(struct pt_agent *a)
+{
+    if (a->failed)
+        return;
+    pt_python_advance(a->python, !pt_launcher_idle(a->launcher));
+    pt_launcher_advance(a->launcher);
+    pt_collector_advance(a->collector);
+}
+
+const char *pt_agent_status(int status, char text[48])
+{
+    if (WIFSIGNALED(status))
+        snprintf(text, 48, "signal %d", WTERMSIG(status));
+    else
+        snprintf(text, 48, "exit status %d", WEXITSTATUS(status));
+    return text;
+}
+
+static void send_log(void *arg, enum pt_log_level level, const char *line)
+{
+    struct pt_buf b = {0};
+    size_t mark = pt_frame_begin(&b, PT_C_LOG);
+    pt_put_u8(&b, (uint8_t)level);
+    pt_put_bytes(&b, line, strlen(line));
+    pt_frame_end(&b, mark);
+    pt_agent_send(arg, &b);
+}
+
+/* --- SETUP --- */
+
+static bool good_key(const char *s)
+{
+    for (const char *p = s; *p; p++)
+        if (!isalnum((unsigned char)*p) && !strchr("-_.", *p))
+            return false;
+    return s[0] && s[0] != '.';
+}
+
+/* Below the workspace, and not out of it again. */
+static bool good_cwd(const char *cwd)
+{
+    if (cwd[0] == '/')
+        return false;
+    for (const char *p = cwd; *p; p += strspn(p, "/")) {
+        size_t n = strcspn(p, "/");
+        if (n == 2 && p[0] == '.' && p[1] == '.')
+            return false;
+        p += n;
+    }
+    return true;
+}
+
+static int check_setup(const struct pt_setup *setup, struct pt_err *err)
+{
+    if (!good_key(setup->project))
+        return pt_err_set(err, "setup: bad key of the project");
+    if (!good_cwd(setup->cwd))
+        return pt_err_set(err, "setup: the working directory leaves the project");
+    for (uint32_t i = 0; i < setup->nenv; i++)
+        if (!setup->env[i].name[0] || strchr(setup->env[i].name, '='))
+            return pt_err_set_kind(err, PT_ERR_USAGE, "setup: '%s' cannot name an environment variable",
+                                   setup->env[i].name);
+    return 0;
+}
+
+static void say_ready(struct pt_agent *a)
+{
+    struct utsname uts = {.machine = "?"};
+    struct pt_buf b = {0};
+    uname(&uts);
+    struct pt_ready ready = {.protocol = PT_PROTOCOL,
+                             .machine = uts.machine,
+                             .cores = pt_machine_cores(),
+                             .memory = pt_machine_memory(),
+                             .machine_id = a->machine_id,
+                             .cache = (char *)a->cache,
+                             .workspace = a->workspace};
+    pt_ready_encode(&ready, &b);
+    pt_agent_send(a, &b);
+}
+
+static int make_parts(struct pt_agent *a, struct pt_err *err)
+{
+    if (!(a->tree = pt_tree_create(a, err)) || !(a->tools = pt_tools_create(a, err)) ||
+        !(a->links = pt_links_create(a, err)) || !(a->python = pt_python_create(a, err)) ||
+        !(a->launcher = pt_launcher_create(a, err)) || !(a->collector = pt_collector_create(a, err)) ||
+        !(a->init = pt_init_create(a, err)))
+        return -1;
+    return 0;
+}
+
+static int on_setup(struct machine *m, struct pt_reader *body, struct pt_err *err)
+{
+    struct pt_agent *a = &m->a;
+    if (a->set_up)
+        return pt_err_set(err, "SETUP came twice");
+    if (pt_setup_decode(body, &a->setup, err) < 0)
+        return -1;
+    a->set_up = true;
+    if (m->start->why) {
+        *err = *m->start->why;
+        return -1;
+    }
+    if (a->setup.slots == 0)
+        a->setup.slots = pt_machine_cores();
+    if (!(a->machine_id = pt_machine_id()))
+        return pt_err_set(err, "out of memory");
+    if (check_setup(&a->setup, err) < 0 || make_parts(a, err) < 0)
+        return -1;
+    say_ready(a);
+    pt_agent_advance(a);
+    return 0;
+}
+
+/* --- the control stream --- */
+
+static int on_ping(struct pt_agent *a, struct pt_reader *body, struct pt_err *err)
+{
+    struct pt_buf b = {0};
+    uint64_t token = pt_get_u64(body);
+    if (!pt_get_end(body))
+        return pt_err_set(err, "PING: malformed message");
+    size_t mark = pt_frame_begin(&b, PT_C_PONG);
+    pt_put_u64(&b, token);
+    pt_frame_end(&b, mark);
+    pt_agent_send(a, &b);
+    return 0;
+}
+
+static int on_stop(struct machine *m, struct pt_reader *body, struct pt_err *err)
+{
+    uint32_t grace = pt_get_u32(body);
+    if (!pt_get_end(body))
+        return pt_err_set(err, "STOP: malformed message");
+    if (!m->stopping)
+        m->stop_by = INT64_MAX;
+    m->stopping = true;
+    int64_t by = pt_now_ms() + grace;
+    m->stop_by = by < m->stop_by ? by : m->stop_by;
+    pt_launcher_end(m->a.launcher, grace);
+    return 0;
+}
+
+static int on_end_workers(struct pt_agent *a, struct pt_reader *body, struct pt_err *err)
+{
+    uint32_t grace = pt_get_u32(body);
+    if (!pt_get_end(body))
+        return pt_err_set(err, "END_WORKERS: malformed message");
+    pt_launcher_end(a->launcher, grace);
+    return 0;
+}
+
+static int on_launch(struct pt_agent *a, struct pt_reader *body, struct pt_err *err)
+{
+    if (pt_launcher_want(a->launcher, body, err) < 0)
+        return -1;
+    pt_agent_advance(a);
+    return 0;
+}
+
+/* frame is all of it, body its fields. */
+static int on_control(struct machine *m, uint8_t type, struct pt_reader *body, const void *frame, size_t n,
+                      struct pt_err *err)
+{
+    struct pt_agent *a = &m->a;
+    switch (type) {
+    case PT_C_SETUP:
+        return on_setup(m, body, err);
+    case PT_C_PING:
+        return on_ping(a, body, err);
+    case PT_C_STOP:
+        return on_stop(m, body, err);
+    default:
+        break;
+    }
+    if (a->failed)
+        return 0;
+    if (!a->set_up)
+        return pt_err_set(err, "control message %u came before SETUP", type);
+    switch (type) {
+    case PT_C_TOOLS:
+        return pt_tools_offer(a->tools, body, err);
+    case PT_C_MANIFEST:
+        return pt_tree_send(a->tree, frame, n, false, err);
+    case PT_C_LAUNCH:
+        return on_launch(a, body, err);
+    case PT_C_COLLECT:
+        return pt_collector_want(a->collector, body, err);
+    case PT_C_END_WORKERS:
+        return on_end_workers(a, body, err);
+    default:
+        return pt_err_set(err, "unknown control message %u", type);
+    }
+}
+
+/* --- the bulk stream --- */
+
+static int bulk_begin(struct machine *m, uint8_t type, struct pt_reader *body, struct pt_err *err)
+{
+    if (m->mode != BULK_NONE)
+        return pt_err_set(err, "bulk: one object within another");
+    m->mode = type == PT_B_TOOL ? BULK_TOOL : BULK_TREE;
+    return type == PT_B_TOOL ? pt_tools_begin(m->a.tools, body, err) : 0;
+}
+
+static int bulk_tool(struct machine *m, uint8_t type, struct pt_reader *body, struct pt_err *err)
+{
+    if (type == PT_B_DATA)
+        return pt_tools_data(m->a.tools, body->p, body->left, err);
+    return type == PT_B_END ? pt_tools_end(m->a.tools, err) : 0;
+}
+
+/* One frame; the bytes of those that stay here are credited at once. */
+static int on_bulk(struct machine *m, uint8_t type, struct pt_reader *body, const void *frame, size_t n,
+                   struct pt_err *err)
+{
+    struct pt_agent *a = &m->a;
+    if (a->failed) {
+        pt_mux_credit(a->mux, PT_MUX_BULK, n);
+        return 0;
+    }
+    if (!a->set_up || type < PT_B_TOOL || type > PT_B_END)
+        return pt_err_set(err, "bulk: frame %u is out of turn", type);
+    bool begins = type != PT_B_DATA && type != PT_B_END;
+    if (begins && bulk_begin(m, type, body, err) < 0)
+        return -1;
+    if (m->mode == BULK_NONE)
+        return pt_err_set(err, "bulk: bytes of nothing");
+    bool tree = m->mode == BULK_TREE;
+    if (type == PT_B_END)
+        m->mode = BULK_NONE;
+    if (tree)
+        return pt_tree_send(a->tree, frame, n, true, err);
+    pt_mux_credit(a->mux, PT_MUX_BULK, n);
+    return begins ? 0 : bulk_tool(m, type, body, err);
+}
+
+/* --- streams --- */
+
+/* A message that is refused ends the host, with the reason; which stage it was, the type tells. */
+static void refuse(struct machine *m, enum pt_stage stage, const struct pt_err *err)
+{
+    pt_agent_fail(&m->a, stage, err);
+    if (stage == PT_STAGE_SETUP)
+        m->leaving = true;
+}
+
+static enum pt_stage control_stage(uint8_t type)
+{
+    return type == PT_C_TOOLS      ? PT_STAGE_TOOLS
+           : type == PT_C_MANIFEST ? PT_STAGE_TREE
+           : type == PT_C_LAUNCH   ? PT_STAGE_LAUNCH
+           : type == PT_C_COLLECT  ? PT_STAGE_PYTHON
+                                   : PT_STAGE_SETUP;
+}
+
+typedef int frame_fn(struct machine *m, uint8_t type, struct pt_reader *body, const void *frame, size_t n,
+                     struct pt_err *err);
+
+static void take_frames(struct machine *m, struct pt_buf *in, size_t max, frame_fn *fn)
+{
+    size_t used = 0, total;
+    struct pt_reader body;
+    uint8_t type = 0;
+    int rc = 0;
+    while (!m->leaving &&
+           (rc = pt_frame_next(in->data + used, in->len - used, max, &type, &body, &total)) > 0) {
+        struct pt_err err = PT_ERR_INIT;
+        if (fn(m, type, &body, in->data + used, total, &err) < 0)
+            refuse(m,
+                   fn == on_bulk ? (m->mode == BULK_TREE ? PT_STAGE_TREE : PT_STAGE_TOOLS)
+                                 : control_stage(type),
+                   &err);
+        used += total;
+    }
+    if (rc < 0) {
+        struct pt_err err = PT_ERR_INIT;
+        pt_err_set(&err, "the master sent a frame of bad length");
+        refuse(m, PT_STAGE_SETUP, &err);
+    }
+    pt_buf_consume(in, used);
+}
+
+static void on_opened(void *arg, uint32_t stream, uint8_t kind)
+{
+    struct machine *m = arg;
+    struct pt_err err = PT_ERR_INIT;
+    pt_err_set(&err, "the master opened stream %u of kind %u", stream, kind);
+    refuse(m, PT_STAGE_SETUP, &err);
+}
+
+static void on_data(void *arg, uint32_t stream, const void *data, size_t n)
+{
+    struct machine *m = arg;
+    if (stream == PT_MUX_CONTROL) {
+        pt_mux_credit(m->a.mux, stream, n);
+        pt_buf_append(&m->control, data, n);
+        take_frames(m, &m->control, PT_MAX_FRAME, on_control);
+    } else if (stream == PT_MUX_BULK) {
+        pt_buf_append(&m->bulk, data, n);
+        take_frames(m, &m->bulk, BULK_MAX, on_bulk);
+    } else if (m->a.links) {
+        pt_links_data(m->a.links, stream, data, n);
+    }
+}
+
+static void on_closed(void *arg, uint32_t stream)
+{
+    struct machine *m = arg;
+    if (stream >= PT_MUX_FIRST && m->a.links)
+        pt_links_closed(m->a.links, stream);
+}
+
+/* --- the channel --- */
+
+static void read_channel(struct machine *m)
+{
+    static char buf[READ_CHUNK];
+    struct pt_err err = PT_ERR_INIT;
+    ssize_t n = recv(m->start->channel, buf, sizeof(buf), MSG_DONTWAIT);
+    if (n == 0 || (n < 0 && errno != EAGAIN && errno != EINTR)) {
+        m->gone = true;
+        return;
+    }
+    if (n < 0)
+        return;
+    m->heard = pt_now_ms();
+    if (pt_mux_feed(m->a.mux, buf, (size_t)n, &err) < 0)
+        refuse(m, PT_STAGE_SETUP, &err);
+    if (m->control.bad || m->bulk.bad)
+        m->gone = true;
+}
+
+static void write_channel(struct machine *m)
+{
+    while (!m->gone) {
+        if (m->sent == m->out.len) {
+            pt_buf_clear(&m->out);
+            m->sent = 0;
+            pt_mux_pull(m->a.mux, &m->out, OUT_MAX);
+        }
+        if (m->out.len == m->sent)
+            return;
+        ssize_t n =
+            send(m->start->channel, m->out.data + m->sent, m->out.len - m->sent, MSG_NOSIGNAL | MSG_DONTWAIT);
+        if (n < 0 && errno != EAGAIN && errno != EINTR)
+            m->gone = true;
+        if (n <= 0)
+            return;
+        m->sent += (size_t)n;
+    }
+}
+
+static void on_channel(void *arg, int fd, short revents)
+{
+    (void)fd;
+    if (revents & (POLLIN | POLLHUP | POLLERR))
+        read_channel(arg);
+}
+
+static void on_lifeline(void *arg, int fd, short revents)
+{
+    struct machine *m = arg;
+    (void)fd;
+    (void)revents;
+    m->gone = true;
+}
+
+static void on_signal(void *arg, int fd, short revents)
+{
+    struct machine *m = arg;
+    struct pt_agent *a = &m->a;
+    struct signalfd_siginfo info;
+    (void)revents;
+    while (read(fd, &info, sizeof(info)) > 0)
+        ;
+    int status;
+    for (pid_t pid; (pid = waitpid(-1, &status, WNOHANG)) > 0;)
+        if (!pt_init_reaped(a->init, pid, status) && !pt_tree_reaped(a->tree, pid, status) &&
+            !pt_python_reaped(a->python, pid, status) && !pt_launcher_reaped(a->launcher, pid, status))
+            pt_collector_reaped(a->collector, pid, status);
+    pt_agent_advance(a);
+}
+
+/* --- life --- */
+
+static int begin(struct machine *m)
+{
+    static const struct pt_mux_callbacks callbacks = {
+        .opened = on_opened, .data = on_data, .closed = on_closed};
+    struct pt_agent *a = &m->a;
+    sigset_t set;
+    sigemptyset(&set);
+    sigaddset(&set, SIGCHLD);
+    sigprocmask(SIG_BLOCK, &set, NULL);
+    pt_title_set("agent");
+    prctl(PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0);
+    prctl(PR_SET_DUMPABLE, 0, 0, 0, 0);
+    m->signals = signalfd(-1, &set, SFD_NONBLOCK | SFD_CLOEXEC);
+    a->loop = pt_loop_create(NULL);
+    a->mux = pt_mux_create(&callbacks, m, NULL);
+    if (m->signals < 0 || !a->loop || !a->mux ||
+        pt_loop_watch(a->loop, m->signals, POLLIN, on_signal, m) < 0 ||
+        pt_loop_watch(a->loop, m->start->lifeline, POLLIN, on_lifeline, m) < 0)
+        return -1;
+    pt_log_setup(PT_LOG_INFO, "ptremote-agent");
+    pt_log_redirect(send_log, a);
+    m->heard = pt_now_ms();
+    return 0;
+}
+
+static bool is_silent(const struct machine *m)
+{
+    int64_t limit = m->a.setup.silence_ms;
+    return limit && pt_now_ms() - m->heard > (limit < SILENT_MIN ? SILENT_MIN : limit);
+}
+
+/* The writing is the loop's last act in each round, so that all that was queued goes in one go. */
+static int step(struct machine *m)
+{
+    struct pt_agent *a = &m->a;
+    write_channel(m);
+    pt_links_resume(a->links);
+    short events = (short)(POLLIN | (m->out.len > m->sent || pt_mux_ready(a->mux) ? POLLOUT : 0));
+    if (pt_loop_watch(a->loop, m->start->channel, events, on_channel, m) < 0)
+        return -1;
+    return pt_loop_step(a->loop, 500);
+}
+
+static void run(struct machine *m)
+{
+    while (!m->gone && !m->leaving && !is_silent(m)) {
+        if (m->stopping && (pt_launcher_idle(m->a.launcher) || pt_now_ms() >= m->stop_by))
+            return;
+        if (step(m) < 0)
+            return;
+    }
+}
+
+static void flush(struct machine *m)
+{
+    int64_t end = pt_now_ms() + FLUSH_MS;
+    m->a.failed = true; /* nothing is started any more */
+    do
+        write_channel(m);
+    while (!m->gone && (m->out.len > m->sent || pt_mux_ready(m->a.mux)) && pt_now_ms() < end &&
+           poll(&(struct pollfd){.fd = m->start->channel, .events = POLLOUT}, 1, 100) >= 0);
+}
+
+static void clean(struct machine *m)
+{
+    struct pt_agent *a = &m->a;
+    pt_collector_destroy(a->collector);
+    pt_launcher_destroy(a->launcher);
+    pt_python_destroy(a->python);
+    pt_tree_destroy(a->tree);
+    pt_tools_destroy(a->tools);
+    pt_init_destroy(a->init);
+    pt_links_destroy(a->links);
+    a->links = NULL;
+    pt_sweep_all(SWEEP_MS);
+    pt_rundir_remove(a->dir);
+    if (a->workspace_lock >= 0)
+        close(a->workspace_lock);
+}
+
+static void release(struct machine *m)
+{
+    struct pt_agent *a = &m->a;
+    pt_log_redirect(NULL, NULL);
+    pt_setup_fini(&a->setup);
+    pt_environ_fini(&a->env);
+    pt_mux_destroy(a->mux);
+    pt_loop_destroy(a->loop);
+    free(a->workspace);
+    free(a->machine_id);
+    pt_buf_fini(&m->out);
+    pt_buf_fini(&m->control);
+    pt_buf_fini(&m->bulk);
+}
+
+int pt_agent_run(const struct pt_agent_start *start)
+{
+    struct machine m = {.start = start,
+                        .a = {.cache = start->cache, .dir = start->dir, .workspace_lock = -1}};
+    int rc = begin(&m);
+    if (rc == 0)
+        run(&m);
+    if (rc == 0 && m.leaving)
+        flush(&m);
+    clean(&m);
+    if (rc == 0 && m.stopping) {
+        struct pt_buf b = {0};
+        pt_frame_end(&b, pt_frame_begin(&b, PT_C_STOPPED));
+        pt_agent_send(&m.a, &b);
+        flush(&m);
+    }
+    release(&m);
+    return rc < 0;
+}

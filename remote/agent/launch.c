@@ -1,0 +1,265 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "remote/agent/launch.h"
+
+#include "common/auto.h"
+#include "remote/agent/child.h"
+#include "remote/agent/collect.h"
+#include "remote/agent/init.h"
+#include "remote/agent/links.h"
+#include "remote/agent/mpirun.h"
+#include "remote/agent/python.h"
+#include "remote/agent/state.h"
+#include "remote/agent/sweep.h"
+#include "remote/agent/tools.h"
+#include "remote/agent/tree.h"
+
+#include <errno.h>
+#include <signal.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <sys/statvfs.h>
+
+#define SWEEP_MS   10   /* between two rounds */
+#define REMAINS_MS 8000 /* then what cannot be killed is left to the keeper */
+#define LINKS_MS   5000 /* for the last bytes of the links to reach the master */
+#define SLOTS_MAX  4096u
+#define SEGMENT    (5ull << 20) /* bytes of shared memory a rank takes */
+
+enum phase {
+    IDLE,
+    WANTED,   /* waits for programs and environment */
+    RUNNING,  /* mpirun lives */
+    SWEEPING, /* it ended; what it left is being killed */
+    DRAINING, /* the links' last bytes are under way */
+};
+
+struct pt_launcher {
+    struct pt_agent *agent;
+    enum phase phase;
+    struct pt_launch launch;
+    struct pt_child child;
+    int status;
+    char *session_dir, *shm_dir;
+    uint64_t timer;  /* the next step of sweeping, or the end of the grace */
+    int64_t give_up; /* in this phase */
+};
+
+struct pt_launcher *pt_launcher_create(struct pt_agent *a, struct pt_err *err)
+{
+    struct pt_launcher *l = calloc(1, sizeof(*l));
+    if (!l) {
+        pt_err_set(err, "out of memory");
+        return NULL;
+    }
+    l->agent = a;
+    l->child.output = -1;
+    return l;
+}
+
+static void forget(struct pt_launcher *l)
+{
+    struct pt_agent *a = l->agent;
+    if (a->links)
+        pt_links_allow(a->links, NULL, 0);
+    pt_loop_cancel(a->loop, l->timer);
+    l->timer = 0;
+    pt_child_fini(&l->child);
+    pt_launch_fini(&l->launch);
+    if (l->session_dir)
+        pt_sweep_folder(l->session_dir);
+    if (l->shm_dir)
+        pt_sweep_folder(l->shm_dir);
+    free(pt_steal_ptr(&l->session_dir));
+    free(pt_steal_ptr(&l->shm_dir));
+    l->phase = IDLE;
+}
+
+void pt_launcher_destroy(struct pt_launcher *l)
+{
+    if (!l)
+        return;
+    forget(l);
+    free(l);
+}
+
+bool pt_launcher_idle(const struct pt_launcher *l)
+{
+    return !l || l->phase == IDLE;
+}
+
+int pt_launcher_want(struct pt_launcher *l, struct pt_reader *body, struct pt_err *err)
+{
+    if (l->phase != IDLE)
+        return pt_err_set(err, "LAUNCH while workers run");
+    if (pt_launch_decode(body, &l->launch, err) < 0)
+        return -1;
+    if (l->launch.slots == 0 || l->launch.slots > SLOTS_MAX) {
+        pt_launch_fini(&l->launch);
+        return pt_err_set(err, "launch: %u slots", l->launch.slots);
+    }
+    l->phase = WANTED;
+    pt_launcher_advance(l);
+    return 0;
+}
+
+/* Open MPI's segments: on /dev/shm where it is big enough, else beside the sockets. */
+static int make_folders(struct pt_launcher *l, struct pt_err *err)
+{
+    const struct pt_rundir *dir = l->agent->dir;
+    const char *base = dir->path;
+    struct statvfs vfs;
+    if (dir->shm && statvfs(dir->shm, &vfs) == 0 &&
+        (unsigned long long)vfs.f_bavail * vfs.f_frsize > l->launch.slots * SEGMENT)
+        base = dir->shm;
+    if (asprintf(&l->session_dir, "%s/mpi%u", dir->path, l->launch.launch) < 0 ||
+        asprintf(&l->shm_dir, "%s/seg%u", base, l->launch.launch) < 0)
+        return pt_err_set(err, "out of memory");
+    if ((mkdir(l->session_dir, 0700) < 0 && errno != EEXIST) ||
+        (mkdir(l->shm_dir, 0700) < 0 && errno != EEXIST))
+        return pt_err_set_kind(err, PT_ERR_INFRA, "cannot make folders in %s: %s", base, strerror(errno));
+    return 0;
+}
+
+static void say_launched(struct pt_launcher *l)
+{
+    struct pt_buf b = {0};
+    size_t mark = pt_frame_begin(&b, PT_C_LAUNCHED);
+    pt_put_u32(&b, (uint32_t)l->child.pid);
+    pt_frame_end(&b, mark);
+    pt_agent_send(l->agent, &b);
+}
+
+static int start(struct pt_launcher *l, struct pt_err *err)
+{
+    struct pt_agent *a = l->agent;
+    struct pt_environ env = {0};
+    char *argv[PT_MPIRUN_ARGS], numbers[3][16], slots[16];
+    struct pt_mpirun m = {.worker = pt_tools_path(a->tools, "ptremote-worker"),
+                          .run_dir = a->dir->path,
+                          .slots = l->launch.slots,
+                          .host = a->setup.host,
+                          .launch = l->launch.launch};
+    if (!m.worker)
+        return pt_err_set(err, "no ptremote-worker among the tools");
+    pt_auto_free char *program = pt_mpirun_find(&a->env, a->setup.mpirun, err), *cwd = NULL;
+    if (!program || make_folders(l, err) < 0)
+        return -1;
+    if (asprintf(&cwd, "%s%s%s", a->workspace, a->setup.cwd[0] ? "/" : "", a->setup.cwd) < 0)
+        return pt_err_set(err, "out of memory");
+    m.program = program;
+    m.session_dir = l->session_dir;
+    m.shm_dir = l->shm_dir;
+    snprintf(slots, sizeof(slots), "%u", m.slots);
+    pt_mpirun_argv(&m, argv, numbers);
+    pt_environ_add(&env, a->env.v);
+    pt_mpirun_environ(&m, &env);
+    pt_environ_set(&env, "PTREMOTE_WORKSPACE", a->workspace);
+    pt_environ_set(&env, "PTREMOTE_CWD", cwd);
+    pt_environ_set(&env, "PTREMOTE_SLOTS", slots);
+    pt_environ_set(&env, "PTREMOTE_RUN", a->setup.run);
+    struct pt_child_spec spec = {
+        .path = program, .argv = argv, .env = env.v, .cwd = a->dir->path, .in = -1, .out = -1};
+    spec.death_signal = SIGTERM;
+    int rc = env.bad ? pt_err_set(err, "out of memory") : pt_child_start(&l->child, a->loop, &spec, err);
+    pt_environ_fini(&env);
+    return rc;
+}
+
+void pt_launcher_advance(struct pt_launcher *l)
+{
+    if (!l || l->phase != WANTED || !l->agent->env_ready || !l->agent->tooled)
+        return;
+    struct pt_err err = PT_ERR_INIT;
+    if (start(l, &err) < 0) {
+        forget(l);
+        pt_agent_fail(l->agent, PT_STAGE_LAUNCH, &err);
+        return;
+    }
+    l->phase = RUNNING;
+    pt_links_allow(l->agent->links, &l->launch, l->child.pid);
+    say_launched(l);
+}
+
+/* --- the end --- */
+
+static void on_kill(void *arg)
+{
+    struct pt_launcher *l = arg;
+    l->timer = 0;
+    if (l->phase == RUNNING)
+        kill(l->child.pid, SIGKILL);
+}
+
+void pt_launcher_end(struct pt_launcher *l, uint32_t grace_ms)
+{
+    struct pt_buf none = {0};
+    if (!l)
+        return;
+    if (l->phase == WANTED) {
+        forget(l);
+        pt_agent_exited(l->agent, PT_PROGRAM_WORKERS, 0, &none);
+    }
+    if (l->phase != RUNNING)
+        return;
+    kill(l->child.pid, grace_ms ? SIGTERM : SIGKILL);
+    pt_loop_cancel(l->agent->loop, l->timer);
+    l->timer = grace_ms ? pt_loop_after(l->agent->loop, grace_ms, on_kill, l) : 0;
+}
+
+static void say_exited(struct pt_launcher *l)
+{
+    struct pt_child child = l->child;
+    l->child = (struct pt_child){.output = -1};
+    int status = l->status;
+    pt_child_drain(&child);
+    forget(l);
+    pt_agent_exited(l->agent, PT_PROGRAM_WORKERS, status, &child.tail);
+    pt_child_fini(&child);
+}
+
+static void on_drain(void *arg)
+{
+    struct pt_launcher *l = arg;
+    if (pt_links_busy(l->agent->links) && pt_now_ms() < l->give_up)
+        l->timer = pt_loop_after(l->agent->loop, SWEEP_MS, on_drain, l);
+    else
+        say_exited(l);
+}
+
+/* Everything below this agent but the other parts' own processes came from the launch that ended. */
+static void on_sweep(void *arg)
+{
+    struct pt_launcher *l = arg;
+    const struct pt_agent *a = l->agent;
+    const struct pt_spared spared[] = {
+        {.pid = pt_init_pid(a->init), .below = true},
+        {.pid = pt_tree_pid(a->tree), .below = true},
+        {.pid = pt_collector_pid(a->collector), .below = true},
+        {.pid = pt_python_pid(a->python), .below = false},
+    };
+    int left = pt_sweep_round(spared, PT_COUNT(spared));
+    if (left != 0 && pt_now_ms() < l->give_up) {
+        l->timer = pt_loop_after(l->agent->loop, SWEEP_MS, on_sweep, l);
+        return;
+    }
+    if (left != 0)
+        pt_warn("%d processes of the workers cannot be killed", left);
+    l->phase = DRAINING;
+    l->give_up = pt_now_ms() + LINKS_MS;
+    on_drain(l);
+}
+
+bool pt_launcher_reaped(struct pt_launcher *l, pid_t pid, int status)
+{
+    if (!l || l->phase != RUNNING || pid != l->child.pid)
+        return false;
+    pt_loop_cancel(l->agent->loop, l->timer);
+    l->child.pid = 0;
+    l->status = status;
+    l->phase = SWEEPING;
+    l->give_up = pt_now_ms() + REMAINS_MS;
+    pt_links_allow(l->agent->links, NULL, 0);
+    on_sweep(l);
+    return true;
+}

@@ -1,0 +1,23 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#pragma once
+/* One mpirun at a time: started when all it needs is there, ended when asked, and whatever way it ended, its
+ * remains (ranks, runners, folders) are swept before EXITED is said. */
+#include <stdbool.h>
+#include <stdint.h>
+#include <sys/types.h>
+
+struct pt_agent;
+struct pt_err;
+struct pt_launcher;
+struct pt_reader;
+
+struct pt_launcher *pt_launcher_create(struct pt_agent *a, struct pt_err *err);
+void pt_launcher_destroy(struct pt_launcher *launcher);
+/* LAUNCH. -1 when it is malformed or one runs already. */
+int pt_launcher_want(struct pt_launcher *launcher, struct pt_reader *body, struct pt_err *err);
+/* Start what is wanted, if it can be. */
+void pt_launcher_advance(struct pt_launcher *launcher);
+/* SIGTERM now, SIGKILL after grace_ms. */
+void pt_launcher_end(struct pt_launcher *launcher, uint32_t grace_ms);
+bool pt_launcher_idle(const struct pt_launcher *launcher);
+bool pt_launcher_reaped(struct pt_launcher *launcher, pid_t pid, int status);

@@ -1,0 +1,155 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "remote/agent/mpirun.h"
+
+#include "common/auto.h"
+#include "common/err.h"
+
+#include <glob.h>
+#include <limits.h>
+#include <stdio.h>
+#include <string.h>
+
+/* MPICH's and Intel's are called mpirun too, and know none of our options. */
+static bool is_openmpi(const char *path)
+{
+    pt_auto_free char *real = realpath(path, NULL);
+    const char *name = real ? strrchr(real, '/') + 1 : path;
+    return !strstr(name, "hydra") && !strstr(name, "mpich") && !(real && strstr(real, "/intel/"));
+}
+
+static char *find_in_path(const struct pt_environ *env)
+{
+    static const char *const names[] = {"mpirun", "mpirun.openmpi", "orterun"};
+    for (size_t i = 0; i < PT_COUNT(names); i++) {
+        char *path = pt_environ_which(env, names[i]);
+        if (path && is_openmpi(path))
+            return path;
+        free(path);
+    }
+    return NULL;
+}
+
+/* Where distributions that keep it out of PATH have it. */
+static char *find_in_folders(void)
+{
+    static const char *const patterns[] = {
+        "/usr/lib64/openmpi/bin/mpirun",
+        "/usr/lib/*-linux-gnu/openmpi/bin/mpirun",
+        "/usr/lib64/mpi/gcc/openmpi*/bin/mpirun",
+        "/usr/lib/openmpi/bin/mpirun",
+        "/opt/openmpi*/bin/mpirun",
+        "/opt/amazon/openmpi/bin/mpirun",
+        "/usr/local/openmpi*/bin/mpirun",
+        "/usr/local/bin/mpirun",
+    };
+    char *found = NULL;
+    for (size_t i = 0; i < PT_COUNT(patterns) && !found; i++) {
+        glob_t g;
+        if (glob(patterns[i], 0, NULL, &g) == 0)
+            for (size_t k = g.gl_pathc; k-- > 0 && !found;)
+                if (access(g.gl_pathv[k], X_OK) == 0 && is_openmpi(g.gl_pathv[k]))
+                    found = strdup(g.gl_pathv[k]);
+        globfree(&g);
+    }
+    return found;
+}
+
+char *pt_mpirun_find(const struct pt_environ *env, const char *wanted, struct pt_err *err)
+{
+    char *found = wanted[0] ? pt_environ_which(env, wanted) : find_in_path(env);
+    if (!found && !wanted[0])
+        found = find_in_folders();
+    if (found)
+        return found;
+    if (wanted[0]) {
+        pt_err_set_kind(err, PT_ERR_INFRA, "no mpirun: --mpirun %s is not a program there", wanted);
+        pt_err_hint(err, "give the path of Open MPI's mpirun on that host");
+    } else {
+        pt_err_set_kind(err, PT_ERR_INFRA, "no mpirun");
+        pt_err_hint(err,
+                    "apt-get install openmpi-bin (Debian) or dnf install openmpi, or name it with --mpirun");
+    }
+    return NULL;
+}
+
+void pt_mpirun_argv(const struct pt_mpirun *m, char *argv[PT_MPIRUN_ARGS], char numbers[3][16])
+{
+    snprintf(numbers[0], sizeof(numbers[0]), "%u", m->slots);
+    snprintf(numbers[1], sizeof(numbers[1]), "%u", m->host);
+    snprintf(numbers[2], sizeof(numbers[2]), "%u", m->launch);
+    const char *const all[] = {
+        m->program,
+        "-np",
+        numbers[0],
+        "--bind-to",
+        "none",
+        "--oversubscribe",
+        "--mca",
+        "pml",
+        "ob1",
+        "--mca",
+        "btl",
+        "self,vader",
+        /* this host alone, whatever batch system it belongs to */
+        "--mca",
+        "plm",
+        "isolated",
+        "--mca",
+        "ras",
+        "^slurm,tm,lsf,gridengine,loadleveler,alps",
+        "--mca",
+        "orte_default_hostfile",
+        "none",
+        "--mca",
+        "oob_tcp_if_include",
+        "lo",
+        "--mca",
+        "orte_tmpdir_base",
+        m->session_dir,
+        "--mca",
+        "btl_vader_backing_directory",
+        m->shm_dir,
+        m->worker,
+        "--run-dir",
+        m->run_dir,
+        "--host",
+        numbers[1],
+        "--launch",
+        numbers[2],
+        NULL,
+    };
+    _Static_assert(PT_COUNT(all) <= PT_MPIRUN_ARGS, "room for all arguments");
+    for (size_t i = 0; i < PT_COUNT(all); i++)
+        argv[i] = (char *)all[i];
+}
+
+/* An mpirun that is not in a system folder has its libraries beside it, where the loader does not look. */
+static void add_libraries(const char *program, struct pt_environ *env)
+{
+    static const char *const folders[] = {"lib", "lib64"};
+    pt_auto_free char *real = realpath(program, NULL);
+    char *bin = real ? strstr(real, "/bin/") : NULL;
+    if (!bin || strncmp(real, "/usr/bin/", 9) == 0 || strncmp(real, "/bin/", 5) == 0)
+        return;
+    *bin = '\0';
+    for (size_t i = 0; i < PT_COUNT(folders); i++) {
+        const char *old = pt_environ_get(env, "LD_LIBRARY_PATH");
+        pt_auto_free char *lib = NULL, *all = NULL;
+        if (asprintf(&lib, "%s/%s/libmpi.so.40", real, folders[i]) < 0 || access(lib, R_OK) != 0)
+            continue;
+        *strrchr(lib, '/') = '\0';
+        if (asprintf(&all, "%s%s%s", lib, old && *old ? ":" : "", old ? old : "") > 0)
+            pt_environ_set(env, "LD_LIBRARY_PATH", all);
+    }
+}
+
+void pt_mpirun_environ(const struct pt_mpirun *m, struct pt_environ *env)
+{
+    pt_environ_mpirun(env);
+    add_libraries(m->program, env);
+    pt_environ_set(env, "TMPDIR", m->session_dir);
+    if (geteuid() == 0) {
+        pt_environ_set(env, "OMPI_ALLOW_RUN_AS_ROOT", "1");
+        pt_environ_set(env, "OMPI_ALLOW_RUN_AS_ROOT_CONFIRM", "1");
+    }
+}

@@ -1,0 +1,131 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "remote/agent/proxy.h"
+
+#include "common/auto.h"
+#include "remote/agent/keeper.h"
+#include "remote/agent/title.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <poll.h>
+#include <signal.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <sys/stat.h>
+
+#define PUMP (256u << 10)
+
+/* One direction. */
+struct pump {
+    int from, to;
+    size_t have, sent;
+    unsigned char data[PUMP];
+};
+
+static struct pump in, out;
+
+/* -1 when this direction is over. */
+static int pump_read(struct pump *p)
+{
+    ssize_t n = read(p->from, p->data, PUMP);
+    if (n == 0 || (n < 0 && errno != EAGAIN && errno != EINTR))
+        return -1;
+    p->have = n > 0 ? (size_t)n : 0;
+    p->sent = 0;
+    return 0;
+}
+
+static int pump_write(struct pump *p)
+{
+    while (p->sent < p->have) {
+        ssize_t n = write(p->to, p->data + p->sent, p->have - p->sent);
+        if (n < 0)
+            return errno == EAGAIN || errno == EINTR ? 0 : -1;
+        p->sent += (size_t)n;
+    }
+    p->have = p->sent = 0;
+    return 0;
+}
+
+static int pump(struct pump *p, short from, short to)
+{
+    if (p->have == 0 && from && pump_read(p) < 0)
+        return -1;
+    if (p->have && to >= 0 && pump_write(p) < 0)
+        return -1;
+    return 0;
+}
+
+/* The channel's stdout is always watched: that its reader is gone shows there first. The others only while
+ * there is something to do, since a hang-up would wake us again and again. */
+static void run(void)
+{
+    for (;;) {
+        short agent = (short)((out.have ? 0 : POLLIN) | (in.have ? POLLOUT : 0));
+        struct pollfd fds[] = {
+            {.fd = in.have ? -1 : in.from, .events = POLLIN},
+            {.fd = agent ? out.from : -1, .events = agent},
+            {.fd = out.to, .events = out.have ? POLLOUT : 0},
+        };
+        if (poll(fds, 3, -1) < 0 && errno != EINTR)
+            return;
+        if (fds[2].revents & (POLLERR | POLLNVAL))
+            return;
+        if (pump(&out, fds[1].revents & (POLLIN | POLLHUP | POLLERR), 0) < 0)
+            return;
+        if (pump(&in, fds[0].revents & (POLLIN | POLLHUP | POLLERR), 0) < 0)
+            return;
+    }
+}
+
+static int set_nonblock(int fd)
+{
+    int flags = fcntl(fd, F_GETFL);
+    return flags < 0 ? -1 : fcntl(fd, F_SETFL, flags | O_NONBLOCK);
+}
+
+/* Others must not be able to put programs where ours are run from. */
+static const char *bad_cache(const char *cache)
+{
+    struct stat st;
+    if (stat(cache, &st) < 0)
+        return strerror(errno);
+    if (!S_ISDIR(st.st_mode))
+        return "is not a folder";
+    if (st.st_uid != geteuid())
+        return "belongs to another user";
+    if ((st.st_mode & S_IWOTH) && !(st.st_mode & S_ISVTX))
+        return "can be written by everyone";
+    return NULL;
+}
+
+int pt_proxy_run(const char *cache)
+{
+    static const char hello[] = "PTREMOTE-AGENT 1\n";
+    const char *bad = bad_cache(cache);
+    if (bad) {
+        printf("PTREMOTE-BOOT fail %s: %s\n", cache, bad);
+        return 1;
+    }
+    int pair[2];
+    signal(SIGPIPE, SIG_IGN);
+    pt_title_set("proxy");
+    if (write(STDOUT_FILENO, hello, sizeof(hello) - 1) != (ssize_t)sizeof(hello) - 1 ||
+        socketpair(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0, pair) < 0)
+        return 1;
+    pid_t pid = fork();
+    if (pid < 0)
+        return 1;
+    if (pid == 0) {
+        close(pair[0]);
+        _exit(pt_keeper_run(pair[1], cache));
+    }
+    close(pair[1]);
+    in = (struct pump){.from = STDIN_FILENO, .to = pair[0]};
+    out = (struct pump){.from = pair[0], .to = STDOUT_FILENO};
+    if (set_nonblock(STDIN_FILENO) < 0 || set_nonblock(STDOUT_FILENO) < 0)
+        return 1;
+    run();
+    return 0;
+}

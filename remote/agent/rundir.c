@@ -1,0 +1,133 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "remote/agent/rundir.h"
+
+#include "common/auto.h"
+#include "common/err.h"
+#include "remote/agent/sweep.h"
+
+#include <dirent.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/file.h>
+#include <sys/stat.h>
+#include <sys/statvfs.h>
+
+#define NAME      "ptremote-"
+#define BASE_MAX  80         /* RUNDIR/link.sock has to fit sun_path */
+#define ROOM      (8u << 20) /* bytes that must be free */
+#define STALE_MAX 64
+
+/* The lock is taken before it has its name, so nobody ever sees a live folder without one that is held. */
+static int lock_folder(const char *path)
+{
+    char fresh[BASE_MAX + 64], name[BASE_MAX + 64];
+    snprintf(fresh, sizeof(fresh), "%s/lock.new", path);
+    snprintf(name, sizeof(name), "%s/lock", path);
+    int fd = open(fresh, O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0600);
+    if (fd >= 0 && (flock(fd, LOCK_EX | LOCK_NB) < 0 || rename(fresh, name) < 0)) {
+        close(fd);
+        return -1;
+    }
+    return fd;
+}
+
+/* What a killed run of ours left: a folder of our name and user whose lock nobody holds. */
+static void sweep_stale(const char *base)
+{
+    DIR *dir = opendir(base);
+    if (!dir)
+        return;
+    int removed = 0;
+    for (struct dirent *d; removed < STALE_MAX && (d = readdir(dir));) {
+        char path[BASE_MAX + 32];
+        struct stat st;
+        if (strncmp(d->d_name, NAME, strlen(NAME)) != 0 || strlen(d->d_name) != strlen(NAME) + 6)
+            continue;
+        snprintf(path, sizeof(path), "%s/%.20s", base, d->d_name);
+        if (lstat(path, &st) < 0 || !S_ISDIR(st.st_mode) || st.st_uid != geteuid())
+            continue;
+        pt_auto_fd int have = openat(dirfd(dir), d->d_name, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
+        pt_auto_fd int lock = have < 0 ? -1 : openat(have, "lock", O_RDWR | O_CLOEXEC | O_NOFOLLOW);
+        if (lock < 0 || flock(lock, LOCK_EX | LOCK_NB) < 0)
+            continue;
+        pt_sweep_folder(path);
+        removed++;
+    }
+    closedir(dir);
+}
+
+static int check_room(const char *base, struct pt_err *err)
+{
+    struct statvfs vfs;
+    if (statvfs(base, &vfs) < 0)
+        return pt_err_set(err, "%s", strerror(errno));
+    if ((unsigned long long)vfs.f_bavail * vfs.f_frsize < ROOM || (vfs.f_files && vfs.f_favail < 64))
+        return pt_err_set(err, "%s", strerror(ENOSPC));
+    return 0;
+}
+
+/* A fresh folder below base; its path (heap), locked. */
+static char *make_folder(const char *base, int *lock, struct pt_err *err)
+{
+    if (strlen(base) > BASE_MAX) {
+        pt_err_set(err, "the path is too long for sockets");
+        return NULL;
+    }
+    if (check_room(base, err) < 0)
+        return NULL;
+    sweep_stale(base);
+    char *path = NULL;
+    if (asprintf(&path, "%s/" NAME "XXXXXX", base) < 0)
+        return NULL;
+    if (!mkdtemp(path)) {
+        pt_err_set(err, "%s", strerror(errno));
+    } else if ((*lock = lock_folder(path)) < 0) {
+        pt_err_set(err, "lock: %s", strerror(errno));
+        pt_sweep_folder(path);
+    } else {
+        return path;
+    }
+    free(path);
+    return NULL;
+}
+
+static const char *runtime_dir(void)
+{
+    const char *dir = getenv("XDG_RUNTIME_DIR");
+    struct stat st;
+    if (!dir || dir[0] != '/' || stat(dir, &st) < 0 || st.st_uid != geteuid() || (st.st_mode & 077))
+        return NULL;
+    return dir;
+}
+
+int pt_rundir_create(struct pt_rundir *dir, struct pt_err *err)
+{
+    const char *const bases[] = {runtime_dir(), "/tmp", "/var/tmp"};
+    char why[PT_ERR_MAX] = "";
+    *dir = (struct pt_rundir){.lock = -1, .shm_lock = -1};
+    for (size_t i = 0; i < PT_COUNT(bases) && !dir->path; i++) {
+        struct pt_err e = PT_ERR_INIT;
+        if (!bases[i])
+            continue;
+        dir->path = make_folder(bases[i], &dir->lock, &e);
+        size_t at = strlen(why);
+        if (!dir->path)
+            snprintf(why + at, sizeof(why) - at, "%s%s: %s", at ? "; " : "", bases[i], e.msg);
+    }
+    if (!dir->path) {
+        pt_err_set_kind(err, PT_ERR_INFRA, "no place for this run's sockets: %s", why);
+        return pt_err_hint(err, "make room in /tmp on that host");
+    }
+    dir->shm = make_folder("/dev/shm", &dir->shm_lock, NULL);
+    return 0;
+}
+
+void pt_rundir_remove(const struct pt_rundir *dir)
+{
+    if (dir->path)
+        pt_sweep_folder(dir->path);
+    if (dir->shm)
+        pt_sweep_folder(dir->shm);
+}

@@ -1,0 +1,16 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#pragma once
+/* The folders of one run on this host: short, 0700, gone when the run is. Locked as long as their owner
+ * lives, so that what a killed one left is found and removed by the next. */
+struct pt_err;
+
+struct pt_rundir {
+    char *path; /* sockets, Open MPI's session folder */
+    char *shm;  /* on /dev/shm, for Open MPI's segments; NULL when there is none */
+    int lock, shm_lock;
+};
+
+/* The first usable of $XDG_RUNTIME_DIR, /tmp and /var/tmp; err names each that is not, and why. */
+int pt_rundir_create(struct pt_rundir *dir, struct pt_err *err);
+/* Removes the folders; twice does no harm. */
+void pt_rundir_remove(const struct pt_rundir *dir);

@@ -1,0 +1,22 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#pragma once
+/* Ends processes below this one, whatever they did to hide: this process must be their subreaper. */
+#include <stdbool.h>
+#include <stddef.h>
+#include <sys/types.h>
+
+/* A process that is left alone; with `below` all its descendants too. pid 0 is nobody. */
+struct pt_spared {
+    pid_t pid;
+    bool below;
+};
+
+/* SIGKILL to every descendant of this process but those spared. How many were there, 0: none is left; -1
+ * with errno when /proc cannot be read. */
+int pt_sweep_round(const struct pt_spared *spared, size_t nspared);
+/* Rounds, and reaping, until nothing is left below this process or max_ms are over. 0 or -1. */
+int pt_sweep_all(int max_ms);
+/* True when pid is `ancestor` or below it. */
+bool pt_sweep_below(pid_t pid, pid_t ancestor);
+/* Remove a folder and everything in it; follows no link. Silent. */
+void pt_sweep_folder(const char *path);

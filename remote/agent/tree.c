@@ -1,0 +1,220 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "remote/agent/tree.h"
+
+#include "common/auto.h"
+#include "remote/agent/child.h"
+#include "remote/agent/state.h"
+#include "sync/receive.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <signal.h>
+#include <stdio.h>
+#include <sys/prctl.h>
+#include <sys/socket.h>
+
+struct pt_tree {
+    struct pt_agent *agent;
+    pid_t pid;
+    int fd;
+    struct pt_buf out, in;
+    size_t owed; /* bulk bytes in out, to be credited */
+};
+
+static void on_ready(void *arg, int fd, short revents);
+
+static void rewatch(struct pt_tree *tree)
+{
+    if (tree->fd >= 0)
+        pt_loop_watch(tree->agent->loop, tree->fd, (short)(POLLIN | (tree->out.len ? POLLOUT : 0)), on_ready,
+                      tree);
+}
+
+static void write_out(struct pt_tree *tree)
+{
+    size_t done = 0;
+    while (done < tree->out.len) {
+        ssize_t n = send(tree->fd, tree->out.data + done, tree->out.len - done, MSG_NOSIGNAL | MSG_DONTWAIT);
+        if (n <= 0)
+            break; /* the end shows when reading */
+        done += (size_t)n;
+    }
+    pt_buf_consume(&tree->out, done);
+    size_t credit = done < tree->owed ? done : tree->owed;
+    tree->owed -= credit;
+    if (credit)
+        pt_mux_credit(tree->agent->mux, PT_MUX_BULK, credit);
+}
+
+static void close_fd(struct pt_tree *tree)
+{
+    if (tree->fd < 0)
+        return;
+    pt_loop_unwatch(tree->agent->loop, tree->fd);
+    close(tree->fd);
+    tree->fd = -1;
+    pt_mux_credit(tree->agent->mux, PT_MUX_BULK, tree->owed);
+    tree->owed = 0;
+    pt_buf_fini(&tree->out);
+}
+
+static void fail(struct pt_tree *tree, const char *why)
+{
+    struct pt_err err = PT_ERR_INIT;
+    close_fd(tree);
+    pt_err_set_kind(&err, PT_ERR_INFRA, "the receiver of the tree %s", why);
+    pt_agent_fail(tree->agent, PT_STAGE_TREE, &err);
+}
+
+/* The receiver's answers go to the master as they are. 1 when one was taken, 0 when more bytes are needed. */
+static int take_answer(struct pt_tree *tree)
+{
+    struct pt_agent *a = tree->agent;
+    struct pt_reader body;
+    uint8_t type;
+    size_t total;
+    int rc = pt_frame_next(tree->in.data, tree->in.len, PT_MAX_FRAME, &type, &body, &total);
+    if (rc <= 0)
+        return rc;
+    if (type != PT_C_TREE && type != PT_C_NEED && type != PT_C_SYNCED && type != PT_C_RESEND &&
+        type != PT_C_FAIL)
+        return -1;
+    struct pt_buf frame = {0};
+    pt_buf_append(&frame, tree->in.data, total);
+    if (!(type == PT_C_FAIL && a->failed))
+        pt_agent_send(a, &frame);
+    pt_buf_fini(&frame);
+    pt_buf_consume(&tree->in, total);
+    a->synced = type == PT_C_SYNCED;
+    a->failed |= type == PT_C_FAIL;
+    if (a->synced)
+        pt_agent_advance(a);
+    return 1;
+}
+
+static void read_in(struct pt_tree *tree)
+{
+    char *room = pt_buf_reserve(&tree->in, 65536);
+    ssize_t n = room ? recv(tree->fd, room, 65536, MSG_DONTWAIT) : -1;
+    if (n > 0) {
+        tree->in.len += (size_t)n;
+        int rc;
+        while ((rc = take_answer(tree)) > 0)
+            ;
+        if (rc < 0)
+            fail(tree, "sent what is no answer");
+    } else if (n == 0 || (errno != EAGAIN && errno != EINTR)) {
+        close_fd(tree);
+    }
+}
+
+static void on_ready(void *arg, int fd, short revents)
+{
+    struct pt_tree *tree = arg;
+    (void)fd;
+    if (revents & POLLOUT)
+        write_out(tree);
+    if (revents & (POLLIN | POLLHUP | POLLERR))
+        read_in(tree);
+    rewatch(tree);
+}
+
+/* In the child: nothing of the agent but the socket. */
+static int receiver(const struct pt_agent *a, int fd, pid_t agent)
+{
+    struct pt_err err = PT_ERR_INIT;
+    pt_child_detach();
+    prctl(PR_SET_NAME, "ptremote-tree", 0, 0, 0);
+    prctl(PR_SET_PDEATHSIG, SIGKILL, 0, 0, 0);
+    if (getppid() != agent || (fd != 3 && dup3(fd, 3, O_CLOEXEC) < 0))
+        return 1;
+    pt_child_close_from(4);
+    return pt_receive(3, a->workspace, &err) < 0;
+}
+
+static int start(struct pt_tree *tree, struct pt_err *err)
+{
+    struct pt_agent *a = tree->agent;
+    struct pt_receive_options options = {
+        .cache = a->cache, .machine_id = a->machine_id, .project = a->setup.project};
+    a->workspace = pt_workspace_take(&options, &a->workspace_lock, err);
+    if (!a->workspace)
+        return -1;
+    int pair[2];
+    if (socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, pair) < 0)
+        return pt_err_set(err, "receiver: %m");
+    pid_t agent = getpid();
+    tree->pid = fork();
+    if (tree->pid == 0)
+        _exit(receiver(a, pair[1], agent));
+    close(pair[1]);
+    tree->fd = pair[0];
+    if (tree->pid < 0)
+        return pt_err_set(err, "receiver: %m");
+    rewatch(tree);
+    return 0;
+}
+
+struct pt_tree *pt_tree_create(struct pt_agent *a, struct pt_err *err)
+{
+    struct pt_tree *tree = calloc(1, sizeof(*tree));
+    if (!tree) {
+        pt_err_set(err, "out of memory");
+        return NULL;
+    }
+    tree->agent = a;
+    tree->fd = -1;
+    if (start(tree, err) == 0)
+        return tree;
+    pt_tree_destroy(tree);
+    return NULL;
+}
+
+void pt_tree_destroy(struct pt_tree *tree)
+{
+    if (!tree)
+        return;
+    close_fd(tree);
+    pt_buf_fini(&tree->in);
+    free(tree);
+}
+
+int pt_tree_send(struct pt_tree *tree, const void *frame, size_t n, bool bulk, struct pt_err *err)
+{
+    if (tree->fd < 0) {
+        if (bulk)
+            pt_mux_credit(tree->agent->mux, PT_MUX_BULK, n);
+        return 0; /* FAIL was or will be said */
+    }
+    pt_buf_append(&tree->out, frame, n);
+    if (tree->out.bad)
+        return pt_err_set(err, "tree: out of memory");
+    tree->owed += bulk ? n : 0;
+    if (!bulk)
+        tree->agent->synced = false;
+    write_out(tree);
+    rewatch(tree);
+    return 0;
+}
+
+pid_t pt_tree_pid(const struct pt_tree *tree)
+{
+    return tree ? tree->pid : 0;
+}
+
+bool pt_tree_reaped(struct pt_tree *tree, pid_t pid, int status)
+{
+    char text[48], why[96];
+    if (!tree || pid != tree->pid)
+        return false;
+    tree->pid = 0;
+    while (tree->fd >= 0 && tree->in.len < PT_MAX_FRAME) {
+        size_t before = tree->in.len;
+        read_in(tree);
+        if (tree->in.len == before)
+            break;
+    }
+    snprintf(why, sizeof(why), "ended unexpectedly (%s)", pt_agent_status(status, text));
+    fail(tree, why);
+    return true;
+}
