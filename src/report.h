@@ -54,6 +54,7 @@ enum pt_note_kind {
 };
 struct pt_warning {
     const char *message, *category, *filename, *when, *nodeid;
+    const char *text; /* as Python would print it; NULL: not said */
     uint32_t lineno;
 };
 struct pt_note {

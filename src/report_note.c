@@ -23,6 +23,7 @@ int pt_warning_read(const struct pt_json *object, struct pt_warning *w, struct p
         .filename = pt_field_str(&f, "filename"),
         .when = pt_field_str(&f, "when"),
         .nodeid = pt_field_str(&f, "nodeid"),
+        .text = pt_field_str(&f, "text"),
         .lineno = pt_field_u32(&f, "lineno", PT_NONE - 1, 0),
     };
     if (!f.bad && !w->message)

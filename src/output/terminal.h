@@ -17,16 +17,16 @@ struct pt_verdict;
 
 struct pt_terminal_options {
     FILE *out;
-    bool tty;                      /* may draw a status line in place */
-    bool color;                    /* may use colours; see pt_terminal_colors */
-    unsigned width;                /* 0: 80; see pt_terminal_width */
-    int verbosity;                 /* -v: 1, -q: -1 */
-    const char *reportchars;       /* as pytest's -r; NULL: "fE" */
-    bool no_summary, no_traceback; /* --no-summary, --tb=no */
-    bool whole_lines;              /* do not cut messages in the summary (CI) */
-    int durations;                 /* --durations: how many; 0: all; -1: not asked */
-    double durations_min;          /* seconds below which they are hidden */
-    uint32_t maxfail;              /* for the words at the end */
+    bool tty;                                   /* may draw a status line in place */
+    bool color;                                 /* may use colours; see pt_terminal_colors */
+    unsigned width;                             /* 0: 80; see pt_terminal_width */
+    int verbosity;                              /* -v: 1, -q: -1 */
+    const char *reportchars;                    /* as pytest's -r; NULL: "fE" */
+    bool no_summary, no_traceback, no_warnings; /* --no-summary, --tb=no, -p no:warnings */
+    bool whole_lines;                           /* do not cut messages in the summary (CI) */
+    int durations;                              /* --durations: how many; 0: all; -1: not asked */
+    double durations_min;                       /* seconds below which they are hidden */
+    uint32_t maxfail;                           /* for the words at the end */
 };
 /* Whether to colour descriptor fd: as pytest decides (NO_COLOR, FORCE_COLOR, TERM, isatty). */
 bool pt_terminal_colors(enum pt_color mode, int fd);
@@ -41,6 +41,10 @@ void pt_terminal_resize(struct pt_terminal *t, unsigned width);
 
 /* --durations and -r, which a suite's own configuration may carry, once they are known. */
 void pt_terminal_durations(struct pt_terminal *t, int durations, double min);
+void pt_terminal_reportchars(struct pt_terminal *t, const char *chars);
+
+/* What the session said after the terminal was made: --durations, -r as pytest has it. */
+void pt_terminal_durations(struct pt_terminal *t, int n, double min);
 void pt_terminal_reportchars(struct pt_terminal *t, const char *chars);
 
 /* The first lines: "ptremote VERSION -- run RUN" and pytest's own header lines. */
