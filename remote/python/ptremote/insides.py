@@ -55,8 +55,8 @@ def add_hidden_options(parser, options):
 def import_plugins():
     """Import the modules of all installed plugins as pytest would, with their asserts rewritten; register none."""
     config = get_config()
-    if not hasattr(config, "_inicfg"):
-        config.inicfg = {}  # no ini file was looked for
+    # No ini file was looked for.
+    setattr(config, "_inicfg" if hasattr(type(config), "inicfg") else "inicfg", {})
     try:
         hook = install_importhook(config)
         for dist in importlib.metadata.distributions():
