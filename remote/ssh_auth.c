@@ -44,7 +44,10 @@ static int step(struct auth *a, pt_ssh_call *fn, struct call *call, int ms)
     if (ssh_is_connected(a->s->session))
         return SSH_AUTH_DENIED; /* a key that cannot be used, an agent that would not sign */
     const char *text = ssh_get_error(a->s->session);
-    if (strstr(text, "Too many authentication failures")) {
+    if (strstr(text, "Too many authentication failures") && a->s->asker.asked_ms) {
+        pt_err_set_kind(a->err, PT_ERR_INFRA, "permission denied for %s: too many wrong answers",
+                        a->s->conf.user);
+    } else if (strstr(text, "Too many authentication failures")) {
         pt_err_set_kind(a->err, PT_ERR_INFRA, "too many keys were refused for %s, the server hung up",
                         a->s->conf.user);
         pt_err_hint(a->err, "name the right key with IdentityFile and set IdentitiesOnly yes for this host");
@@ -258,8 +261,10 @@ static int answer_round(struct auth *a)
 static int try_kbdint(struct auth *a)
 {
     int rc = SSH_AUTH_DENIED;
-    for (int i = 0; i < a->s->conf.prompts && rc == SSH_AUTH_DENIED; i++) {
+    bool asked = true; /* a server that refuses without a question will do so again */
+    for (int i = 0; asked && i < a->s->conf.prompts && rc == SSH_AUTH_DENIED; i++) {
         rc = step(a, call_kbdint, NULL, a->s->options->step_ms);
+        asked = rc == SSH_AUTH_INFO;
         for (int round = 0; rc == SSH_AUTH_INFO; round++) {
             if (round >= MAX_ROUNDS || answer_round(a) < 0) {
                 a->kbdint_done = true;
@@ -326,7 +331,7 @@ static int denied(struct auth *a)
     bool asks = a->offered & (SSH_AUTH_METHOD_PASSWORD | SSH_AUTH_METHOD_INTERACTIVE);
     bool could = asks && (s->conf.password || s->conf.kbdint) && !pt_can_ask(&s->asker);
     method_names(a->offered, ways, sizeof(ways));
-    if (could && a->keys.n == 0)
+    if (could && a->keys.n == 0 && !a->keys.skipped[0])
         pt_err_set_kind(a->err, PT_ERR_INFRA, "needs a password and there is no terminal");
     else
         pt_err_set_kind(a->err, PT_ERR_INFRA,

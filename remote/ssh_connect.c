@@ -61,6 +61,10 @@ int pt_ssh_step(struct pt_ssh *s, pt_ssh_call *call, void *arg, int again, int m
         int left = pt_limit_left(&limit);
         if (pt_limit_cancelled(&limit, err))
             return -1;
+        if (!ssh_is_connected(s->session)) { /* libssh would have us wait for an answer for ever */
+            *rc = SSH_ERROR;
+            return 0;
+        }
         if (left == 0) {
             pt_err_set_kind(err, PT_ERR_INFRA, "%s: timed out after %g s", what, ms / 1000.0);
             return pt_err_hint(err, "see that the host answers: ssh %s true", s->name);
