@@ -18,7 +18,8 @@ static const struct pt_option_note exits[] = {
     {"3", "internal error"},
     {"4", "usage error: an option, a path or a configuration file is wrong"},
     {"5", "no tests were collected"},
-    {"6", "infrastructure: a test was lost with its host, or no host could be used"},
+    {"6", "infrastructure: a test was lost with its host, or no host could be used. Where several hold, the "
+          "first of 4, 3, 2, 6, 1, 5, 0"},
     {0},
 };
 
@@ -28,6 +29,9 @@ static const struct pt_option_note environment[] = {
     {"SSH_AUTH_SOCK", "the SSH agent to ask for keys"},
     {"PYTEST_ADDOPTS, LANG, LC_*, TZ", "passed on to the tests; others with --env"},
     {"PYTHONHASHSEED", "used on every host; if it is not set, one is chosen for the run"},
+    {"PTREMOTE_WORKSPACE, PTREMOTE_WORKER, PTREMOTE_SLOTS, PTREMOTE_RUN",
+     "set for the tests: the path of the tree on the host, host and worker as in h0.1, the host's slots, the "
+     "run"},
     {0},
 };
 
