@@ -23,7 +23,7 @@
 /* argv: folder of the package, number of the descriptor with the orders. */
 static const char BOOT[] = "import sys, importlib.util as u\n"
                            "u.find_spec('pytest') or sys.exit(97)\n"
-                           "sys.path.append(sys.argv.pop(1))\n"
+                           "sys.path.append(sys.argv[1])\n"
                            "from ptremote import collector\n"
                            "collector.main()\n";
 
@@ -52,12 +52,10 @@ static void on_lines(void *arg, int fd, short revents);
 
 /* --- orders --- */
 
-static void put_words(struct pt_json_out *o, const char *key, const struct pt_words *words)
+static void put_words(struct pt_json_out *o, const struct pt_words *words)
 {
-    pt_json_open_array(o, key);
     for (size_t i = 0; i < words->n; i++)
         pt_json_put_str(o, NULL, words->item[i]);
-    pt_json_close(o);
 }
 
 static int make_orders(const struct pt_collect *c, int out_fd, struct pt_buf *out)
@@ -66,8 +64,10 @@ static int make_orders(const struct pt_collect *c, int out_fd, struct pt_buf *ou
     struct pt_json_out o;
     pt_json_out_init(&o, NULL);
     pt_json_open_object(&o, NULL);
-    put_words(&o, "paths", &opts->paths);
-    put_words(&o, "pytest_args", &opts->pytest_args);
+    pt_json_open_array(&o, "args");
+    put_words(&o, &opts->pytest_args);
+    put_words(&o, &opts->paths);
+    pt_json_close(&o);
     pt_json_put_str(&o, "k", opts->keyword);
     pt_json_put_str(&o, "m", opts->markers);
     pt_json_put_int(&o, "maxfail", opts->maxfail);

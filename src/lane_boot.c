@@ -9,7 +9,6 @@
 #include <errno.h>
 #include <stdio.h>
 #include <string.h>
-#include <sys/utsname.h>
 
 #define BOOT_SILENCE_MS 60000 /* no byte for so long before the agent speaks: give up */
 
@@ -77,10 +76,9 @@ int pt_lane_write(struct pt_lane *lane)
 static int boot_open(struct pt_lane *lane, struct pt_boot **boot, struct pt_err *err)
 {
     const struct pt_tool *agent = pt_tools_agent();
-    struct utsname uts;
-    uname(&uts);
+    uname(&lane->here);
     struct pt_boot_agent what = {
-        .data = agent->data, .size = agent->size, .digest = agent->hex, .machine = uts.machine};
+        .data = agent->data, .size = agent->size, .digest = agent->hex, .machine = lane->here.machine};
     lane->transport = lane->o.target.local ? pt_local_open(&lane->o.target, lane->o.transport, err)
                                            : pt_ssh_open(&lane->o.target, lane->o.transport, err);
     if (!lane->transport || lane->transport->ops->exec(lane->transport, pt_boot_command(), err) < 0)

@@ -10,6 +10,7 @@
 #include "tools.h"
 
 #include <pthread.h>
+#include <sys/utsname.h>
 
 #define PT_LANE_OUT  (256u << 10) /* bytes kept ready for the transport */
 #define PT_LANE_BULK (1u << 20)   /* bytes kept queued on the bulk stream */
@@ -31,6 +32,7 @@ struct pt_lane {
     struct pt_lane_command *head, **tail;
 
     /* the thread's own from here on */
+    struct utsname here;
     struct pt_transport *transport;
     struct pt_mux *mux;
     struct pt_channels *channels;

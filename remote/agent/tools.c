@@ -128,7 +128,8 @@ static int get_tool(struct pt_tools *tools, struct pt_reader *r, struct tool *to
     return 0;
 }
 
-static void say_missing(struct pt_tools *tools)
+/* The answer to TOOLS names all that miss; after that only "none misses" is said, once. */
+static void say_missing(struct pt_tools *tools, bool answer)
 {
     struct pt_buf b = {0};
     uint32_t missing = 0;
@@ -143,7 +144,10 @@ static void say_missing(struct pt_tools *tools)
     pt_set_u32(&b, count, missing);
     pt_frame_end(&b, mark);
     tools->agent->tooled = missing == 0;
-    pt_agent_send(tools->agent, &b);
+    if (answer || missing == 0)
+        pt_agent_send(tools->agent, &b);
+    else
+        pt_buf_fini(&b);
     pt_agent_advance(tools->agent);
 }
 
@@ -160,7 +164,7 @@ int pt_tools_offer(struct pt_tools *tools, struct pt_reader *body, struct pt_err
     }
     if (!pt_get_end(body))
         return pt_err_set(err, "tools: malformed message");
-    say_missing(tools);
+    say_missing(tools, true);
     return 0;
 }
 
@@ -250,7 +254,7 @@ int pt_tools_end(struct pt_tools *tools, struct pt_err *err)
         return -1;
     tool->there = true;
     drop_part(tools);
-    say_missing(tools);
+    say_missing(tools, false);
     return 0;
 }
 
