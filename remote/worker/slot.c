@@ -23,6 +23,7 @@
 #include <stdio.h>
 #include <string.h>
 #include <sys/stat.h>
+#include <sys/wait.h>
 
 #define MAX_FRUITLESS 3
 #define OUTPUT_LIMIT  (8 << 20)  /* the output file starts again from nothing above this */
@@ -215,21 +216,29 @@ static void tell_death(struct pt_slot *slot, uint32_t status)
     free(death.output);
 }
 
-/* Why there will be no other runner, from what the last one left. */
+static void describe(char *text, size_t size, const struct pt_slot *slot, uint32_t status, const char *why)
+{
+    int st = (int)status;
+    if (why)
+        snprintf(text, size, "no runner could be started: %s\n", why);
+    else if (WIFSIGNALED(st))
+        snprintf(text, size, "%u runners in a row got nowhere; the last was killed by signal %d (%s)\n",
+                 slot->fruitless, WTERMSIG(st), strsignal(WTERMSIG(st)));
+    else
+        snprintf(text, size, "%u runners in a row got nowhere; the last ended with status %d\n",
+                 slot->fruitless, WEXITSTATUS(st));
+}
+
+/* There will be no other runner: say why, with what the last one left. */
 static void give_up(struct pt_slot *slot, uint32_t status, const char *why)
 {
     static const int none[2] = {-1, -1};
     struct pt_death death = {0};
     char text[512];
     struct pt_buf msg = {0};
-    pt_deathnote_read(&death, slot->spec.output, slot->mark, none);
-    if (why)
-        snprintf(text, sizeof(text), "no runner could be started: %s\n", why);
-    else
-        snprintf(text, sizeof(text),
-                 "%u runners in a row ended without getting anywhere (last wait status 0x%x)\n",
-                 slot->fruitless, status);
+    describe(text, sizeof(text), slot, status, why);
     pt_buf_append(&msg, text, strlen(text));
+    pt_deathnote_read(&death, slot->spec.output, slot->mark, none);
     pt_buf_append(&msg, death.output, death.output ? strlen(death.output) : 0);
     pt_buf_append(&msg, death.stack, death.stack ? strlen(death.stack) : 0);
     stop(slot, msg.data, msg.len);
