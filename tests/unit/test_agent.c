@@ -232,8 +232,8 @@ static void send_setup(const struct pt_setup *setup)
 }
 
 static const char python_text[] = "#!/bin/sh\n"
-                                  "printf 'READY 3.99.0\\t7.99\\t%s\\n' \"$0\"\n"
                                   "env >\"$HOME/python.env\"\n"
+                                  "printf 'READY 3.99.0\\t7.99\\t%s\\n' \"$0\"\n"
                                   "exec cat >/dev/null\n";
 
 /* A rank: it leaves a daemon; rank 0 takes its keys, tells of them on the link, and echoes what comes. */
@@ -245,7 +245,7 @@ static const char worker_text[] = "#!/usr/bin/python3\n"
                                   "        os.closerange(0, 64)\n"
                                   "        time.sleep(1000)\n"
                                   "    os._exit(0)\n"
-                                                                "rank = int(os.environ['OMPI_COMM_WORLD_RANK'])\n"
+                                  "rank = int(os.environ['OMPI_COMM_WORLD_RANK'])\n"
                                   "print('rank', rank, 'is up', flush=True)\n"
                                   "if rank:\n"
                                   "    time.sleep(1000)\n"

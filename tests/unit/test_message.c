@@ -1,0 +1,252 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Every structured message: what is encoded comes back, every truncation and every surplus byte is refused,
+ * and random changes never do harm. */
+#include "common/err.h"
+#include "common/message.h"
+
+#include <criterion/criterion.h>
+#include <string.h>
+
+/* Decodes the body of a frame of this kind and forgets it. 0 or -1. */
+typedef int decode_fn(struct pt_reader *r, struct pt_err *err);
+
+#define DECODER(name)                                                                                        \
+    static int name##_once(struct pt_reader *r, struct pt_err *err)                                          \
+    {                                                                                                        \
+        struct pt_##name m;                                                                                  \
+        if (pt_##name##_decode(r, &m, err) < 0)                                                              \
+            return -1;                                                                                       \
+        pt_##name##_fini(&m);                                                                                \
+        return 0;                                                                                            \
+    }
+DECODER(setup)
+DECODER(ready)
+DECODER(launch)
+DECODER(bundle)
+DECODER(death)
+
+static struct pt_reader body_of(const struct pt_buf *b)
+{
+    struct pt_reader body;
+    uint8_t type;
+    size_t total;
+    cr_assert(!b->bad);
+    cr_assert_eq(pt_frame_next(b->data, b->len, PT_MAX_FRAME, &type, &body, &total), 1);
+    cr_assert_eq(total, b->len);
+    return body;
+}
+
+/* A copy that ends where its memory ends, so that a sanitizer sees any step beyond. */
+static int decode_copy(decode_fn *decode, const unsigned char *p, size_t n, struct pt_err *err)
+{
+    unsigned char *copy = malloc(n ? n : 1);
+    memcpy(copy, p, n);
+    struct pt_reader r = {.p = copy, .left = n};
+    int rc = decode(&r, err);
+    free(copy);
+    return rc;
+}
+
+static void refuse_all_but_the_whole(decode_fn *decode, const unsigned char *p, size_t n)
+{
+    struct pt_err err = PT_ERR_INIT;
+    cr_expect_eq(decode_copy(decode, p, n, &err), 0, "%s", err.msg);
+    for (size_t k = 0; k < n; k++) {
+        err = PT_ERR_INIT;
+        cr_expect_eq(decode_copy(decode, p, k, &err), -1, "%zu of %zu bytes were taken", k, n);
+        cr_expect(err.msg[0] != '\0');
+    }
+    unsigned char *more = malloc(n + 1);
+    memcpy(more, p, n);
+    more[n] = 0;
+    cr_expect_eq(decode_copy(decode, more, n + 1, &err), -1, "a surplus byte was taken");
+    free(more);
+}
+
+static void change_at_random(decode_fn *decode, const unsigned char *p, size_t n)
+{
+    uint32_t seed = 1;
+    unsigned char *copy = malloc(n);
+    for (int round = 0; round < 3000; round++) {
+        struct pt_err err = PT_ERR_INIT;
+        memcpy(copy, p, n);
+        for (uint32_t k = 0; k <= (uint32_t)round % 4; k++) {
+            seed = seed * 1664525u + 1013904223u;
+            copy[(seed >> 8) % n] =
+                round % 2 ? (unsigned char)(seed >> 24) : (unsigned char)(255 * (seed >> 31));
+        }
+        decode_copy(decode, copy, n, &err);
+    }
+    free(copy);
+}
+
+static void check(decode_fn *decode, struct pt_buf *b)
+{
+    struct pt_reader r = body_of(b);
+    refuse_all_but_the_whole(decode, r.p, r.left);
+    change_at_random(decode, r.p, r.left);
+    pt_buf_fini(b);
+}
+
+static struct pt_env env[] = {{(char *)"A", (char *)"1"}, {(char *)"EMPTY", (char *)""}};
+
+static const struct pt_setup setup = {.protocol = PT_PROTOCOL,
+                                      .run = (char *)"20261121-1",
+                                      .host = 2,
+                                      .slots = 8,
+                                      .project = (char *)"proj",
+                                      .cwd = (char *)"sub/dir",
+                                      .python = (char *)"python3",
+                                      .mpirun = (char *)"",
+                                      .init = (char *)"module load x",
+                                      .hash_seed = (char *)"123",
+                                      .silence_ms = 9000,
+                                      .env = env,
+                                      .nenv = 2};
+
+Test(message, setup)
+{
+    struct pt_buf b = {0};
+    struct pt_setup got;
+    pt_setup_encode(&setup, &b);
+    struct pt_reader r = body_of(&b);
+    cr_assert_eq(pt_setup_decode(&r, &got, NULL), 0);
+    cr_expect_str_eq(got.run, setup.run);
+    cr_expect_str_eq(got.cwd, setup.cwd);
+    cr_expect_str_eq(got.init, setup.init);
+    cr_expect_str_eq(got.hash_seed, setup.hash_seed);
+    cr_expect_eq(got.slots, 8);
+    cr_expect_eq(got.silence_ms, 9000);
+    cr_assert_eq(got.nenv, 2);
+    cr_expect_str_eq(got.env[1].name, "EMPTY");
+    cr_expect_str_eq(got.env[1].value, "");
+    pt_setup_fini(&got);
+    check(setup_once, &b);
+}
+
+/* Another protocol is told by name, whatever the rest of its message looks like. */
+Test(message, setup_of_another_protocol)
+{
+    struct pt_buf b = {0};
+    struct pt_err err = PT_ERR_INIT;
+    pt_put_u32(&b, 77);
+    pt_put_u8(&b, 9);
+    cr_expect_eq(decode_copy(setup_once, b.data, b.len, &err), -1);
+    cr_expect_str_eq(err.msg, "the master speaks protocol 77, this agent 1");
+    pt_buf_fini(&b);
+}
+
+Test(message, ready)
+{
+    const struct pt_ready ready = {.protocol = PT_PROTOCOL,
+                                   .machine = (char *)"x86_64",
+                                   .cores = 64,
+                                   .memory = 1ull << 40,
+                                   .machine_id = (char *)"h1-abc",
+                                   .cache = (char *)"/c",
+                                   .workspace = (char *)"/c/w"};
+    struct pt_buf b = {0};
+    struct pt_ready got;
+    pt_ready_encode(&ready, &b);
+    struct pt_reader r = body_of(&b);
+    cr_assert_eq(pt_ready_decode(&r, &got, NULL), 0);
+    cr_expect_eq(got.memory, 1ull << 40);
+    cr_expect_str_eq(got.machine, "x86_64");
+    cr_expect_str_eq(got.workspace, "/c/w");
+    pt_ready_fini(&got);
+    check(ready_once, &b);
+}
+
+Test(message, launch)
+{
+    const struct pt_launch launch = {.launch = 2,
+                                     .slots = 4,
+                                     .cert = (char *)"CERT",
+                                     .key = (char *)"KEY",
+                                     .ca = (char *)"CA",
+                                     .address = (char *)"10.0.0.1:99"};
+    struct pt_buf b = {0};
+    struct pt_launch got;
+    pt_launch_encode(&launch, &b);
+    struct pt_reader r = body_of(&b);
+    cr_assert_eq(pt_launch_decode(&r, &got, NULL), 0);
+    cr_expect_str_eq(got.key, "KEY");
+    cr_expect_str_eq(got.address, "10.0.0.1:99");
+    pt_launch_fini(&got);
+    check(launch_once, &b);
+}
+
+Test(message, bundle)
+{
+    struct pt_bundle_test tests[] = {{.test = 1, .occurrence = 0, .nodeid = (char *)"a.py::t[x]"},
+                                     {.test = 2, .occurrence = 1, .nodeid = (char *)"a.py::t[x]"}};
+    struct pt_bundle_file files[] = {{.path = (char *)"a.py", .tests = tests, .ntests = 2},
+                                     {.path = (char *)"b.py", .tests = NULL, .ntests = 0}};
+    const struct pt_bundle bundle = {
+        .bundle = 5, .attempt = 1, .timeout_ms = 100, .files = files, .nfiles = 2};
+    struct pt_buf b = {0};
+    struct pt_bundle got;
+    pt_bundle_encode(&bundle, PT_L_BUNDLE, &b);
+    struct pt_reader r = body_of(&b);
+    cr_assert_eq(pt_bundle_decode(&r, &got, NULL), 0);
+    cr_assert_eq(got.nfiles, 2);
+    cr_assert_eq(got.files[0].ntests, 2);
+    cr_expect_eq(got.files[0].tests[1].occurrence, 1);
+    cr_expect_str_eq(got.files[0].tests[1].nodeid, "a.py::t[x]");
+    cr_expect_eq(got.files[1].ntests, 0);
+    pt_bundle_fini(&got);
+    check(bundle_once, &b);
+}
+
+Test(message, death)
+{
+    const struct pt_death death = {.rank = 1,
+                                   .bundle = 2,
+                                   .attempt = 3,
+                                   .test = PT_NONE,
+                                   .file = 0,
+                                   .path = (char *)"a.py",
+                                   .phase = 1,
+                                   .cause = PT_CAUSE_DIED,
+                                   .status = 139,
+                                   .duration_us = 12345678901ull,
+                                   .stack = (char *)"stack",
+                                   .output = (char *)"out"};
+    struct pt_buf b = {0};
+    struct pt_death got;
+    pt_death_encode(&death, 42, &b);
+    struct pt_reader r = body_of(&b);
+    cr_expect_eq(pt_get_u64(&r), 42);
+    struct pt_reader after = r;
+    cr_assert_eq(pt_death_decode(&r, &got, NULL), 0);
+    cr_expect_eq(got.test, PT_NONE);
+    cr_expect_eq(got.duration_us, 12345678901ull);
+    cr_expect_str_eq(got.stack, "stack");
+    pt_death_fini(&got);
+    refuse_all_but_the_whole(death_once, after.p, after.left);
+    change_at_random(death_once, after.p, after.left);
+    pt_buf_fini(&b);
+}
+
+/* A count that the bytes cannot hold must not make us allocate for it. */
+Test(message, counts_that_lie)
+{
+    struct pt_buf b = {0};
+    struct pt_err err = PT_ERR_INIT;
+    pt_put_u32(&b, 1);
+    pt_put_u32(&b, 1);
+    pt_put_u32(&b, 0);
+    pt_put_u32(&b, 0xfffffff0u);
+    cr_expect_eq(decode_copy(bundle_once, b.data, b.len, &err), -1);
+    pt_buf_fini(&b);
+}
+
+Test(message, names)
+{
+    for (unsigned i = 0; i < PT_OUTCOMES; i++)
+        cr_expect_str_neq(pt_outcome_name(i), "?");
+    cr_expect_str_eq(pt_outcome_name(PT_OUTCOME_CRASHED), "crashed");
+    cr_expect_str_eq(pt_outcome_name(PT_OUTCOMES), "?");
+    cr_expect_str_eq(pt_phase_name(0), "collect");
+    cr_expect_str_eq(pt_phase_name(99), "?");
+}
