@@ -57,8 +57,9 @@ int pt_err_wrap(struct pt_err *err, const char *fmt, ...)
     fill(prefix, fmt, ap);
     va_end(ap);
     memcpy(old, err->msg, sizeof(old));
-    size_t n = strlen(prefix);
-    snprintf(err->msg, sizeof(err->msg), "%s%s", prefix, n ? ": " : "");
+    memcpy(err->msg, prefix, sizeof(prefix));
+    if (prefix[0])
+        strncat(err->msg, ": ", sizeof(err->msg) - strlen(err->msg) - 1);
     strncat(err->msg, old, sizeof(err->msg) - strlen(err->msg) - 1);
     return -1;
 }
