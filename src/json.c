@@ -55,6 +55,8 @@ static void take(struct cleaner *c, size_t n)
 static void clean_escape(struct cleaner *c)
 {
     long cp = escape_at(c->p, c->end);
+    if (cp < 0 && c->end - c->p > 1 && c->p[1] == 'u')
+        c->bad = true; /* cJSON would take it for a NUL */
     if (cp == 0) {
         memcpy(c->out, "\\\\x00", 5);
         c->out += 5;
@@ -116,7 +118,7 @@ struct pt_json *pt_json_parse(const void *text, size_t n, struct pt_err *err)
     size_t len;
     pt_auto_free char *copy = clean(text, n, &len);
     if (!copy) {
-        pt_err_set(err, "JSON of %zu bytes: nested too deep, or out of memory", n);
+        pt_err_set(err, "JSON of %zu bytes: nested too deep, a bad escape, or out of memory", n);
         return NULL;
     }
     cJSON *root = cJSON_ParseWithLengthOpts(copy, len + 1, NULL, 1);
