@@ -172,7 +172,7 @@ test_options_of_xdist_are_ignored_with_a_note() {
     pt --hosts local:2 --json "$work/got.json" -- --maxprocesses 3
     want_rc 0
     want_summary "$work/got.json" "passed=1"
-    want_line "xdist"
+    want_line "options of pytest-xdist are ignored"
     nothing_left
 }
 
