@@ -16,9 +16,7 @@
 
 static int complain(const struct pt_err *err)
 {
-    fprintf(stderr, "ptremote: %s\n", err->msg);
-    if (err->hint[0])
-        fprintf(stderr, "ptremote: next: %s\n", err->hint);
+    fprintf(stderr, "ptremote: %s%s%s\n", err->msg, err->hint[0] ? "; next: " : "", err->hint);
     return (int)pt_exit_of(err->kind);
 }
 

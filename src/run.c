@@ -302,7 +302,8 @@ static void stop_lanes(struct pt_run *run)
     if (run->stopping)
         return;
     run->stopping = true;
-    pt_plan_stop(run->plan);
+    if (!run->opts->dry_run) /* a preview needs what was not dealt */
+        pt_plan_stop(run->plan);
     pt_run_hosts_stop(run, 0);
 }
 

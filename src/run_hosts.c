@@ -368,9 +368,7 @@ static void on_down(struct pt_run_host *h, const struct pt_lane_event *e)
     if (e->err.msg[0] && was != PT_HOST_STOPPING && !run->interrupted) {
         h->lost = true;
         snprintf(h->why, sizeof(h->why), "%s", e->err.msg);
-        pt_run_host_note(h, "%s", e->err.msg);
-        if (e->err.hint[0])
-            pt_run_host_note(h, "next: %s", e->err.hint);
+        pt_run_host_note(h, "%s%s%s", e->err.msg, e->err.hint[0] ? "; next: " : "", e->err.hint);
     }
     show(h, h->lost ? "lost" : "done");
 }
