@@ -44,7 +44,7 @@ static int step(struct auth *a, pt_ssh_call *fn, struct call *call, int ms)
     if (ssh_is_connected(a->s->session))
         return SSH_AUTH_DENIED; /* a key that cannot be used, an agent that would not sign */
     const char *text = ssh_get_error(a->s->session);
-    if (strstr(text, "Too many authentication failures") && a->s->asker.asked_ms) {
+    if (strstr(text, "Too many authentication failures") && a->s->asker.asked) {
         pt_err_set_kind(a->err, PT_ERR_INFRA, "permission denied for %s: too many wrong answers",
                         a->s->conf.user);
     } else if (strstr(text, "Too many authentication failures")) {

@@ -328,6 +328,7 @@ static int knock(struct pt_ssh *s, const char *gate_name, bool *again, struct pt
     limit = pt_limit_after(step_ms(s), s->options->cancel);
     int rc = -1, fd = s->jump ? pt_jump_dial(s->jump, s->conf.hostname, s->conf.port, &limit, err)
                               : pt_dial(s->conf.hostname, s->conf.port, s->conf.family, &limit, err);
+    s->asker.asked = 0;
     s->asker.asked_ms = 0;
     if (fd >= 0 && handshake(s, fd, again, err) == 0 && check_host_key(s, err) == 0) {
         rc = pt_ssh_auth(s, err);

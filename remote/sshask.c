@@ -125,6 +125,7 @@ bool pt_can_ask(const struct pt_asker *asker)
 static int ask(struct pt_asker *asker, const char *prompt, bool echo, char answer[PT_SECRET_MAX])
 {
     int64_t start = pt_now_ms();
+    asker->asked++;
     explicit_bzero(answer, PT_SECRET_MAX);
     int rc = asker->options->ask(asker->options->arg, asker->host, prompt, echo, answer, PT_SECRET_MAX);
     answer[PT_SECRET_MAX - 1] = '\0';

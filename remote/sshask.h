@@ -6,11 +6,12 @@
 
 #define PT_SECRET_MAX 512
 
-/* Who asks, and for how long the person took so far (added up). */
+/* Who asks; how many questions were put to the person, and how long they took, so far. */
 struct pt_asker {
     const struct pt_transport_options *options;
     const char *host; /* the target as the user wrote it */
     bool batch;       /* BatchMode: never ask */
+    unsigned asked;
     int64_t asked_ms;
 };
 
