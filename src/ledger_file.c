@@ -9,6 +9,7 @@
 #define SCHEMA         1
 #define APPLICATION_ID 0x70747265 /* "ptre" */
 #define BUSY_MS        10000
+#define CHECK_WHOLE    (16 << 20) /* bytes of a file that is checked whole */
 
 static const char schema[] =
     "CREATE TABLE runs(id INTEGER PRIMARY KEY AUTOINCREMENT, name TEXT NOT NULL UNIQUE, command TEXT,"
@@ -119,22 +120,28 @@ static int prepare_all(struct pt_ledger *l, struct pt_err *err)
     return 0;
 }
 
-/* The small tables that every run reads whole. */
-static bool sound(struct pt_ledger *l)
+static bool passes(struct pt_ledger *l, const char *check)
 {
     sqlite3_stmt *stmt = NULL;
-    bool good = false;
-    static const char *const sql[] = {"PRAGMA quick_check('runs')", "PRAGMA quick_check('durations')"};
-    for (size_t i = 0; i < PT_COUNT(sql); i++) {
-        good = sqlite3_prepare_v2(l->db, sql[i], -1, &stmt, NULL) == SQLITE_OK &&
-               sqlite3_step(stmt) == SQLITE_ROW &&
-               strcmp((const char *)sqlite3_column_text(stmt, 0), "ok") == 0;
-        sqlite3_finalize(stmt);
-        stmt = NULL;
-        if (!good)
-            return false;
-    }
+    bool good = sqlite3_prepare_v2(l->db, check, -1, &stmt, NULL) == SQLITE_OK &&
+                sqlite3_step(stmt) == SQLITE_ROW &&
+                strcmp((const char *)sqlite3_column_text(stmt, 0), "ok") == 0;
+    sqlite3_finalize(stmt);
     return good;
+}
+
+/* The whole file is looked through when that is quick (1 ms a MB) or a run was cut off; else the small tables
+ * that every run reads. */
+static bool sound(struct pt_ledger *l)
+{
+    bool ok;
+    int64_t bytes = ask(l, "SELECT page_count * page_size FROM pragma_page_count(), pragma_page_size()", &ok);
+    int64_t cut = ok ? ask(l, "SELECT COUNT(*) FROM runs WHERE finished IS NULL", &ok) : 0;
+    if (!ok)
+        return false;
+    if (bytes <= CHECK_WHOLE || cut > 0)
+        return passes(l, "PRAGMA quick_check(1)");
+    return passes(l, "PRAGMA quick_check('runs')") && passes(l, "PRAGMA quick_check('durations')");
 }
 
 /* 0 open; 1 the file is damaged; -1 err. */
