@@ -99,12 +99,21 @@ static void recall(struct pt_run *run)
     }
 }
 
+static bool wants_more_hosts(const struct pt_run *run)
+{
+    for (size_t i = 0; run->opts->require_all_hosts && i < run->hosts.n; i++)
+        if (run->at[i].joined == 0)
+            return true;
+    return false;
+}
+
 void pt_run_deal(struct pt_run *run)
 {
     struct pt_plan_deal deal;
     struct pt_err err = PT_ERR_INIT;
     int rc = 0;
-    if (run->ending || run->stopping || (run->opts->strict_collection && !run->collected))
+    if (run->ending || run->stopping || (run->opts->strict_collection && !run->collected) ||
+        wants_more_hosts(run))
         return;
     while ((rc = pt_plan_next(run->plan, &deal, &err)) == 1) {
         struct pt_run_host *h = &run->at[deal.host];
