@@ -187,6 +187,7 @@ nothing_left() {
 # ---- projects ----
 # project NAME: an empty project, and into it.
 project() {
+    cd / && rm -rf "${work:?}/$1"
     mkdir -p "$work/$1"
     cd "$work/$1" || exit 1
     printf '[pytest]\n' >pytest.ini

@@ -8,6 +8,7 @@ chmod 755 "$work"
 suite() { # every test says where it ran
     project suite
     mkdir -p inner
+    printf '[pytest]\njunit_family = xunit1\n' >pytest.ini
     printf 'VALUE = 42\n' >inner/value.py
     touch inner/__init__.py
     cat >conftest.py <<'PY'
@@ -179,7 +180,7 @@ if os.path.exists("$source_dir"):
 def test_there():
     pass
 PY
-    remote --hosts h1:1 --collect remote
+    remote --hosts h1:1 --collect remote --project .
     want_rc 0
     want_summary "$work/got.json" "passed=41"
     nothing_left h1
