@@ -413,7 +413,7 @@ class Plain:
     def counts(self):
         """The numbers of pytest's last line."""
         line = self.text.strip().rpartition("\n")[2]
-        found = re.findall(r"(\d+) (passed|failed|errors?|skipped|xfailed|xpassed|subtests passed)", line)
+        found = re.findall(r"(\d+) (passed|failed|errors?|skipped|xfailed|xpassed|subtests passed|special)", line)
         return collections.Counter({name.replace("errors", "error"): int(number) for number, name in found})
 
 
@@ -438,7 +438,7 @@ def compare(tmp, files, *args, size=1, tree=None, cwd="", env=None, order=None):
         at_home.update(line["counts"])
         cases.update(case_key(*case) for case in line.get("junit", []))
     assert set(result.reports) <= set(found.order)
-    assert result.cases() + cases == plain.cases, plain.text
+    assert result.cases() + cases == plain.cases, (result.reports, result.notes, plain.text)
     assert result.counts() + at_home == plain.counts(), plain.text
     result.plain, result.collected, result.workspace, result.project = plain, found, workspace, project
     return result

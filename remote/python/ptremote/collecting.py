@@ -206,7 +206,7 @@ class Collecting:
             front += [root for root in self.visit.roots if root not in front]
             conftests += [path for path in self.visit.conftests if path not in conftests]
         cwd = os.getcwd()
-        project = self.request.get("project") or os.environ.get("PTREMOTE_WORKSPACE") or str(self.config.rootpath)
+        project = self.request.get("project") or str(self.config.rootpath)
         return {
             "args": self.args,
             "homes": list(dict.fromkeys([project, os.path.realpath(project), self._logical(project)])),

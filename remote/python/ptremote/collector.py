@@ -18,12 +18,15 @@ REFUSED = {
 
 
 def main():
-    """argv: folder of this package, number of the descriptor with the request."""
-    folder, number = sys.argv[1:3]
-    with os.fdopen(int(number), "rb") as source:
+    """The last of argv is the number of the descriptor with the request."""
+    number = int(sys.argv[-1])
+    with os.fdopen(number, "rb") as source:
         request = json.loads(source.readline().decode("utf-8", "surrogateescape"))
+    if request["out_fd"] < 0:
+        request["out_fd"] = number + 1
     # As `python3 -m pytest` has it; our own folder is behind all others.
-    sys.path[:] = [os.getcwd()] + [entry for entry in sys.path[1:] if entry not in ("", folder)] + [folder]
+    folder = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
+    sys.path[:] = [os.getcwd()] + [entry for entry in sys.path if entry not in ("", folder)] + [folder]
     faulthandler.enable()
     sys.exit(_run(request))
 
@@ -35,10 +38,7 @@ def _run(request):
     except ImportError as error:
         speaker.say("fail", text="%s has no pytest: %s" % (sys.executable, error), exit=4)
         return 4
-    args = [str(arg) for arg in request.get("args", [])]
-    for flag in ("k", "m"):
-        if request.get(flag):
-            args += ["-" + flag, request[flag]]
+    args = _arguments(request)
     sys.argv[:] = [os.path.join(os.path.dirname(pytest.__file__), "__main__.py")] + args
     from ptremote.collecting import Collecting
 
@@ -53,6 +53,26 @@ def _run(request):
     finally:
         sys.stderr = words.original
     return plugin.close(status, trouble or words.text())
+
+
+def _arguments(request):
+    """What pytest is started with: paths, then what followed `--`, then what ptremote's own options stand for."""
+    args = [str(arg) for key in ("paths", "args", "pytest_args") for arg in request.get(key) or ()]
+    for flag in ("k", "m"):
+        if request.get(flag):
+            args += ["-" + flag, request[flag]]
+    verbosity = int(request.get("verbosity") or 0)
+    if verbosity:
+        args.append("-" + ("v" if verbosity > 0 else "q") * min(abs(verbosity), 9))
+    workspace = os.environ.get("PTREMOTE_WORKSPACE")
+    if workspace:
+        # This is a host: the master wrote its own paths.
+        from ptremote import places
+
+        mapping = places.Mapping([request.get("project")], workspace)
+        args = [mapping.text(arg) for arg in args]
+        request["project"] = workspace
+    return args
 
 
 class Speaker:

@@ -129,7 +129,8 @@ class SearchPath:
     """The folders that the whole collection put on sys.path, applied here."""
 
     def __init__(self, front, back):
-        self._order = list(front)
+        front, back = list(front), list(back)
+        self._order = front
         self._front = [folder for folder in front if folder not in sys.path and os.path.isdir(folder)]
         self._back = [folder for folder in back if folder not in sys.path and os.path.isdir(folder)]
 

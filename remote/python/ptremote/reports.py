@@ -83,13 +83,15 @@ class Teller:
         """What one test gave; `reports` are (report, category) in the order they were logged. (outcome, object)."""
         result = {"nodeid": nodeid, "file": nodeid.partition("::")[0]}
         best, first = None, None
-        counts, problems, total = {}, [], 0.0
+        counts, problems = {}, []
         for report, category in reports:
+            if report.when in _PHASES:
+                result[report.when] = report.duration
+            if not category and report.outcome == "passed" and first is not None:
+                continue
             outcome = outcome_of(report, category)
             if category and getattr(report, "count_towards_summary", True):
                 counts[category] = counts.get(category, 0) + 1
-            if report.when in _PHASES:
-                result[report.when] = report.duration
             gravity = wire.GRAVITY[outcome] if outcome else 0
             # A test that passed did so in its call.
             if best is None or gravity > wire.GRAVITY[best] or (outcome == "passed" == best and report.when == "call"):
@@ -97,9 +99,9 @@ class Teller:
             problem = self.problem(report, category, outcome)
             if problem:
                 problems.append(problem)
-        total = sum(result[when] for when in _PHASES if when in result)
         best = best or "passed"
-        result.update(outcome=best, phase=first.when or "call", started=started, duration=total, counts=counts)
+        result["outcome"], result["phase"], result["counts"] = best, first.when or "call", counts
+        result["started"], result["duration"] = started, sum(result.get(when, 0) for when in _PHASES)
         message = reason_of(first) if best != "passed" else None
         if message:
             result["message"] = message

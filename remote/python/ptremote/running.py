@@ -39,6 +39,7 @@ class Running:
         self.last = None  # (number, item) that ran last
         self.ran = set()
         self.clock = time.time
+        self.own_words = False  # no plugin has words of its own for what passed
 
     # ---- start ----
 
@@ -148,6 +149,8 @@ class Running:
         chosen = []
         if self.stop is None:
             self._collect(bundle)
+        impls = self.config.hook.pytest_report_teststatus.get_hookimpls()
+        self.own_words = all(insides.is_own(impl.plugin) for impl in impls)
         for entry in bundle.files:
             chosen += self._choose(entry, self.files.get(entry.path))
         for at, (number, nodeid, item) in enumerate(chosen):
@@ -427,7 +430,8 @@ class Running:
 
     @pytest.hookimpl(trylast=True)
     def pytest_runtest_logreport(self, report):
-        self.gathered.append((report, reports.category_of(self.config, report)))
+        plain = report.outcome == "passed" and report.when != "call" and self.own_words
+        self.gathered.append((report, "" if plain else reports.category_of(self.config, report)))
 
     def pytest_warning_recorded(self, warning_message, when, nodeid, location):
         told = reports.warning(warning_message, when, nodeid, location, self.mapping.here)
