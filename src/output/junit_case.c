@@ -7,6 +7,8 @@
 
 #include <string.h>
 
+#define MAX_ATTRIBUTES 64 /* of one element */
+
 /* An element as it came: [tag, {attributes}, text, [elements]]. */
 struct element {
     const char *tag, *text;
@@ -36,13 +38,24 @@ static bool is_output(const struct element *e)
 
 /* --- writing elements --- */
 
+static bool repeated(const struct pt_json *attributes, const struct pt_json *attribute)
+{
+    const struct pt_json *a = pt_json_first(attributes);
+    while (a != attribute && !pt_xml_same_name(pt_json_name(a), pt_json_name(attribute)))
+        a = pt_json_next(a);
+    return a != attribute;
+}
+
 static void put_attributes(FILE *f, const struct pt_json *attributes)
 {
-    for (const struct pt_json *a = pt_json_first(attributes); a; a = pt_json_next(a)) {
-        const char *name = pt_json_name(a);
+    int n = 0;
+    if (pt_json_kind(attributes) != PT_JSON_OBJECT)
+        return;
+    for (const struct pt_json *a = pt_json_first(attributes); a && n < MAX_ATTRIBUTES; a = pt_json_next(a)) {
         const char *value = pt_json_text(a);
-        if (name && *name && value && pt_json_get(attributes, name) == a)
-            pt_xml_attribute(f, name, value);
+        if (value && *pt_json_name(a) && !repeated(attributes, a))
+            pt_xml_attribute(f, pt_json_name(a), value);
+        n++;
     }
 }
 
@@ -50,7 +63,7 @@ static void put_element(FILE *f, const struct element *e)
 {
     struct element child;
     fputc('<', f);
-    pt_xml_name(f, e->tag);
+    pt_xml_put_name(f, e->tag);
     put_attributes(f, e->attributes);
     bool empty = (!e->text || !*e->text) && !pt_json_first(e->children);
     if (empty) {
@@ -64,7 +77,7 @@ static void put_element(FILE *f, const struct element *e)
         if (get_element(c, &child))
             put_element(f, &child);
     fputs("</", f);
-    pt_xml_name(f, e->tag);
+    pt_xml_put_name(f, e->tag);
     fputc('>', f);
 }
 

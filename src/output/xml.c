@@ -2,6 +2,7 @@
 #include "output/xml.h"
 
 #include "common/quote.h"
+#include "common/wire.h"
 
 #include <ctype.h>
 #include <string.h>
@@ -54,22 +55,41 @@ void pt_xml_text(FILE *f, const char *s, bool attribute)
     }
 }
 
-void pt_xml_name(FILE *f, const char *name)
+void pt_xml_name(struct pt_buf *out, const char *name)
 {
-    if (!isalpha((unsigned char)*name) && *name != '_')
-        fputc('_', f);
-    if (strcmp(name, "xmlns") == 0)
-        fputc('_', f);
+    if ((!isalpha((unsigned char)*name) && *name != '_') || strcmp(name, "xmlns") == 0)
+        pt_buf_append(out, "_", 1);
     for (; *name; name++) {
         unsigned char c = (unsigned char)*name;
-        fputc((isalnum(c) && c < 0x80) || c == '_' || c == '-' || c == '.' ? c : '_', f);
+        bool good = (isalnum(c) && c < 0x80) || c == '_' || c == '-' || c == '.';
+        pt_buf_append(out, good ? name : "_", 1);
     }
+}
+
+bool pt_xml_same_name(const char *a, const char *b)
+{
+    struct pt_buf x = {0};
+    struct pt_buf y = {0};
+    pt_xml_name(&x, a);
+    pt_xml_name(&y, b);
+    bool same = x.len == y.len && (!x.len || memcmp(x.data, y.data, x.len) == 0);
+    pt_buf_fini(&x);
+    pt_buf_fini(&y);
+    return same;
+}
+
+void pt_xml_put_name(FILE *f, const char *name)
+{
+    struct pt_buf b = {0};
+    pt_xml_name(&b, name);
+    fwrite(b.data, 1, b.len, f);
+    pt_buf_fini(&b);
 }
 
 void pt_xml_attribute(FILE *f, const char *name, const char *value)
 {
     fputc(' ', f);
-    pt_xml_name(f, name);
+    pt_xml_put_name(f, name);
     fputs("=\"", f);
     pt_xml_text(f, value, true);
     fputc('"', f);
