@@ -31,18 +31,20 @@ struct pt_pack {
     unsigned char buffer[READ_SIZE];
 };
 
+/* Once stopped, whatever the library still holds is swallowed: an archive that ends early must not look
+ * whole, and one that saw an error is never closed properly by the library. */
 static la_ssize_t write_out(struct archive *a, void *arg, const void *data, size_t n)
 {
     struct pt_pack *p = arg;
-    for (;;) {
-        ssize_t done = p->stop ? -1 : write(p->out, data, n);
+    (void)a;
+    while (!p->stop) {
+        ssize_t done = write(p->out, data, n);
         if (done >= 0)
             return done;
-        if (p->stop || errno != EINTR)
-            break;
+        if (errno != EINTR)
+            p->stop = true;
     }
-    archive_set_error(a, errno, "stopped");
-    return -1;
+    return (la_ssize_t)n;
 }
 
 static enum pt_packed changed(struct pt_pack *p, const char *path)
@@ -80,7 +82,7 @@ static int write_header(struct archive *a, struct archive_entry *entry, const st
 static enum pt_packed write_content(struct pt_pack *p, struct archive *a, const struct pt_entry *e, int fd)
 {
     uint64_t left = e->size;
-    for (;;) {
+    while (!p->stop) {
         ssize_t n = read(fd, p->buffer, READ_SIZE);
         if (n < 0 && errno == EINTR)
             continue;
@@ -147,11 +149,8 @@ static enum pt_packed write_archive(struct pt_pack *p)
             result = write_file(p, a, entry, pt_manifest_get(p->manifest, i));
     if (result == PT_PACK_WHOLE && archive_write_close(a) != ARCHIVE_OK)
         result = broken(p, a);
-    if (result != PT_PACK_WHOLE) {
-        p->stop = true; /* whatever the library still holds must not make the archive look whole */
-        if (a)
-            archive_write_fail(a);
-    }
+    if (result != PT_PACK_WHOLE)
+        p->stop = true;
     archive_entry_free(entry);
     archive_write_free(a);
     return result;
