@@ -12,7 +12,7 @@
 #include <time.h>
 
 #define PATIENCE_MS 1000 /* for the command to end by itself, then after SIGTERM */
-#define MAX_FDS     64
+#define MAX_FDS     4096
 
 struct local {
     struct pt_transport base;
@@ -164,7 +164,7 @@ static int local_wait(struct pt_transport *t, struct pollfd *fds, size_t nfds, b
                       int timeout_ms, struct pt_err *err)
 {
     struct local *l = self(t);
-    struct pollfd all[MAX_FDS + 3];
+    struct pollfd all[(nfds < MAX_FDS ? nfds : MAX_FDS) + 3];
     if (nfds > MAX_FDS)
         return pt_err_set(err, "too many descriptors to wait for");
     if (nfds)

@@ -113,7 +113,7 @@ static int refused(struct stream *t, const char *what, struct pt_err *err)
     if (!ssh_is_connected(t->ssh->session))
         lose(t, pt_ssh_reason(t->ssh));
     pt_err_set_kind(err, PT_ERR_INFRA, "%s: %s", what, t->lost ? t->why : ssh_get_error(t->ssh->session));
-    return pt_err_hint(err, "see what sshd allows this user: ssh %s true", t->ssh->name);
+    return pt_err_hint(err, "see what sshd allows this user: %s true", t->ssh->command);
 }
 
 static int stream_exec(struct pt_transport *base, const char *command, struct pt_err *err)
@@ -242,7 +242,7 @@ static int stream_wait(struct pt_transport *base, struct pollfd *fds, size_t nfd
                        int timeout_ms, struct pt_err *err)
 {
     struct stream *t = self(base);
-    struct pollfd all[MAX_FDS + 1];
+    struct pollfd all[(nfds < MAX_FDS ? nfds : MAX_FDS) + 1];
     int64_t end = pt_now_ms() + timeout_ms;
     if (nfds > MAX_FDS || !t->channel)
         return pt_err_set(err, "%s",
@@ -257,7 +257,7 @@ static int stream_wait(struct pt_transport *base, struct pollfd *fds, size_t nfd
         }
         int64_t left = end - pt_now_ms();
         int ms = go ? 0 : timeout_ms < 0 ? -1 : left > 0 ? (int)left : 0;
-        all[nfds] = (struct pollfd){.fd = ssh_get_fd(t->ssh->session), .events = pt_ssh_events(t->ssh)};
+        all[nfds] = pt_ssh_pollfd(t->ssh);
         int ready = poll(all, nfds + 1, ms);
         if (ready < 0 && errno != EINTR)
             return pt_err_set(err, "poll: %s", strerror(errno));
@@ -282,7 +282,7 @@ static void linger(struct stream *t, bool (*done)(struct stream *t))
         int left = pt_limit_left(&limit);
         if (left == 0 || done(t))
             return;
-        struct pollfd p = {.fd = ssh_get_fd(t->ssh->session), .events = pt_ssh_events(t->ssh)};
+        struct pollfd p = pt_ssh_pollfd(t->ssh);
         poll(&p, 1, left);
     }
 }
@@ -344,6 +344,5 @@ struct pt_transport *pt_ssh_open(const struct pt_target *target, const struct pt
         free(t);
         return NULL;
     }
-    t->ssh->quick = true;
     return &t->base;
 }

@@ -344,7 +344,7 @@ static int denied(struct auth *a)
         return pt_err_hint(a->err, "%s", a->keys.skipped);
     if (could && a->keys.n == 0)
         return pt_err_hint(a->err, "use a key or ssh-agent");
-    return pt_err_hint(a->err, "check user and key: ssh -v %s true; put a key there: ssh-copy-id %s", s->name,
+    return pt_err_hint(a->err, "check user and key: %s -v true; put a key there: ssh-copy-id %s", s->command,
                        s->name);
 }
 

@@ -33,24 +33,18 @@ const char *pt_ssh_reason(struct pt_ssh *s)
     return text;
 }
 
-short pt_ssh_events(struct pt_ssh *s)
+struct pollfd pt_ssh_pollfd(struct pt_ssh *s)
 {
-    return (short)(POLLIN | (ssh_get_poll_flags(s->session) & SSH_WRITE_PENDING ? POLLOUT : 0));
+    int writing = ssh_get_poll_flags(s->session) & SSH_WRITE_PENDING;
+    struct pollfd p = {.fd = ssh_get_fd(s->session), .events = (short)(writing ? POLLIN | POLLOUT : POLLIN)};
+    if (s->tcp && p.fd >= 0)
+        pt_dial_quickack(p.fd);
+    return p;
 }
 
 int pt_ssh_pump(struct pt_ssh *s)
 {
-    if (s->quick && s->tcp)
-        pt_dial_quickack(ssh_get_fd(s->session));
     return ssh_event_dopoll(s->event, 0) == SSH_ERROR || !ssh_is_connected(s->session) ? -1 : 0;
-}
-
-static void pause_for(struct pt_ssh *s, int ms)
-{
-    struct pollfd p = {.fd = ssh_get_fd(s->session), .events = pt_ssh_events(s)};
-    if (s->tcp && p.fd >= 0)
-        pt_dial_quickack(p.fd);
-    poll(&p, 1, ms);
 }
 
 int pt_ssh_step(struct pt_ssh *s, pt_ssh_call *call, void *arg, int again, int ms, const char *what, int *rc,
@@ -67,9 +61,10 @@ int pt_ssh_step(struct pt_ssh *s, pt_ssh_call *call, void *arg, int again, int m
         }
         if (left == 0) {
             pt_err_set_kind(err, PT_ERR_INFRA, "%s: timed out after %g s", what, ms / 1000.0);
-            return pt_err_hint(err, "see that the host answers: ssh %s true", s->name);
+            return pt_err_hint(err, "see that the host answers: %s true", s->command);
         }
-        pause_for(s, left);
+        struct pollfd p = pt_ssh_pollfd(s);
+        poll(&p, 1, left);
     }
     return 0;
 }
@@ -181,9 +176,9 @@ static int handshake(struct pt_ssh *s, int fd, bool *dropped, struct pt_err *err
     pt_err_set_kind(err, PT_ERR_INFRA, "key exchange: %s", pt_ssh_reason(s));
     if (*dropped)
         return pt_err_hint(
-            err, "too many connections at once (MaxStartups), or a firewall or fail2ban: try ssh %s true",
+            err, "too many connections at once (MaxStartups), or a firewall or fail2ban: try %s true",
             s->name);
-    return pt_err_hint(err, "see that port %d is sshd's: ssh -v %s true", s->conf.port, s->name);
+    return pt_err_hint(err, "see that port %d is sshd's: %s -v true", s->conf.port, s->command);
 }
 
 /* --- the host key --- */
@@ -314,6 +309,7 @@ void pt_ssh_destroy(struct pt_ssh *s)
     pt_jump_put(s->jump);
     pt_sshconfig_fini(&s->conf);
     free(s->name);
+    free(s->command);
     free(s);
     errno = saved;
 }
@@ -391,7 +387,9 @@ static int prepare(struct pt_ssh *s, const struct pt_ssh_where *where, struct pt
         .file = s->options->ssh_config, .host = where->host, .user = where->user, .port = where->port};
     if (pt_sshconfig_read(&query, &s->conf, err) < 0)
         return -1;
-    if (!(s->name = strdup(where->name)))
+    const char *file = s->options->ssh_config;
+    if (!(s->name = strdup(where->name)) ||
+        asprintf(&s->command, "ssh%s%s %s", file ? " -F " : "", file ? file : "", s->name) < 0)
         return pt_err_set(err, "no memory for a connection");
     if (s->conf.proxy_command) {
         pt_err_set_kind(err, PT_ERR_USAGE, "ProxyCommand is set for it, and not supported");
@@ -416,7 +414,6 @@ struct pt_ssh *pt_ssh_connect(const struct pt_ssh_where *where, const struct pt_
         return NULL;
     }
     s->options = options;
-    s->is_jump = where->is_jump;
     if (prepare(s, where, err) == 0 && knock_until_open(s, err) == 0)
         return s;
     pt_ssh_destroy(s);

@@ -246,17 +246,13 @@ static void sleep_until_work(struct pt_jump *jump, size_t n, bool more)
     struct pollfd fds[2 + n];
     int ms = more ? 0 : -1;
     size_t used = 2;
-    fds[0] = (struct pollfd){.fd = ssh_get_fd(jump->ssh->session), .events = pt_ssh_events(jump->ssh)};
+    fds[0] = pt_ssh_pollfd(jump->ssh);
     fds[1] = (struct pollfd){.fd = jump->wake, .events = POLLIN};
-    jump->ssh->quick = false;
     for (struct tunnel *t = jump->tunnels; t; t = t->next) {
         short events = (short)((channel_takes(jump, t) ? POLLIN : 0) | (t->held ? POLLOUT : 0));
         fds[used++] = (struct pollfd){.fd = events ? t->fd : -1, .events = events};
-        if (t->request) {
-            jump->ssh->quick = true;
-            if (ms)
-                ms = PT_SLICE_MS;
-        }
+        if (t->request && ms)
+            ms = PT_SLICE_MS;
     }
     poll(fds, used, ms);
     if (fds[1].revents) {

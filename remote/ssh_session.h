@@ -9,6 +9,7 @@
 #include "remote/transport.h"
 
 #include <libssh/libssh.h>
+#include <poll.h>
 
 struct pt_jump;
 
@@ -30,10 +31,9 @@ struct pt_ssh {
     struct pt_sshconfig conf;
     struct pt_asker asker;
     char *name;
+    char *command; /* the same connection by hand, for hints */
     struct pt_jump *jump;
-    bool tcp;   /* not through a jump host: TCP options make sense */
-    bool quick; /* acknowledge at once: a server waits for our ACKs while a channel opens */
-    bool is_jump;
+    bool tcp; /* not through a jump host: TCP options make sense */
 };
 
 /* --- ssh_connect.c --- */
@@ -50,8 +50,9 @@ int pt_ssh_step(struct pt_ssh *s, pt_ssh_call *call, void *arg, int again, int m
                 struct pt_err *err);
 /* What libssh says went wrong, in words for a user. */
 const char *pt_ssh_reason(struct pt_ssh *s);
-/* poll(2) events to wait for on the session's descriptor. */
-short pt_ssh_events(struct pt_ssh *s);
+/* What to poll(2) for before sleeping. Has what came in acknowledged at once: Nagle's algorithm at the server
+ * holds small packets back until then, up to 40 ms each. */
+struct pollfd pt_ssh_pollfd(struct pt_ssh *s);
 /* Let libssh read and write what it can without waiting. -1 when the connection is gone. */
 int pt_ssh_pump(struct pt_ssh *s);
 

@@ -129,7 +129,9 @@ static struct person person;
 static void encrypted_key(void)
 {
     lab_start("PasswordAuthentication no\n");
-    cr_assert_eq(lab_run("ssh-keygen -q -p -N 'open sesame' -f %s/id >/dev/null && rm %s/id.pub", lab_dir, lab_dir), 0);
+    cr_assert_eq(
+        lab_run("ssh-keygen -q -p -N 'open sesame' -f %s/id >/dev/null && rm %s/id.pub", lab_dir, lab_dir),
+        0);
     lab_options.ask = person_answers;
     lab_options.arg = &person;
 }
@@ -246,6 +248,16 @@ Test(ssh, two_ways_one_after_the_other)
     person.answer = "open sesame";
     lab_works("h3");
     cr_assert_eq(person.asked, 1);
+}
+
+Test(ssh, keyboard_interactive)
+{
+    password_server("UsePAM yes\nKbdInteractiveAuthentication yes\nPasswordAuthentication no\n");
+    person.answer = "open sesame";
+    lab_works("h2");
+    cr_assert(strstr(person.prompt, "@h2) Password:"), "%s", person.prompt);
+    person.answer = NULL;
+    lab_fails("h2", "permission denied", "ssh-copy-id");
 }
 
 /* --- certificates --- */
@@ -580,6 +592,17 @@ static void echo(struct pt_transport *t)
 Test(ssh, echo)
 {
     lab_start("");
+    struct pt_err err;
+    struct pt_transport *t = lab_open("h1", &err);
+    cr_assert(t, "%s", err.msg);
+    cr_assert_eq(t->ops->exec(t, "exec cat", &err), 0, "%s", err.msg);
+    echo(t);
+    t->ops->close(t);
+}
+
+Test(ssh, echo_while_keys_are_exchanged_anew)
+{
+    lab_start("RekeyLimit 8M\n");
     struct pt_err err;
     struct pt_transport *t = lab_open("h1", &err);
     cr_assert(t, "%s", err.msg);
