@@ -4,8 +4,10 @@
 #include "common/auto.h"
 #include "common/message.h"
 
+#include <signal.h>
 #include <string.h>
 #include <sys/stat.h>
+#include <sys/wait.h>
 
 #define OUTPUT_TAIL (64u << 10)
 #define FILE_TAIL   (256u << 10)
@@ -58,6 +60,13 @@ static size_t find_stack(const char *text, size_t n)
     return at;
 }
 
+/* faulthandler writes for these alone: a stack found after another death is of some other process. */
+static bool left_stack(uint32_t status)
+{
+    int sig = WIFSIGNALED((int)status) ? WTERMSIG((int)status) : 0;
+    return sig == SIGABRT || sig == SIGBUS || sig == SIGFPE || sig == SIGILL || sig == SIGSEGV;
+}
+
 /* Bytes [from, to) as a string. */
 static char *copy(const struct pt_buf *buf, size_t from, size_t to)
 {
@@ -73,7 +82,9 @@ void pt_deathnote_read(struct pt_death *death, int file, off_t since, const int 
     read_tail(file, since, FILE_TAIL, &written);
     read_tail(capture[0], 0, OUTPUT_TAIL / 2, &captured);
     read_tail(capture[1], 0, OUTPUT_TAIL / 2, &captured);
-    size_t stack = find_stack((const char *)written.data, written.len);
+    size_t stack = written.len;
+    if (left_stack(death->status))
+        stack = find_stack((const char *)written.data, written.len);
     size_t from = stack > OUTPUT_TAIL ? stack - OUTPUT_TAIL : 0;
     death->stack = copy(&written, stack, written.len);
     if (captured.len)

@@ -118,19 +118,25 @@ static void say_bye(struct pt_slot *slot)
     pt_slot_move(slot, GONE);
 }
 
-void pt_slot_mark(struct pt_slot *slot)
+/* The runner sleeps, or is not there yet: what comes from here on is of what it does next. */
+static void mark_output(struct pt_slot *slot)
 {
     struct stat st = {.st_size = 0};
-    if (fstat(slot->spec.output, &st) == 0 && st.st_size > OUTPUT_LIMIT &&
-        ftruncate(slot->spec.output, 0) == 0)
-        st.st_size = 0;
-    slot->mark = st.st_size;
+    pt_slot_bound_output(slot, OUTPUT_LIMIT);
+    slot->mark = fstat(slot->spec.output, &st) == 0 ? st.st_size : 0;
+}
+
+void pt_slot_bound_output(struct pt_slot *slot, off_t most)
+{
+    struct stat st;
+    if (fstat(slot->spec.output, &st) == 0 && st.st_size > most && ftruncate(slot->spec.output, 0) == 0)
+        slot->mark = 0;
 }
 
 static void start_runner(struct pt_slot *slot)
 {
     struct pt_err err = PT_ERR_INIT;
-    pt_slot_mark(slot);
+    mark_output(slot);
     pt_buf_clear(&slot->broken);
     slot->cause = PT_CAUSE_DIED;
     slot->began = pt_now_ms();
@@ -155,7 +161,7 @@ void pt_slot_feed(struct pt_slot *slot)
 {
     struct pt_buf msg = {0};
     if (slot->work.active && pt_work_rest(&slot->work, &msg) == 0) {
-        pt_slot_mark(slot);
+        mark_output(slot);
         pt_runner_send(slot->runner, msg.data, msg.len);
         pt_slot_move(slot, RUNNING);
         pt_buf_fini(&msg);

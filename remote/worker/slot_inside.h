@@ -24,7 +24,7 @@ struct pt_slot {
     struct pt_work work;
     struct pt_buf session;            /* the frame for the runner */
     struct pt_buf broken;             /* why the runner cannot start pytest, in its own words */
-    off_t mark;                       /* where in the output file the current test or import began */
+    off_t mark;                       /* where in the output file the current bundle began */
     int64_t began;                    /* the current phase or import */
     uint64_t limit, leaving;          /* timers of the test and of the session's end */
     uint32_t fruitless;               /* runners in a row that got nowhere */
@@ -42,8 +42,8 @@ void pt_slot_feed(struct pt_slot *slot);
 void pt_slot_finish(struct pt_slot *slot);
 void pt_slot_kill(struct pt_slot *slot, uint8_t cause, bool dump);
 void pt_slot_stop_timers(struct pt_slot *slot);
-/* Output from here on belongs to what starts now. */
-void pt_slot_mark(struct pt_slot *slot);
+/* Starts the output file again from nothing when it is longer. */
+void pt_slot_bound_output(struct pt_slot *slot, off_t most);
 /* Timers: the test's time is over; the session's end took too long. */
 void pt_slot_on_limit(void *slot);
 void pt_slot_on_leaving(void *slot);

@@ -4,14 +4,14 @@
 #include "remote/worker/slot_inside.h"
 #include "remote/worker/tell.h"
 
-#define LEAVE_MS 2000 /* for the process to go after its session ended */
+#define OUTPUT_MOST (64 << 20) /* bytes of output in one bundle; what comes before is lost */
+#define LEAVE_MS    2000       /* for the process to go after its session ended */
 
 static int on_import(struct pt_slot *slot, struct pt_reader *r)
 {
     uint32_t file = pt_get_u32(r);
     if (!pt_get_end(r) || pt_work_importing(&slot->work, file) < 0)
         return -1;
-    pt_slot_mark(slot);
     slot->began = pt_now_ms();
     return 0;
 }
@@ -26,7 +26,7 @@ static int on_start(struct pt_slot *slot, struct pt_reader *r)
     slot->began = pt_now_ms();
     if (phase == PT_PHASE_SETUP) {
         struct pt_buf msg = {0};
-        pt_slot_mark(slot);
+        pt_slot_bound_output(slot, OUTPUT_MOST);
         pt_tell_started(&msg, slot->rank, &slot->work.bundle, test);
         pt_slot_send(slot, &msg);
     }

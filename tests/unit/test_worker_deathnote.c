@@ -16,7 +16,7 @@ static int make_file(const char *text, size_t n)
 static void check(const char *written, size_t since, const char *captured, const char *stack,
                   const char *output)
 {
-    struct pt_death death = {0};
+    struct pt_death death = {.status = SIGSEGV};
     int file = make_file(written, strlen(written));
     int capture[2] = {-1, -1};
     if (captured)
@@ -43,6 +43,21 @@ Test(deathnote, stack_and_output)
     check("older\nnewer\n", 6, NULL, "", "newer\n");
     check("cut off\n", 100, NULL, "", "cut off\n");
     check("raw\nFatal Python error: x\n", 0, "captured\n", "Fatal Python error: x\n", "captured\n");
+}
+
+Test(deathnote, a_stack_is_of_a_process_that_crashed)
+{
+    static const uint32_t others[] = {0, 3 << 8, SIGKILL, SIGTERM};
+    static const char text[] = "Fatal Python error: of a child\n";
+    int file = make_file(text, strlen(text));
+    for (size_t i = 0; i < PT_COUNT(others); i++) {
+        struct pt_death death = {.status = others[i]};
+        pt_deathnote_read(&death, file, 0, (int[2]){-1, -1});
+        cr_assert_str_eq(death.stack, "");
+        cr_assert_str_eq(death.output, text);
+        pt_death_fini(&death);
+    }
+    close(file);
 }
 
 Test(deathnote, nuls_are_shown_and_tails_are_short)
