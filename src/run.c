@@ -441,9 +441,10 @@ static int go(struct pt_run *run, const char *root, struct pt_err *err)
     if (!(run->package = pt_project_package(run->opts->state_dir, err)))
         return -1;
     pt_terminal_header(run->terminal, PTREMOTE_VERSION, run->id);
-    if (run->opts->collect == PT_COLLECT_REMOTE && !root)
-        return pt_err_set_kind(err, PT_ERR_USAGE,
-                               "--collect remote needs --project DIR outside a git checkout");
+    pt_auto_free char *here = NULL;
+    if (run->opts->collect == PT_COLLECT_REMOTE &&
+        !root) /* pytest's rootdir is not known before a host has the tree */
+        root = here = realpath(".", NULL);
     if (root && pt_run_root(run, root, err) < 0)
         return -1;
     if (pt_run_collect_start(run, err) < 0) {

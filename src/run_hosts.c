@@ -155,10 +155,17 @@ static void drop_link(struct pt_run_host *h)
     h->link = NULL;
 }
 
-void pt_run_host_give_up(struct pt_run_host *h, const char *why)
+/* What it held goes to others. */
+static void lose_work(struct pt_run_host *h)
 {
     drop_link(h);
     pt_plan_lost(h->run->plan, h->number, pt_run_lost_test, h->run);
+    pt_run_deal(h->run);
+}
+
+void pt_run_host_give_up(struct pt_run_host *h, const char *why)
+{
+    lose_work(h);
     snprintf(h->why, sizeof(h->why), "%s", why);
     h->lost = true;
     if (h->state < PT_HOST_STOPPING) {
@@ -182,8 +189,7 @@ void pt_run_host_bye(struct pt_run_host *h)
 /* Its workers are gone: what they held goes back. */
 static void workers_lost(struct pt_run_host *h, const char *why)
 {
-    drop_link(h);
-    pt_plan_lost(h->run->plan, h->number, pt_run_lost_test, h->run);
+    lose_work(h);
     if (h->state == PT_HOST_ENDING) {
         pt_run_host_note(h, "the workers ended before their sessions did: %s", why);
         set_state(h, PT_HOST_STOPPING);
@@ -365,8 +371,7 @@ static void on_down(struct pt_run_host *h, const struct pt_lane_event *e)
     enum pt_host_state was = h->state;
     bool again = e->err.msg[0] && !e->level && was >= PT_HOST_LAUNCHING && was <= PT_HOST_WORKING &&
                  h->launches < PT_RUN_LAUNCHES && !run->ending && !run->stopping;
-    drop_link(h);
-    pt_plan_lost(run->plan, h->number, pt_run_lost_test, run);
+    lose_work(h);
     if (again) {
         pt_run_host_note(h, "%s; connecting again (%u of %u)", e->err.msg, h->launches, PT_RUN_LAUNCHES - 1);
         set_state(h, PT_HOST_CONNECTING);
