@@ -22,7 +22,7 @@ void *pt_buf_reserve(struct pt_buf *b, size_t n)
         b->bad = true;
         return NULL;
     }
-    if (b->cap - b->len < n) {
+    if (!b->data || b->cap - b->len < n) {
         size_t cap = b->cap ? b->cap : 256;
         while (cap - b->len < n)
             cap *= 2;
