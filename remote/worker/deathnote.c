@@ -22,7 +22,7 @@ static void read_tail(int fd, off_t since, size_t max, struct pt_buf *out)
         since = 0;
     off_t from = st.st_size - since > (off_t)max ? st.st_size - (off_t)max : since;
     size_t want = (size_t)(st.st_size - from), start = out->len;
-    char *room = pt_buf_reserve(out, want);
+    char *room = want ? pt_buf_reserve(out, want) : NULL;
     ssize_t n = room ? pread(fd, room, want, from) : -1;
     if (n <= 0)
         return;
