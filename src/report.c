@@ -191,7 +191,8 @@ static void put_headline(struct pt_json_out *o, const struct pt_report_new *what
     } else {
         put_domain(&text, what->nodeid);
     }
-    pt_json_put_strn(o, "headline", text.bad ? NULL : (char *)text.data, text.len);
+    o->bad = o->bad || text.bad;
+    pt_json_put_strn(o, "headline", (char *)text.data, text.len);
     pt_buf_fini(&text);
 }
 
