@@ -147,7 +147,7 @@ static bool parent_is_dir(const struct pt_manifest *m, const char *path)
 static int check_entry(const struct pt_manifest *m, const struct pt_entry *e, struct pt_err *err)
 {
     if (!pt_path_valid(e->path))
-        return pt_err_set(err, "'%s' is no name for a file in a tree", e->path);
+        return pt_err_set(err, "'%.200s' is no name for a file in a tree", e->path);
     if (e->type < PT_ENTRY_FILE || e->type > PT_ENTRY_LINK || (e->mode & ~0777u) ||
         (e->type == PT_ENTRY_LINK) != (e->link != NULL) || (e->type == PT_ENTRY_LINK && e->mode))
         return pt_err_set(err, "'%s': malformed entry", e->path);

@@ -22,7 +22,7 @@
 #include <stdio.h>
 #include <string.h>
 
-#define MAX_MANIFEST (512u << 20) /* bytes, encoded */
+#define MAX_MANIFEST (256u << 20) /* bytes, encoded */
 
 struct receiver {
     struct pt_frames frames;
