@@ -67,16 +67,18 @@ class Collecting:
         if hasattr(option, "pastebin"):
             option.pastebin = None
 
-    @pytest.hookimpl(trylast=True)
     def pytest_configure(self, config):
         self.config = config
-        self.screen = io.StringIO()
-        insides.redirect_terminal(config, self.screen)
         self.xml = None
         if (self.request.get("want_junit") or self.xmlpath) and hasattr(config.option, "xmlpath"):
             self.xml = insides.register_xml(config)
             self.xml.on_property = lambda name, value: None
         self.teller = reports.Teller(config, self.xml)
+
+    @pytest.hookimpl(specname="pytest_configure", trylast=True)
+    def pytest_configured(self, config):
+        self.screen = io.StringIO()
+        insides.redirect_terminal(config, self.screen)
 
     @pytest.hookimpl(tryfirst=True)
     def pytest_sessionstart(self, session):
@@ -107,7 +109,7 @@ class Collecting:
         return os.path.relpath(path, str(self.config.rootpath))
 
     @pytest.hookimpl(specname="pytest_collection", tryfirst=True)
-    def collect_nothing(self, session):
+    def pytest_collect_nothing(self, session):
         if self.all_skipped:
             session.items = []
             return True

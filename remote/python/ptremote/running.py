@@ -53,15 +53,18 @@ class Running:
         options.act_as_runner(config, os.environ.get("PTREMOTE_WORKER", str(os.getpid())))
         yield
 
-    @pytest.hookimpl(trylast=True)
     def pytest_configure(self, config):
+        """Before the terminal reporter is there, so that it sees reports before the JUnit plugin, as it always does."""
         self.config = config
-        insides.redirect_terminal(config)
         xml = None
         if self.asked.get("junit") and hasattr(config.option, "junitprefix"):
             xml = insides.register_xml(config)
             xml.on_property = lambda name, value: self.control.note("suite", properties=[[name, value]])
         self.teller = reports.Teller(config, xml)
+
+    @pytest.hookimpl(specname="pytest_configure", trylast=True)
+    def pytest_configured(self, config):
+        insides.redirect_terminal(config)
 
     @pytest.hookimpl(tryfirst=True)
     def pytest_sessionstart(self, session):
