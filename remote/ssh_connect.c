@@ -8,6 +8,7 @@
 
 #include <ctype.h>
 #include <fcntl.h>
+#include <libssh/server.h>
 #include <poll.h>
 #include <stdio.h>
 #include <string.h>
@@ -116,6 +117,15 @@ static void order_host_keys(const char *known, char *out, size_t size)
         }
 }
 
+/* What a server has no business to ask for (libssh would keep it all for a reader that never comes). */
+static int refuse_request(ssh_session session, ssh_message message, void *arg)
+{
+    (void)session;
+    (void)message;
+    (void)arg;
+    return 1;
+}
+
 static int set_options(struct pt_ssh *s, int fd, struct pt_err *err)
 {
     const bool no = false;
@@ -147,6 +157,7 @@ static int set_options(struct pt_ssh *s, int fd, struct pt_err *err)
         ssh_options_set(h, SSH_OPTIONS_HOSTKEYS, order) < 0 || ssh_options_set(h, SSH_OPTIONS_FD, &fd) < 0)
         return pt_err_set(err, "libssh refuses an option: %s", ssh_get_error(h));
     ssh_set_blocking(h, 0);
+    ssh_set_message_callback(h, refuse_request, NULL);
     return 0;
 }
 
@@ -364,7 +375,7 @@ static int check_chain(const char *chain, const struct pt_transport_options *opt
         struct pt_sshconfig conf;
         size_t n = strcspn(now, ",");
         if (pt_sshhop_parse(now, n, &hop) < 0)
-            return pt_err_set_kind(err, PT_ERR_USAGE, "ProxyJump '%s' does not parse", now);
+            return pt_err_set_kind(err, PT_ERR_INFRA, "ProxyJump '%s' does not parse", now);
         struct pt_sshquery query = {
             .file = options->ssh_config, .host = hop.host, .user = hop.user, .port = hop.port};
         int rc = pt_sshconfig_read(&query, &conf, err);
@@ -374,7 +385,7 @@ static int check_chain(const char *chain, const struct pt_transport_options *opt
         if (rc < 0)
             return -1;
         if (depth >= MAX_JUMPS) {
-            pt_err_set_kind(err, PT_ERR_USAGE, "ProxyJump goes in a circle at '%s'", hop.host);
+            pt_err_set_kind(err, PT_ERR_INFRA, "ProxyJump goes in a circle at '%s'", hop.host);
             return pt_err_hint(err, "exempt the jump host: Host * !%s", hop.host);
         }
     }
@@ -392,7 +403,7 @@ static int prepare(struct pt_ssh *s, const struct pt_ssh_where *where, struct pt
         asprintf(&s->command, "ssh%s%s %s", file ? " -F " : "", file ? file : "", s->name) < 0)
         return pt_err_set(err, "no memory for a connection");
     if (s->conf.proxy_command) {
-        pt_err_set_kind(err, PT_ERR_USAGE, "ProxyCommand is set for it, and not supported");
+        pt_err_set_kind(err, PT_ERR_INFRA, "ProxyCommand is set for it, and not supported");
         return pt_err_hint(err, "use ProxyJump, or set ProxyCommand none for this host");
     }
     s->asker = (struct pt_asker){.options = s->options, .host = s->name, .batch = s->conf.batch_mode};

@@ -45,6 +45,7 @@ enum state { CONNECTING, READY, ENDED };
 struct pt_jump {
     struct pt_jump *next;
     char *chain;
+    const void *options; /* with another configuration the same words mean another host */
     unsigned refs;
     enum state state;
     struct pt_err err; /* ENDED: why */
@@ -347,7 +348,7 @@ static struct pt_ssh *connect_hop(const char *chain, const struct pt_transport_o
     struct pt_sshhop hop;
     last += strspn(last, " \t");
     if (pt_sshhop_parse(last, strlen(last), &hop) < 0) {
-        pt_err_set_kind(err, PT_ERR_USAGE, "ProxyJump '%s' does not parse", chain);
+        pt_err_set_kind(err, PT_ERR_INFRA, "ProxyJump '%s' does not parse", chain);
         pt_err_hint(err, "want [user@]host[:port], several separated by commas");
         return NULL;
     }
@@ -383,12 +384,13 @@ struct pt_jump *pt_jump_get(const char *chain, const struct pt_transport_options
     bool first = false, cancelled = false;
     pthread_mutex_lock(&lock);
     struct pt_jump *jump = jumps;
-    while (jump && strcmp(jump->chain, chain) != 0)
+    while (jump && (jump->options != options || strcmp(jump->chain, chain) != 0))
         jump = jump->next;
     if (jump) {
         jump->refs++;
     } else if ((jump = jump_new(chain))) {
         first = true;
+        jump->options = options;
         jump->next = jumps;
         jumps = jump;
     } else {

@@ -215,6 +215,7 @@ static void *standin_thread(void *arg)
             break;
     }
     pt_buf_fini(&body);
+    shutdown(s->here, SHUT_RDWR); /* the library waits for answers without a limit */
     return NULL;
 }
 

@@ -135,8 +135,10 @@ static int ask(struct pt_asker *asker, const char *prompt, bool echo, char answe
 
 int pt_ask(struct pt_asker *asker, const char *prompt, bool echo, char answer[PT_SECRET_MAX])
 {
+    int64_t start = pt_now_ms();
     if (!pt_can_ask(asker) || !lock_terminal(asker))
         return -1;
+    asker->asked_ms += pt_now_ms() - start;
     int rc = ask(asker, prompt, echo, answer);
     pthread_mutex_unlock(&terminal);
     return rc;

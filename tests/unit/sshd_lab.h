@@ -10,6 +10,7 @@
 #include <criterion/criterion.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <pthread.h>
 #include <pwd.h>
 #include <signal.h>
 #include <stdarg.h>
@@ -267,4 +268,32 @@ static inline void lab_fails(const char *alias, const char *msg, const char *hin
     cr_assert_null(t);
     cr_assert(strstr(err.msg, msg), "wanted '%s' in: %s", msg, err.msg);
     cr_assert(strstr(err.hint, hint), "wanted '%s' in the hint: %s", hint, err.hint);
+}
+
+static inline void *lab_open_and_close(void *arg)
+{
+    struct pt_err err;
+    struct pt_transport *t = lab_open("h1", &err);
+    (void)arg;
+    if (!t) {
+        fprintf(stderr, "lane: %s\n", err.msg);
+        return NULL;
+    }
+    t->ops->close(t);
+    return (void *)1;
+}
+
+/* So many lanes at once; how many got in. */
+static inline int lab_lanes(int n)
+{
+    pthread_t threads[32];
+    int good = 0;
+    for (int i = 0; i < n; i++)
+        cr_assert_eq(pthread_create(&threads[i], NULL, lab_open_and_close, NULL), 0);
+    for (int i = 0; i < n; i++) {
+        void *got;
+        pthread_join(threads[i], &got);
+        good += got != NULL;
+    }
+    return good;
 }
