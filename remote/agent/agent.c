@@ -7,20 +7,20 @@
 #include "remote/agent/agent.h"
 
 #include "common/auto.h"
+#include "remote/agent/bulk.h"
 #include "remote/agent/child.h"
 #include "remote/agent/collect.h"
 #include "remote/agent/init.h"
 #include "remote/agent/launch.h"
 #include "remote/agent/links.h"
-#include "remote/agent/machine.h"
 #include "remote/agent/python.h"
+#include "remote/agent/setup.h"
 #include "remote/agent/state.h"
 #include "remote/agent/sweep.h"
 #include "remote/agent/title.h"
 #include "remote/agent/tools.h"
 #include "remote/agent/tree.h"
 
-#include <ctype.h>
 #include <errno.h>
 #include <signal.h>
 #include <stdio.h>
@@ -28,17 +28,13 @@
 #include <sys/prctl.h>
 #include <sys/signalfd.h>
 #include <sys/socket.h>
-#include <sys/utsname.h>
 #include <sys/wait.h>
 
 #define READ_CHUNK (256u << 10)
 #define OUT_MAX    (256u << 10) /* bytes pulled from the mux and not yet written */
-#define BULK_MAX   (PT_DATA_CHUNK + 64)
-#define FLUSH_MS   2000 /* for the last words */
+#define FLUSH_MS   2000         /* for the last words */
 #define SWEEP_MS   8000
 #define SILENT_MIN 1000
-
-enum bulk { BULK_NONE, BULK_TOOL, BULK_TREE };
 
 struct machine {
     struct pt_agent a;
@@ -46,7 +42,6 @@ struct machine {
     int signals;
     struct pt_buf out, control, bulk;
     size_t sent; /* of out */
-    enum bulk mode;
     int64_t heard;
     bool gone;     /* the channel or the keeper: nobody listens */
     bool leaving;  /* say what is queued, then end */
@@ -116,90 +111,11 @@ static void send_log(void *arg, enum pt_log_level level, const char *line)
     pt_agent_send(arg, &b);
 }
 
-/* --- SETUP --- */
-
-static bool good_key(const char *s)
-{
-    for (const char *p = s; *p; p++)
-        if (!isalnum((unsigned char)*p) && !strchr("-_.", *p))
-            return false;
-    return s[0] && s[0] != '.';
-}
-
-/* Below the workspace, and not out of it again. */
-static bool good_cwd(const char *cwd)
-{
-    if (cwd[0] == '/')
-        return false;
-    for (const char *p = cwd; *p; p += strspn(p, "/")) {
-        size_t n = strcspn(p, "/");
-        if (n == 2 && p[0] == '.' && p[1] == '.')
-            return false;
-        p += n;
-    }
-    return true;
-}
-
-static int check_setup(const struct pt_setup *setup, struct pt_err *err)
-{
-    if (!good_key(setup->project))
-        return pt_err_set(err, "setup: bad key of the project");
-    if (!good_cwd(setup->cwd))
-        return pt_err_set(err, "setup: the working directory leaves the project");
-    for (uint32_t i = 0; i < setup->nenv; i++)
-        if (!setup->env[i].name[0] || strchr(setup->env[i].name, '='))
-            return pt_err_set_kind(err, PT_ERR_USAGE, "setup: '%s' cannot name an environment variable",
-                                   setup->env[i].name);
-    return 0;
-}
-
-static void say_ready(struct pt_agent *a)
-{
-    struct utsname uts = {.machine = "?"};
-    struct pt_buf b = {0};
-    uname(&uts);
-    struct pt_ready ready = {.protocol = PT_PROTOCOL,
-                             .machine = uts.machine,
-                             .cores = pt_machine_cores(),
-                             .memory = pt_machine_memory(),
-                             .machine_id = a->machine_id,
-                             .cache = (char *)a->cache,
-                             .workspace = a->workspace};
-    pt_ready_encode(&ready, &b);
-    pt_agent_send(a, &b);
-}
-
-static int make_parts(struct pt_agent *a, struct pt_err *err)
-{
-    if (!(a->tree = pt_tree_create(a, err)) || !(a->tools = pt_tools_create(a, err)) ||
-        !(a->links = pt_links_create(a, err)) || !(a->python = pt_python_create(a, err)) ||
-        !(a->launcher = pt_launcher_create(a, err)) || !(a->collector = pt_collector_create(a, err)) ||
-        !(a->init = pt_init_create(a, err)))
-        return -1;
-    return 0;
-}
-
 static int on_setup(struct machine *m, struct pt_reader *body, struct pt_err *err)
 {
-    struct pt_agent *a = &m->a;
-    if (a->set_up)
+    if (m->a.set_up)
         return pt_err_set(err, "SETUP came twice");
-    if (pt_setup_decode(body, &a->setup, err) < 0)
-        return -1;
-    a->set_up = true;
-    if (m->start->why) {
-        *err = *m->start->why;
-        return -1;
-    }
-    if (a->setup.slots == 0)
-        a->setup.slots = pt_machine_cores();
-    if (!(a->machine_id = pt_machine_id()))
-        return pt_err_set(err, "out of memory");
-    if (check_setup(&a->setup, err) < 0 || make_parts(a, err) < 0)
-        return -1;
-    say_ready(a);
-    pt_agent_advance(a);
-    return 0;
+    return pt_agent_set_up(&m->a, body, err);
 }
 
 /* --- the control stream --- */
@@ -283,57 +199,7 @@ static int on_control(struct machine *m, uint8_t type, struct pt_reader *body, c
     }
 }
 
-/* --- the bulk stream --- */
-
-static int bulk_begin(struct machine *m, uint8_t type, struct pt_reader *body, struct pt_err *err)
-{
-    if (m->mode != BULK_NONE)
-        return pt_err_set(err, "bulk: one object within another");
-    m->mode = type == PT_B_TOOL ? BULK_TOOL : BULK_TREE;
-    return type == PT_B_TOOL ? pt_tools_begin(m->a.tools, body, err) : 0;
-}
-
-static int bulk_tool(struct machine *m, uint8_t type, struct pt_reader *body, struct pt_err *err)
-{
-    if (type == PT_B_DATA)
-        return pt_tools_data(m->a.tools, body->p, body->left, err);
-    return type == PT_B_END ? pt_tools_end(m->a.tools, err) : 0;
-}
-
-/* One frame; the bytes of those that stay here are credited at once. */
-static int on_bulk(struct machine *m, uint8_t type, struct pt_reader *body, const void *frame, size_t n,
-                   struct pt_err *err)
-{
-    struct pt_agent *a = &m->a;
-    if (a->failed) {
-        pt_mux_credit(a->mux, PT_MUX_BULK, n);
-        return 0;
-    }
-    if (!a->set_up || type < PT_B_TOOL || type > PT_B_END)
-        return pt_err_set(err, "bulk: frame %u is out of turn", type);
-    bool begins = type != PT_B_DATA && type != PT_B_END;
-    if (begins && bulk_begin(m, type, body, err) < 0)
-        return -1;
-    if (m->mode == BULK_NONE)
-        return pt_err_set(err, "bulk: bytes of nothing");
-    bool tree = m->mode == BULK_TREE;
-    if (type == PT_B_END)
-        m->mode = BULK_NONE;
-    if (tree)
-        return pt_tree_send(a->tree, frame, n, true, err);
-    pt_mux_credit(a->mux, PT_MUX_BULK, n);
-    return begins ? 0 : bulk_tool(m, type, body, err);
-}
-
 /* --- streams --- */
-
-/* A message that is refused ends the host, with the reason; which stage it was, the type tells. */
-static void refuse(struct machine *m, enum pt_stage stage, const struct pt_err *err)
-{
-    pt_agent_fail(&m->a, stage, err);
-    if (stage == PT_STAGE_SETUP)
-        m->leaving = true;
-}
 
 static enum pt_stage control_stage(uint8_t type)
 {
@@ -344,31 +210,55 @@ static enum pt_stage control_stage(uint8_t type)
                                    : PT_STAGE_SETUP;
 }
 
-typedef int frame_fn(struct machine *m, uint8_t type, struct pt_reader *body, const void *frame, size_t n,
-                     struct pt_err *err);
+/* What is refused ends the host, with the reason; when it makes no sense at all, the conversation too. */
+static void refuse(struct machine *m, enum pt_stage stage, const struct pt_err *err)
+{
+    pt_agent_fail(&m->a, stage, err);
+    if (stage == PT_STAGE_SETUP)
+        m->leaving = true;
+}
 
-static void take_frames(struct machine *m, struct pt_buf *in, size_t max, frame_fn *fn)
+/* The first whole frame of in: 1 and its size in *total, 0 when more is needed or nothing is heard any more.
+ */
+static int next_frame(struct machine *m, const struct pt_buf *in, size_t at, size_t max, uint8_t *type,
+                      struct pt_reader *body, size_t *total)
+{
+    struct pt_err err = PT_ERR_INIT;
+    if (m->leaving)
+        return 0;
+    int rc = pt_frame_next(in->data + at, in->len - at, max, type, body, total);
+    if (rc >= 0)
+        return rc;
+    pt_err_set(&err, "the master sent a frame of bad length");
+    refuse(m, PT_STAGE_SETUP, &err);
+    return 0;
+}
+
+static void take_control(struct machine *m)
 {
     size_t used = 0, total;
     struct pt_reader body;
-    uint8_t type = 0;
-    int rc = 0;
-    while (!m->leaving &&
-           (rc = pt_frame_next(in->data + used, in->len - used, max, &type, &body, &total)) > 0) {
+    uint8_t type;
+    for (; next_frame(m, &m->control, used, PT_MAX_FRAME, &type, &body, &total); used += total) {
         struct pt_err err = PT_ERR_INIT;
-        if (fn(m, type, &body, in->data + used, total, &err) < 0)
-            refuse(m,
-                   fn == on_bulk ? (m->mode == BULK_TREE ? PT_STAGE_TREE : PT_STAGE_TOOLS)
-                                 : control_stage(type),
-                   &err);
-        used += total;
+        if (on_control(m, type, &body, m->control.data + used, total, &err) < 0)
+            refuse(m, control_stage(type), &err);
     }
-    if (rc < 0) {
+    pt_buf_consume(&m->control, used);
+}
+
+static void take_bulk(struct machine *m)
+{
+    size_t used = 0, total;
+    struct pt_reader body;
+    uint8_t type;
+    for (; next_frame(m, &m->bulk, used, PT_BULK_FRAME, &type, &body, &total); used += total) {
         struct pt_err err = PT_ERR_INIT;
-        pt_err_set(&err, "the master sent a frame of bad length");
-        refuse(m, PT_STAGE_SETUP, &err);
+        enum pt_stage stage;
+        if (pt_bulk_take(&m->a, type, &body, m->bulk.data + used, total, &stage, &err) < 0)
+            refuse(m, stage, &err);
     }
-    pt_buf_consume(in, used);
+    pt_buf_consume(&m->bulk, used);
 }
 
 static void on_opened(void *arg, uint32_t stream, uint8_t kind)
@@ -385,10 +275,10 @@ static void on_data(void *arg, uint32_t stream, const void *data, size_t n)
     if (stream == PT_MUX_CONTROL) {
         pt_mux_credit(m->a.mux, stream, n);
         pt_buf_append(&m->control, data, n);
-        take_frames(m, &m->control, PT_MAX_FRAME, on_control);
+        take_control(m);
     } else if (stream == PT_MUX_BULK) {
         pt_buf_append(&m->bulk, data, n);
-        take_frames(m, &m->bulk, BULK_MAX, on_bulk);
+        take_bulk(m);
     } else if (m->a.links) {
         pt_links_data(m->a.links, stream, data, n);
     }
@@ -540,14 +430,7 @@ static void flush(struct machine *m)
 static void clean(struct machine *m)
 {
     struct pt_agent *a = &m->a;
-    pt_collector_destroy(a->collector);
-    pt_launcher_destroy(a->launcher);
-    pt_python_destroy(a->python);
-    pt_tree_destroy(a->tree);
-    pt_tools_destroy(a->tools);
-    pt_init_destroy(a->init);
-    pt_links_destroy(a->links);
-    a->links = NULL;
+    pt_agent_take_down(a);
     pt_sweep_all(SWEEP_MS);
     pt_rundir_remove(a->dir);
     if (a->workspace_lock >= 0)
@@ -571,8 +454,9 @@ static void release(struct machine *m)
 
 int pt_agent_run(const struct pt_agent_start *start)
 {
-    struct machine m = {.start = start,
-                        .a = {.cache = start->cache, .dir = start->dir, .workspace_lock = -1}};
+    struct machine m = {
+        .start = start,
+        .a = {.cache = start->cache, .dir = start->dir, .no_dir = start->why, .workspace_lock = -1}};
     int rc = begin(&m);
     if (rc == 0)
         run(&m);

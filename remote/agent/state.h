@@ -12,11 +12,15 @@
 
 #include <sys/types.h>
 
+/* Whose the object on the bulk stream is. */
+enum pt_bulk_mode { PT_BULK_NONE, PT_BULK_TOOL, PT_BULK_TREE };
+
 struct pt_agent {
     struct pt_loop *loop;
     struct pt_mux *mux;
     const char *cache;
     const struct pt_rundir *dir;
+    const struct pt_err *no_dir; /* why there is none, else NULL */
     struct pt_setup setup;
     char *machine_id;
     char *workspace; /* the tree's path */
@@ -28,6 +32,7 @@ struct pt_agent {
     bool synced;    /* the workspace is the tree */
     bool failed;    /* FAIL was said */
     struct pt_environ env;
+    enum pt_bulk_mode bulk;
 
     struct pt_init *init;
     struct pt_tools *tools;
