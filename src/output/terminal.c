@@ -15,6 +15,7 @@
 #include <sys/ioctl.h>
 
 #define PLAIN_EVERY_MS 30000
+#define PLAIN_LEAST    10 /* tests between two plain lines */
 #define MANY_HOSTS     16 /* above it, plain lines about each host only with -v */
 
 bool pt_terminal_colors(enum pt_color mode, int fd)
@@ -192,7 +193,8 @@ void pt_terminal_host(struct pt_terminal *t, uint32_t host, const char *state, u
     snprintf(h->state, sizeof(h->state), "%s", state);
     h->ready = same_word(state, "ready") || same_word(state, "working");
     h->slots = slots ? slots : h->slots;
-    bool plain = !t->o.tty && news && (t->o.verbosity > 0 || t->nhosts <= MANY_HOSTS);
+    bool plain = !t->o.tty && news && !h->begun && t->nhosts <= MANY_HOSTS;
+    h->begun = h->begun || h->ready;
     if (t->o.verbosity < 0 || !(important || plain || (news && t->o.verbosity > 0)))
         return;
     snprintf(text, sizeof(text), h->ready && h->slots ? "%s: %s, %u slots" : "%s: %s", h->name, state,
@@ -401,7 +403,8 @@ static void failing_line(struct pt_terminal *t, const struct pt_report *r, const
 static void plain_progress(struct pt_terminal *t, const struct pt_verdict *v)
 {
     unsigned tenth = t->chosen ? (unsigned)(10ull * pt_verdict_done(v) / t->chosen) : 0;
-    if (!t->collected || tenth <= t->tenth)
+    uint32_t more = pt_verdict_done(v) - t->told_done;
+    if (!t->collected || tenth <= t->tenth || (more < PLAIN_LEAST && pt_verdict_done(v) < t->chosen))
         return;
     t->tenth = tenth;
     tell(t, v);

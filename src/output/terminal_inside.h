@@ -13,6 +13,7 @@ struct pt_terminal_host {
     char state[64];
     uint32_t slots, busy;
     bool ready; /* shows slots instead of its state */
+    bool begun; /* was ready once: plain lines end here */
 };
 
 struct pt_terminal {
