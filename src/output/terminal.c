@@ -253,6 +253,16 @@ void pt_terminal_started(struct pt_terminal *t, const char *nodeid, uint32_t hos
     (void)host;
 }
 
+/* What nobody waits for: left out where room is short. */
+static bool dull(const char *category)
+{
+    static const char *const names[] = {"skipped", "xfailed", "xpassed", "notrun"};
+    for (size_t i = 0; i < PT_COUNT(names); i++)
+        if (strcmp(names[i], category) == 0)
+            return true;
+    return false;
+}
+
 /* "[ 37%] 1902/5129 passed 1890 failed 2" */
 static void put_progress(const struct pt_terminal *t, const struct pt_verdict *v, struct pt_buf *b)
 {
@@ -263,7 +273,8 @@ static void put_progress(const struct pt_terminal *t, const struct pt_verdict *v
     else
         append(b, "[collecting] %u/%u", done, t->chosen);
     for (size_t i = 0; pt_verdict_get_count(v, i, &c); i++)
-        if (strcmp(c.name, "warnings") != 0 && strcmp(c.name, "deselected") != 0)
+        if (strcmp(c.name, "warnings") != 0 && strcmp(c.name, "deselected") != 0 &&
+            !(t->o.tty && dull(c.name)))
             append(b, " %s %u", c.name, c.n);
 }
 
@@ -275,7 +286,7 @@ static void put_hosts(const struct pt_terminal *t, struct pt_buf *b)
             continue;
         append(b, "%s%s ", i ? " " : " | ", h->name);
         if (h->ready)
-            append(b, "%u/%u", h->busy, h->slots);
+            append(b, "%u/%u", h->busy < h->slots ? h->busy : h->slots, h->slots);
         else
             append(b, "%s", h->state[0] ? h->state : "waiting");
         if (i + 1 < t->nhosts && !h->ready)

@@ -56,7 +56,7 @@ void pt_terminal_add_host(struct pt_terminal *t, uint32_t host, const char *name
  * place.*/
 void pt_terminal_host(struct pt_terminal *t, uint32_t host, const char *state, uint32_t slots,
                       bool important);
-/* How many slots of a host run a test now; shown in the status line. */
+/* How many slots of a host have work now (more count as all); shown in the status line. */
 void pt_terminal_busy(struct pt_terminal *t, uint32_t host, uint32_t busy);
 /* Tests chosen so far; `done` once collecting ended: prints "collected N items / 1 error ...". */
 void pt_terminal_collected(struct pt_terminal *t, uint32_t chosen, uint32_t deselected, uint32_t errors,
