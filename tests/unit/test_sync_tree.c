@@ -3,6 +3,8 @@
 #include "sync_lab.h"
 
 #include <locale.h>
+#include <sched.h>
+#include <sys/mount.h>
 
 TestSuite(sync_tree, .init = lab_open, .fini = lab_close);
 
@@ -381,4 +383,31 @@ Test(sync_tree, a_damaged_record_costs_reading_only)
     cr_assert_eq(r.tree, 1);
     cr_assert_eq(r.need, 0);
     cr_assert_eq(lab_sync().sent, 0);
+}
+
+Test(sync_tree, no_space_left)
+{
+    struct lab_host h;
+    mkdir("cache", 0700);
+    if (unshare(CLONE_NEWNS) < 0 || mount("none", "/", NULL, MS_REC | MS_PRIVATE, NULL) < 0 ||
+        mount("none", "cache", "tmpfs", 0, "size=1m") < 0)
+        cr_skip_test("needs root for a small file system");
+    char *data = malloc(3u << 20);
+    for (size_t i = 0; i < 3u << 20; i++)
+        data[i] = (char)(random() >> 7);
+    lab_text("here/a", "small");
+    lab_write("here/big", data, 3u << 20);
+    free(data);
+    struct pt_manifest *m = lab_scan();
+    lab_start(&h);
+    struct lab_result r = lab_push(&h, m);
+    cr_assert_not_null(strstr(r.err.msg, "'big' on the host: No space left"), "%s", r.err.msg);
+    cr_assert_not_null(strstr(r.err.hint, "--remote-dir"), "%s", r.err.hint);
+    cr_assert_eq(lab_stop(&h), 1);
+    cr_assert_eq(access(LAB_TREE "/a", F_OK), 0);
+    cr_assert_neq(access(LAB_TREE "/big", F_OK), 0);
+    pt_auto_free char *left = lab_dump("cache/ws/machine/project/tmp");
+    cr_assert_str_eq(left, "");
+    cr_assert_eq(umount("cache"), 0);
+    pt_manifest_destroy(m);
 }
