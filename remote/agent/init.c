@@ -12,6 +12,7 @@
 #include <signal.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/mman.h>
 #include <sys/stat.h>
 
 #define ENV_MAX (4u << 20)
@@ -33,15 +34,17 @@ static const char *login_shell(void)
     return shell && shell[0] == '/' && access(shell, X_OK) == 0 ? shell : "/bin/sh";
 }
 
-/* CMD, and if it went well our printenv in its place; how to ask "went well" depends on the shell. */
-static void put_script(struct pt_buf *out, const char *shell, const char *init, const char *fifo)
+static bool is_csh(const char *name)
 {
-    const char *name = strrchr(shell, '/') + 1;
-    const char *ask = "\ntest $? -eq 0 && exec ";
-    if (strcmp(name, "csh") == 0 || strcmp(name, "tcsh") == 0 || strcmp(name, "bsd-csh") == 0)
-        ask = "\nif ( $status == 0 ) exec ";
-    else if (strcmp(name, "fish") == 0)
-        ask = "\ntest $status -eq 0; and exec ";
+    return strcmp(name, "csh") == 0 || strcmp(name, "tcsh") == 0 || strcmp(name, "bsd-csh") == 0;
+}
+
+/* CMD, and if it went well our printenv in its place; how to ask "went well" depends on the shell. */
+static void put_script(struct pt_buf *out, const char *name, const char *init, const char *fifo)
+{
+    const char *ask = is_csh(name)                ? "\nif ( $status == 0 ) exec "
+                      : strcmp(name, "fish") == 0 ? "\ntest $status -eq 0; and exec "
+                                                  : "\ntest $? -eq 0 && exec ";
     char self[4096];
     ssize_t n = readlink("/proc/self/exe", self, sizeof(self) - 1);
     self[n > 0 ? n : 0] = '\0';
@@ -51,6 +54,38 @@ static void put_script(struct pt_buf *out, const char *shell, const char *init, 
     pt_buf_append(out, " printenv ", 10);
     pt_quote_sh(out, fifo);
     pt_buf_append(out, "\n", 2);
+}
+
+/* The script as a file to read from; -1. */
+static int script_file(const struct pt_buf *script)
+{
+    int fd = memfd_create("init", MFD_CLOEXEC);
+    size_t n = script->len - 1;
+    if (fd >= 0 && (write(fd, script->data, n) != (ssize_t)n || lseek(fd, 0, SEEK_SET) < 0)) {
+        close(fd);
+        return -1;
+    }
+    return fd;
+}
+
+/* As login(1) starts it: a '-' before its name. csh is a login shell only without arguments, so it reads the
+ * script from its stdin; for the others CMD may read an empty stdin of its own. */
+static int start_shell(struct pt_init *init, const char *shell, struct pt_err *err)
+{
+    const char *base = strrchr(shell, '/') + 1, *home = getenv("HOME");
+    struct pt_buf script = {0};
+    char name[256];
+    snprintf(name, sizeof(name), "-%.250s", base);
+    put_script(&script, base, init->agent->setup.init, init->fifo_path);
+    pt_auto_fd int in = is_csh(base) && !script.bad ? script_file(&script) : -1;
+    char *argv[] = {name, in < 0 ? (char *)"-c" : NULL, (char *)script.data, NULL};
+    struct pt_child_spec spec = {.path = shell, .argv = argv, .env = environ, .in = in, .out = -1};
+    spec.cwd = home && access(home, X_OK) == 0 ? home : "/";
+    spec.death_signal = SIGKILL;
+    int rc = script.bad ? pt_err_set(err, "--init: out of memory")
+                        : pt_child_start(&init->child, init->agent->loop, &spec, err);
+    pt_buf_fini(&script);
+    return rc;
 }
 
 /* What the master sent, with {workspace} replaced. */
@@ -115,25 +150,12 @@ static void on_late(void *arg)
 static int start(struct pt_init *init, struct pt_err *err)
 {
     struct pt_agent *a = init->agent;
-    const char *shell = login_shell(), *home = getenv("HOME");
-    struct pt_buf script = {0};
-    char name[256];
     if (asprintf(&init->fifo_path, "%s/env", a->dir->path) < 0 || mkfifo(init->fifo_path, 0600) < 0 ||
         (init->fifo = open(init->fifo_path, O_RDWR | O_NONBLOCK | O_CLOEXEC)) < 0 ||
         pt_loop_watch(a->loop, init->fifo, POLLIN, on_fifo, init) < 0)
         return pt_err_set(err, "--init: %s", strerror(errno));
-    put_script(&script, shell, a->setup.init, init->fifo_path);
-    snprintf(name, sizeof(name), "-%.250s", strrchr(shell, '/') + 1);
-    char dash_c[] = "-c";
-    char *argv[] = {name, dash_c, (char *)script.data, NULL};
-    struct pt_child_spec spec = {.path = shell, .argv = argv, .env = environ, .in = -1, .out = -1};
-    spec.cwd = home && access(home, X_OK) == 0 ? home : "/";
-    spec.death_signal = SIGKILL;
-    int rc = script.bad ? pt_err_set(err, "--init: out of memory")
-                        : pt_child_start(&init->child, a->loop, &spec, err);
-    pt_buf_fini(&script);
     init->timer = pt_loop_after(a->loop, PT_INIT_MS, on_late, init);
-    return rc;
+    return start_shell(init, login_shell(), err);
 }
 
 struct pt_init *pt_init_create(struct pt_agent *a, struct pt_err *err)

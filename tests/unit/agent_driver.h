@@ -111,37 +111,63 @@ static inline bool piped_wait(const struct piped *p, bool write, int64_t until)
     return left > 0 && poll(fds, write ? 2 : 1, (int)left) > 0;
 }
 
-/* True when /proc/PID/environ has the entry. */
-static inline bool has_environ(const char *pid, const char *entry)
+/* 1 when /proc/PID/environ has the entry, 0 when not, -1 when it may not be read. */
+static inline int has_environ(const char *pid, const char *entry)
 {
     char path[64], buf[65536];
     snprintf(path, sizeof(path), "/proc/%.20s/environ", pid);
     pt_auto_fd int fd = open(path, O_RDONLY | O_CLOEXEC);
+    if (fd < 0)
+        return errno == EACCES ? -1 : 0;
     size_t have = 0;
-    for (ssize_t n; fd >= 0 && (n = read(fd, buf + have, sizeof(buf) - have)) > 0;)
+    for (ssize_t n; (n = read(fd, buf + have, sizeof(buf) - have)) > 0;)
         have += (size_t)n;
     for (size_t i = 0; i < have; i += strlen(buf + i) + 1)
         if (strcmp(buf + i, entry) == 0)
-            return true;
-    return false;
+            return 1;
+    return 0;
 }
 
-/* How many processes have the entry in their environment; with `comm`, only those of that name: the first of
- * them goes to *pid. */
+/* Name, state and parent of a process. */
+static inline bool proc_stat(const char *pid, char name[32], char *state, int *parent)
+{
+    char path[64], text[512];
+    snprintf(path, sizeof(path), "/proc/%.20s/stat", pid);
+    pt_auto_fd int fd = open(path, O_RDONLY | O_CLOEXEC);
+    ssize_t n = fd < 0 ? -1 : read(fd, text, sizeof(text) - 1);
+    if (n <= 0)
+        return false;
+    text[n] = '\0';
+    char *open = strchr(text, '('), *close = strrchr(text, ')');
+    if (!open || !close || sscanf(close + 1, " %c %d", state, parent) != 2)
+        return false;
+    snprintf(name, 32, "%.*s", (int)(close - open - 1), open + 1);
+    return true;
+}
+
+/* A process that hides its environment (the agent does) is marked when its parent is. */
+static inline bool is_marked(const char *pid, const char *entry)
+{
+    char name[32], state, parent[16];
+    int ppid, has = has_environ(pid, entry);
+    if (has >= 0 || !proc_stat(pid, name, &state, &ppid) || ppid <= 1)
+        return has == 1;
+    snprintf(parent, sizeof(parent), "%d", ppid);
+    return is_marked(parent, entry);
+}
+
+/* How many live processes have the entry in their environment; with `comm`, only those of that name: the
+ * first of them goes to *pid. */
 static inline int count_marked(const char *entry, const char *comm, pid_t *pid)
 {
     int found = 0;
     DIR *dir = opendir("/proc");
     for (struct dirent *d; (d = readdir(dir));) {
-        char path[64], name[32] = "";
+        char name[32], state;
+        int parent;
         if (d->d_name[0] < '0' || d->d_name[0] > '9' || atoi(d->d_name) == getpid() ||
-            !has_environ(d->d_name, entry))
-            continue;
-        snprintf(path, sizeof(path), "/proc/%.20s/comm", d->d_name);
-        pt_auto_fd int fd = open(path, O_RDONLY | O_CLOEXEC);
-        ssize_t n = fd < 0 ? -1 : read(fd, name, sizeof(name) - 1);
-        name[n > 0 ? n - 1 : 0] = '\0';
-        if (comm && strcmp(name, comm) != 0)
+            !proc_stat(d->d_name, name, &state, &parent) || state == 'Z' ||
+            (comm && strcmp(name, comm) != 0) || !is_marked(d->d_name, entry))
             continue;
         if (pid && !found)
             *pid = atoi(d->d_name);

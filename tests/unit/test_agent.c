@@ -29,7 +29,7 @@ struct master {
 };
 
 static struct {
-    char dir[64], cache[96], runtime[96], mark[96], stderr_file[96], shm[96];
+    char dir[64], cache[96], runtime[96], mark[96], stderr_file[96], shm[96], shell[64];
     char program[4096];
 } w;
 
@@ -205,6 +205,7 @@ static struct pt_setup default_setup(void)
                              .silence_ms = 60000};
 }
 
+/* With the variables of a batch job and of an mpirun around us, as some hosts have them. */
 static void start_agent(void)
 {
     static const struct pt_mux_callbacks callbacks = {
@@ -215,9 +216,23 @@ static void start_agent(void)
     snprintf(asan, sizeof(asan), "ASAN_OPTIONS=detect_leaks=0:log_path=%s/sanitizer", w.dir);
     snprintf(ubsan, sizeof(ubsan), "UBSAN_OPTIONS=print_stacktrace=1:log_path=%s/sanitizer", w.dir);
     char *argv[] = {w.program, (char *)"proxy", w.cache, NULL};
-    char *env[] = {
-        runtime, home,  w.mark, (char *)"PATH=/usr/local/bin:/usr/bin:/bin", (char *)"SHELL=/bin/bash",
-        asan,    ubsan, NULL};
+    char *env[] = {runtime,
+                   home,
+                   w.mark,
+                   w.shell,
+                   asan,
+                   ubsan,
+                   (char *)"PATH=/usr/local/bin:/usr/bin:/bin",
+                   (char *)"SLURM_JOB_ID=12",
+                   (char *)"SLURM_JOBID=12",
+                   (char *)"SLURM_NODELIST=other[1-2]",
+                   (char *)"SLURM_JOB_NODELIST=other[1-2]",
+                   (char *)"SLURM_TASKS_PER_NODE=1(x2)",
+                   (char *)"SLURM_NNODES=2",
+                   (char *)"OMPI_UNIVERSE_SIZE=4",
+                   (char *)"OMPI_MCA_btl=tcp",
+                   (char *)"PMIX_RANK=0",
+                   NULL};
     m.mux = pt_mux_create(&callbacks, NULL, NULL);
     piped_start(&m.p, w.program, argv, env, w.stderr_file);
 }
@@ -440,6 +455,7 @@ static void set_up(void)
              (long long)pt_now_ms());
     snprintf(w.shm, sizeof(w.shm), "/dev/shm/none-such");
     cr_assert(mkdir(w.cache, 0700) == 0 && mkdir(w.runtime, 0700) == 0);
+    strcpy(w.shell, "SHELL=/bin/bash");
     agent_program(w.program);
     char python[128];
     snprintf(python, sizeof(python), "%s/python", w.dir);
@@ -836,6 +852,58 @@ Test(agent, environment)
     cr_expect(!strstr(text, "OMPI_") && !strstr(text, "PMIX_"));
     pt_buf_fini(&got);
     pt_ready_fini(&ready);
+}
+
+/* --init is words of the login shell, whatever that is; it sees what a login sets up. */
+static void init_in(const char *shell, const char *init, const char *want)
+{
+    struct pt_setup setup = default_setup();
+    struct pt_buf got = {0};
+    if (access(shell, X_OK) != 0)
+        cr_skip_test("%s is not here", shell);
+    snprintf(w.shell, sizeof(w.shell), "SHELL=%s", shell);
+    setup.init = (char *)init;
+    run_with(&setup);
+    expect(PT_C_PYTHON);
+    stop();
+    python_env(&got);
+    cr_expect(strstr((char *)got.data, want) != NULL, "%s", (char *)got.data);
+    pt_buf_fini(&got);
+}
+
+Test(agent, init_in_csh)
+{
+    char path[96];
+    snprintf(path, sizeof(path), "%s/.login", w.dir);
+    write_file(path, "setenv LOGIN seen\n", 0600);
+    init_in("/bin/csh", "echo noise; setenv A \"$LOGIN twice\"", "A=seen twice\n");
+}
+
+Test(agent, init_in_bash)
+{
+    char path[96];
+    snprintf(path, sizeof(path), "%s/.profile", w.dir);
+    write_file(path, "export LOGIN=seen\n", 0600);
+    init_in("/bin/bash", "echo noise; f() { export A=\"$1 twice\"; }; f $LOGIN # done", "A=seen twice\n");
+}
+
+Test(agent, init_in_sh)
+{
+    init_in("/bin/sh", "A='two\nlines'; export A", "A=two\nlines\n");
+}
+
+Test(agent, init_fails_in_csh)
+{
+    struct pt_setup setup = default_setup();
+    strcpy(w.shell, "SHELL=/bin/csh");
+    if (access("/bin/csh", X_OK) != 0)
+        cr_skip_test("csh is not here");
+    setup.init = (char *)"echo no such module; false";
+    start_agent();
+    send_setup(&setup);
+    pt_auto_free char *text = fail_text();
+    cr_expect(strstr(text, "no such module") != NULL, "%s", text);
+    stop();
 }
 
 Test(agent, init_fails)
