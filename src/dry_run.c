@@ -3,6 +3,7 @@
 
 #include "common/quote.h"
 #include "run_parts.h"
+#include "sent.h"
 
 #include <stdio.h>
 #include <string.h>
@@ -31,6 +32,18 @@ static void print_deal(void *arg, const struct pt_plan_deal *deal)
     }
 }
 
+static void print_host(const struct pt_run *run, const struct pt_run_host *h)
+{
+    uint64_t files, bytes;
+    struct pt_manifest *has = pt_sent_load(run->state_dir, h->host->name);
+    pt_sent_missing(run->manifest, has, &files, &bytes);
+    printf("%s: %llu of %zu entries to send, %llu bytes before compression%s%s\n", h->host->name,
+           (unsigned long long)files, pt_manifest_count(run->manifest), (unsigned long long)bytes,
+           has ? "" : " (nothing was sent there before)",
+           h->slots ? "" : "; slots not given: planned as 1, a run takes its cores");
+    pt_manifest_destroy(has);
+}
+
 int pt_dry_run(struct pt_run *run, struct pt_err *err)
 {
     for (uint32_t i = 0; i < run->hosts.n; i++)
@@ -38,10 +51,7 @@ int pt_dry_run(struct pt_run *run, struct pt_err *err)
     if (pt_plan_preview(run->plan, print_deal, run, err) < 0)
         return -1;
     printf("%u tests in %u files\n", pt_suite_tests(run->suite), pt_suite_files(run->suite));
-    printf("the tree: %zu entries, %llu bytes before compression; a host is sent what it does not have yet\n",
-           pt_manifest_count(run->manifest), (unsigned long long)pt_manifest_bytes(run->manifest));
     for (uint32_t i = 0; i < run->hosts.n; i++)
-        if (!run->at[i].slots)
-            printf("%s: slots not given: planned as 1, a run takes its cores\n", run->at[i].host->name);
+        print_host(run, &run->at[i]);
     return pt_suite_tests(run->suite) ? PT_EXIT_OK : PT_EXIT_NO_TESTS;
 }

@@ -17,6 +17,7 @@
 #include "output/junit.h"
 #include "project.h"
 #include "run.h"
+#include "sent.h"
 #include "tools.h"
 
 #include <errno.h>
@@ -226,6 +227,7 @@ static int make_parts(struct pt_run *run, struct pt_err *err)
         run->at[i].run = run;
         run->at[i].number = (uint32_t)i;
         run->at[i].host = &run->hosts.items[i];
+        run->at[i].slots = run->hosts.items[i].slots;
     }
     if (!(run->plan = pt_plan_create(&plan, err)) || !(run->verdict = pt_verdict_create(err)) ||
         !(run->suite = pt_suite_create(err)) || !(run->terminal = pt_terminal_create(&terminal, err)) ||
@@ -368,7 +370,8 @@ static void record_hosts(struct pt_run *run)
                                      .connect = h->connected ? h->connected - h->begun : -1,
                                      .sync = h->synced_at ? h->synced_at - h->connected : -1,
                                      .launch = h->joined && h->tooled_at ? h->joined - h->tooled_at : -1};
-        if (pt_ledger_add_host(run->ledger, &row, &err) < 0)
+        if (pt_ledger_add_host(run->ledger, &row, &err) < 0 ||
+            (h->tree && pt_sent_save(run->state_dir, h->host->name, h->tree, &err) < 0))
             pt_warn("%s", err.msg);
     }
 }

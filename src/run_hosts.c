@@ -315,6 +315,7 @@ static void on_synced(struct pt_run_host *h, const struct pt_lane_event *e)
     h->synced = true;
     h->synced_at = e->at;
     h->bytes_sent = e->bytes;
+    h->tree = h->run->manifest;
     begin_work(h);
     pt_run_collect_offer(h);
 }
@@ -479,7 +480,6 @@ static void start_lane(void *arg)
 static int prepare(struct pt_run *run, struct pt_run_host *h, struct pt_err *err)
 {
     char role[64];
-    h->slots = h->host->slots;
     snprintf(role, sizeof(role), "host/%u/worker", h->number);
     if (pt_tls_ca_issue(run->ca, role, &h->identity, err) < 0)
         return -1;

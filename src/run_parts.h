@@ -52,8 +52,9 @@ struct pt_run_host {
     double begun, connected, ready, synced_at, tooled_at, joined;
     char why[PT_ERR_MAX]; /* why it is down */
     uint64_t timer;
-    bool collecting; /* the remote collector runs here */
-    bool broken;     /* said that pytest cannot start */
+    const struct pt_manifest *tree; /* what its workspace is, once synced */
+    bool collecting;                /* the remote collector runs here */
+    bool broken;                    /* said that pytest cannot start */
 };
 
 struct pt_run {
