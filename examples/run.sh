@@ -6,7 +6,7 @@ cd "$(dirname "$(readlink -f "$0")")/.."
 
 deploy/install-packages.sh build run
 [ -e build/release/build.ninja ] || cmake --preset release
-cmake --build --preset release
+cmake --build --preset release --target ptremote
 
 cd examples/suite
 set -x

@@ -48,9 +48,14 @@ enter() {
 }
 
 try() {
-    local from=$SECONDS
+    local from=$SECONDS rc=0
     echo "==== $*"
-    enter "$@" >"$scratch/log" 2>&1 || { tail -100 "$scratch/log"; echo "==== $*: exit status $?"; exit 1; }
+    enter "$@" >"$scratch/log" 2>&1 || rc=$?
+    if [ $rc != 0 ]; then
+        tail -100 "$scratch/log"
+        echo "==== $*: exit status $rc"
+        exit 1
+    fi
     tail -3 "$scratch/log"
     echo "==== $*: $((SECONDS - from)) s"
 }
