@@ -5,6 +5,7 @@
 #include "common/quote.h"
 #include "output/terminal_inside.h"
 
+#include <stddef.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -113,24 +114,54 @@ static void add_skip(struct lines *l, const struct pt_report *r)
     }
 }
 
+/* What a traceback says at its end: the first of its last lines marked with "E". NULL without one; the text
+ * goes on to the end of the traceback. */
+static const char *last_words(const char *longrepr)
+{
+    const char *found = NULL;
+    bool marked = false;
+    while (longrepr && *longrepr) {
+        bool mark = longrepr[0] == 'E' && longrepr[1] == ' ';
+        if (mark && !marked)
+            found = longrepr + 1 + strspn(longrepr + 1, " ");
+        marked = mark;
+        longrepr += strcspn(longrepr, "\n");
+        longrepr += *longrepr == '\n';
+    }
+    return found;
+}
+
+/* The report's message is that of its gravest phase; the other phases' stand in their tracebacks. */
+static const char *message_of(const struct pt_report *r, const char *category)
+{
+    if (strcmp(pt_outcome_name(r->outcome), category) == 0)
+        return r->message;
+    for (size_t i = 0; i < r->nproblems; i++)
+        if (r->problems[i].category && strcmp(r->problems[i].category, category) == 0)
+            return last_words(r->problems[i].longrepr);
+    return NULL;
+}
+
 static void add_report(struct lines *l, const struct pt_report *r)
 {
-    const char *failed = r->outcome == PT_OUTCOME_FAILED ? r->message : NULL;
-    const char *error = r->outcome == PT_OUTCOME_ERROR ? r->message : NULL;
-    if (counts(r, "failed"))
-        add_line(l, &l->failed, "FAILED", PT_RED, r, " - ", failed);
-    if (counts(r, "error"))
-        add_line(l, &l->error, "ERROR", PT_RED, r, " - ", error);
-    if (counts(r, "crashed"))
-        add_line(l, &l->ended, "CRASHED", PT_RED, r, " - ", r->message);
-    if (counts(r, "timeout"))
-        add_line(l, &l->ended, "TIMEOUT", PT_RED, r, " - ", r->message);
+    static const struct {
+        const char *category, *word, *before;
+        unsigned style;
+        size_t buf;
+    } kinds[] = {
+        {"failed", "FAILED", " - ", PT_RED, offsetof(struct lines, failed)},
+        {"error", "ERROR", " - ", PT_RED, offsetof(struct lines, error)},
+        {"crashed", "CRASHED", " - ", PT_RED, offsetof(struct lines, ended)},
+        {"timeout", "TIMEOUT", " - ", PT_RED, offsetof(struct lines, ended)},
+        {"xfailed", "XFAIL", " - ", PT_YELLOW, offsetof(struct lines, xfailed)},
+        {"xpassed", "XPASS", " ", PT_YELLOW, offsetof(struct lines, xpassed)},
+    };
+    for (size_t i = 0; i < PT_COUNT(kinds); i++)
+        if (counts(r, kinds[i].category))
+            add_line(l, (struct pt_buf *)((char *)l + kinds[i].buf), kinds[i].word, kinds[i].style, r,
+                     kinds[i].before, message_of(r, kinds[i].category));
     if (r->outcome == PT_OUTCOME_LOST && l->nlost++ < LOST_LINES)
         add_line(l, &l->lost, "LOST", PT_RED, r, " - ", r->message);
-    if (counts(r, "xfailed"))
-        add_line(l, &l->xfailed, "XFAIL", PT_YELLOW, r, " - ", r->message);
-    if (counts(r, "xpassed"))
-        add_line(l, &l->xpassed, "XPASS", PT_YELLOW, r, " ", r->message);
     if (strchr(l->t->reportchars, 'p') && counts(r, "passed"))
         add_line(l, &l->passed, "PASSED", PT_GREEN, r, "", NULL);
     if (counts(r, "skipped"))

@@ -405,6 +405,23 @@ Test(terminal, reportchars)
     stop(&lab, NULL);
 }
 
+Test(terminal, a_second_failure_is_told_from_its_traceback)
+{
+    struct lab lab = {.o = {.verbosity = -1}};
+    start(&lab);
+    report(&lab,
+           "{\"nodeid\":\"t/"
+           "a.py::x\",\"outcome\":\"failed\",\"message\":\"first\",\"counts\":{\"failed\":1,\"error\":1},"
+           "\"problems\":[{\"category\":\"failed\"},{\"category\":\"error\",\"longrepr\":\"E   "
+           "cause\\n\\nboth\\n"
+           "E   RuntimeError: end\\nE   more\\n\\nt/a.py:3: RuntimeError\"}]}",
+           false);
+    finish(&lab, (struct pt_terminal_end){0});
+    cr_assert_not_null(strstr(lab.text, "FAILED t/a.py::x - first\nERROR t/a.py::x - RuntimeError: end\n"),
+                       "%s", lab.text);
+    stop(&lab, NULL);
+}
+
 Test(terminal, a_broken_file_is_shown_once)
 {
     struct lab lab = {.o = {.verbosity = -1}};
