@@ -8,6 +8,7 @@
 #include "common/message.h"
 #include "remote/worker/local.h"
 #include "remote/worker/outbox.h"
+#include "remote/worker/queue.h"
 #include "remote/worker/rank.h"
 #include "remote/worker/tell.h"
 #include "remote/worker/uplink.h"
@@ -31,13 +32,6 @@ struct peer {
     bool ready, broken, gone;
 };
 
-struct queued {
-    struct queued *next;
-    uint32_t bundle;
-    size_t len;
-    unsigned char frame[];
-};
-
 struct pt_hub {
     struct pt_loop *loop;
     struct pt_hub_config config;
@@ -47,7 +41,7 @@ struct pt_hub {
     struct pt_uplink *link;
     struct pt_outbox outbox;
     struct peer *peers;
-    struct queued *head, **tail;  /* bundles that no rank has */
+    struct pt_queue queue;        /* bundles that no rank has */
     struct pt_buf session, order; /* SESSION; CANCEL and QUIT: for ranks that join later */
     uint64_t deadline;
     uint32_t joined, gone;
@@ -138,29 +132,16 @@ static void close_when_done(struct pt_hub *hub)
 
 /* --- bundles --- */
 
-static void drop_queue(struct pt_hub *hub)
-{
-    while (hub->head) {
-        struct queued *next = hub->head->next;
-        free(hub->head);
-        hub->head = next;
-    }
-    hub->tail = &hub->head;
-}
-
 static void deal(struct pt_hub *hub)
 {
-    for (struct peer *peer = hub->peers; peer && hub->head; peer = peer->next) {
+    for (struct peer *peer = hub->peers; peer && hub->queue.head; peer = peer->next) {
         if (!peer->ready)
             continue;
-        struct queued *next = hub->head->next;
+        struct pt_queue_item *item = pt_queue_take(&hub->queue);
         peer->ready = false;
-        peer->bundle = hub->head->bundle;
-        pt_conn_send(peer->conn, hub->head->frame, hub->head->len);
-        free(hub->head);
-        hub->head = next;
-        if (!next)
-            hub->tail = &hub->head;
+        peer->bundle = item->bundle;
+        pt_conn_send(peer->conn, item->frame, item->len);
+        free(item);
     }
 }
 
@@ -173,15 +154,8 @@ static int on_bundle(struct pt_hub *hub, struct pt_frame *frame, struct pt_err *
     pt_bundle_fini(&bundle);
     if (hub->order.len) /* cancelled or quitting */
         return 0;
-    struct queued *item = malloc(sizeof(*item) + frame->len);
-    if (!item)
-        return pt_err_set(err, "out of memory");
-    item->next = NULL;
-    item->bundle = number;
-    item->len = frame->len;
-    memcpy(item->frame, frame->data, frame->len);
-    *hub->tail = item;
-    hub->tail = &item->next;
+    if (pt_queue_add(&hub->queue, number, frame->data, frame->len) < 0)
+        return pt_err_set(err, "a bundle: out of memory");
     deal(hub);
     return 0;
 }
@@ -191,18 +165,7 @@ static int on_recall(struct pt_hub *hub, struct pt_reader *r, struct pt_err *err
     uint32_t bundle = pt_get_u32(r);
     if (!pt_get_end(r))
         return pt_err_set(err, "malformed RECALL");
-    for (struct queued **at = &hub->head; *at; at = &(*at)->next) {
-        struct queued *item = *at;
-        if (item->bundle != bundle)
-            continue;
-        *at = item->next;
-        if (!*at)
-            hub->tail = at;
-        free(item);
-        tell_recalled(hub, bundle, true);
-        return 0;
-    }
-    tell_recalled(hub, bundle, false);
+    tell_recalled(hub, bundle, pt_queue_remove(&hub->queue, bundle));
     return 0;
 }
 
@@ -249,7 +212,7 @@ static int on_order(struct pt_hub *hub, struct pt_frame *frame, struct pt_err *e
         return pt_err_set(err, "malformed CANCEL or QUIT");
     if (hub->quitting || (frame->type == PT_L_CANCEL && hub->order.len))
         return 0;
-    drop_queue(hub);
+    pt_queue_fini(&hub->queue);
     pt_buf_append(&hub->order, frame->data, frame->len);
     send_peers(hub, frame);
     if (frame->type == PT_L_QUIT) {
@@ -479,7 +442,7 @@ struct pt_hub *pt_hub_create(struct pt_loop *loop, const struct pt_hub_config *c
         return NULL;
     }
     *hub = (struct pt_hub){.loop = loop, .config = *config, .over = over, .arg = arg, .listener = -1};
-    hub->tail = &hub->head;
+    pt_queue_init(&hub->queue);
     pt_outbox_init(&hub->outbox);
     struct pt_uplink_config link = {config->run_dir, config->host, config->launch, config->slots};
     if (add_peer(hub, own, err) < 0 || start_listener(hub, err) < 0 ||
@@ -506,7 +469,7 @@ void pt_hub_destroy(struct pt_hub *hub)
     }
     pt_uplink_destroy(hub->link);
     pt_outbox_fini(&hub->outbox);
-    drop_queue(hub);
+    pt_queue_fini(&hub->queue);
     pt_buf_fini(&hub->session);
     pt_buf_fini(&hub->order);
     free(hub);

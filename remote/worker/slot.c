@@ -96,6 +96,7 @@ void pt_slot_kill(struct pt_slot *slot, uint8_t cause, bool dump)
 {
     pt_slot_stop_timers(slot);
     slot->cause = cause;
+    slot->lasted = pt_now_ms() - slot->began;
     pt_slot_move(slot, KILLING);
     pt_runner_kill(slot->runner, dump);
 }
@@ -157,21 +158,31 @@ void pt_slot_finish(struct pt_slot *slot)
     pt_work_fini(&slot->work);
 }
 
-void pt_slot_feed(struct pt_slot *slot)
+static void give_rest(struct pt_slot *slot)
 {
     struct pt_buf msg = {0};
-    if (slot->work.active && pt_work_rest(&slot->work, &msg) == 0) {
-        mark_output(slot);
+    mark_output(slot);
+    if (pt_work_rest(&slot->work, &msg) == 0) {
         pt_runner_send(slot->runner, msg.data, msg.len);
         pt_slot_move(slot, RUNNING);
-        pt_buf_fini(&msg);
+    } else {
+        pt_error("rank %u: out of memory: the runner is given up", slot->rank);
+        pt_slot_kill(slot, PT_CAUSE_DIED, false);
+    }
+    pt_buf_fini(&msg);
+}
+
+void pt_slot_feed(struct pt_slot *slot)
+{
+    if (slot->work.left) {
+        give_rest(slot);
         return;
     }
     if (slot->work.active)
         pt_slot_finish(slot);
     if (slot->state != READY)
         pt_slot_move(slot, READY);
-    pt_buf_fini(&msg);
+    struct pt_buf msg = {0};
     size_t mark = pt_frame_begin(&msg, PT_RANK_READY);
     pt_put_u32(&msg, slot->rank);
     pt_frame_end(&msg, mark);
@@ -212,7 +223,9 @@ static void tell_death(struct pt_slot *slot, uint32_t status)
 {
     struct pt_buf msg = {0};
     struct pt_death death = {.rank = slot->rank, .cause = slot->cause, .status = status};
-    death.duration_us = (uint64_t)(pt_now_ms() - slot->began) * 1000;
+    if (slot->state != KILLING)
+        slot->lasted = pt_now_ms() - slot->began;
+    death.duration_us = (uint64_t)slot->lasted * 1000;
     if (pt_work_died(&slot->work, &death))
         slot->progress = true;
     pt_deathnote_read(&death, slot->spec.output, slot->mark, pt_runner_capture(slot->runner));

@@ -25,7 +25,7 @@ struct pt_slot {
     struct pt_buf session;            /* the frame for the runner */
     struct pt_buf broken;             /* why the runner cannot start pytest, in its own words */
     off_t mark;                       /* where in the output file the current bundle began */
-    int64_t began;                    /* the current phase or import */
+    int64_t began, lasted;            /* the current phase or import: when, and how long until it was ended */
     uint64_t limit, leaving;          /* timers of the test and of the session's end */
     uint32_t fruitless;               /* runners in a row that got nowhere */
     uint8_t cause;                    /* of the runner's end */

@@ -57,11 +57,9 @@ static bool copy_rest(const struct pt_work *work, uint32_t file, struct pt_bundl
 
 int pt_work_rest(struct pt_work *work, struct pt_buf *out)
 {
-    if (!work->left)
-        return -1;
     struct pt_bundle rest = work->bundle;
-    struct pt_bundle_test *tests = calloc(work->ntests, sizeof(*tests));
-    rest.files = calloc(work->bundle.nfiles, sizeof(*rest.files));
+    struct pt_bundle_test *tests = calloc(work->ntests + 1, sizeof(*tests));
+    rest.files = calloc(work->bundle.nfiles + 1, sizeof(*rest.files));
     rest.nfiles = 0;
     if (!tests || !rest.files)
         out->bad = true;

@@ -20,7 +20,7 @@ struct pt_work {
 int pt_work_init(struct pt_work *work, struct pt_bundle *bundle, struct pt_err *err);
 void pt_work_fini(struct pt_work *work);
 
-/* Append PT_R_BUNDLE with the tests that are left; -1 when there are none (nothing is appended). */
+/* Append PT_R_BUNDLE with the tests that are left (work->left of them); -1 when memory ends. */
 int pt_work_rest(struct pt_work *work, struct pt_buf *out);
 
 /* What the runner announces. -1 when it cannot be true. */

@@ -334,6 +334,58 @@ Test(worker, a_killed_rank_ends_everything, .timeout = 110)
     lab_destroy(lab);
 }
 
+Test(worker, a_fork_server_that_comes_late_is_waited_for, .timeout = 110)
+{
+    struct lab *lab = lab_open_alone(2);
+    write_file(lab, "test_a.py", "def test_a(): pass\n");
+    lab_session(lab);
+    lab_bundle(lab, 1, 0, "test_a.py", "test_a", 0);
+    for (int i = 0; i < 3; i++)
+        lab_pump(lab, 100);
+    start_server(lab);
+    lab_wait(lab, PT_L_DONE, 0);
+    cr_assert_eq(lab_told(lab, 0), 1);
+    lab_quit(lab);
+    lab_destroy(lab);
+}
+
+Test(worker, a_fork_server_that_dies_takes_the_test_with_it, .timeout = 110)
+{
+    struct lab *lab = lab_open(1);
+    write_file(lab, "test_h.py", hangs);
+    lab_session(lab);
+    lab_bundle(lab, 1, 0, "test_h.py", "test_hang", 0);
+    pid_t test = running_test(lab);
+    end_server(lab, SIGKILL);
+    cr_assert_eq(lab_wait(lab, PT_L_DEATH, 0)->test, 0);
+    lab_wait(lab, PT_L_STARTED, 0);
+    wait_gone(test);
+    start_server(lab);
+    lab_wait(lab, PT_L_DONE, 0);
+    lab_quit(lab);
+    lab_destroy(lab);
+}
+
+Test(worker, a_stopped_test_is_over_its_time, .timeout = 110)
+{
+    struct lab *lab = lab_open(1);
+    write_file(lab, "test_s.py",
+               "import os, signal\ndef test_stop(): os.kill(0, signal.SIGSTOP)\n"
+               "def test_child():\n    if os.fork() == 0: os.kill(os.getppid(), signal.SIGKILL)\n"
+               "    signal.pause()\n"
+               "def test_a(): pass\n");
+    lab_session(lab);
+    lab_bundle(lab, 1, 500, "test_s.py", "test_stop test_child test_a", 0);
+    lab_wait(lab, PT_L_DONE, 0);
+    struct pt_death *stop = &lab_wait(lab, PT_L_DEATH, 0)->death,
+                    *child = &lab_wait(lab, PT_L_DEATH, 1)->death;
+    cr_assert(stop->test == 0 && stop->cause == PT_CAUSE_TIMEOUT && WTERMSIG(stop->status) == SIGKILL);
+    cr_assert(child->test == 1 && child->cause == PT_CAUSE_DIED && WTERMSIG(child->status) == SIGKILL);
+    cr_assert_eq(lab_told(lab, 2), 1);
+    lab_quit(lab);
+    lab_destroy(lab);
+}
+
 /* The worker must end by itself with these words in its log. */
 static void expect_end(struct lab *lab, const char *words)
 {

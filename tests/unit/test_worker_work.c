@@ -1,4 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
+#include "fail_alloc.h"
 #include "remote/worker/work.c"
 
 #include <criterion/criterion.h>
@@ -34,10 +35,9 @@ static const char *rest(struct pt_work *work)
     uint8_t type;
     size_t total;
     strcpy(text, "");
-    if (pt_work_rest(work, &buf) < 0) {
-        cr_assert_eq(buf.len, 0);
+    if (!work->left)
         return "nothing";
-    }
+    cr_assert_eq(pt_work_rest(work, &buf), 0);
     cr_assert_eq(pt_frame_next(buf.data, buf.len, PT_MAX_FRAME, &type, &body, &total), 1);
     cr_assert_eq(type, PT_R_BUNDLE);
     cr_assert_eq(pt_bundle_decode(&body, &bundle, NULL), 0);
@@ -130,4 +130,29 @@ Test(work, an_empty_bundle_is_done)
     cr_assert_str_eq(rest(&work), "nothing");
     cr_assert_eq(pt_work_started(&work, 0, PT_PHASE_CALL), -1);
     pt_work_fini(&work);
+}
+
+/* Without memory there is no bundle, or no rest, and never a test that is told for nothing. */
+Test(work, every_allocation_fails)
+{
+    struct pt_work whole = make_work();
+    for (long n = 1;; n++) {
+        struct pt_bundle bundle = {.bundle = 1, .nfiles = 1};
+        struct pt_work work;
+        struct pt_buf out = {0};
+        bundle.files = calloc(1, sizeof(*bundle.files));
+        fail_at = n;
+        fail_hit = false;
+        int rc = pt_work_init(&work, &bundle, NULL);
+        if (rc == 0)
+            rc = pt_work_rest(&whole, &out);
+        fail_at = 0;
+        cr_assert_eq(rc, fail_hit ? -1 : 0);
+        cr_assert_eq(whole.left, 6);
+        pt_work_fini(&work);
+        pt_buf_fini(&out);
+        if (!fail_hit)
+            break;
+    }
+    pt_work_fini(&whole);
 }

@@ -109,6 +109,7 @@ static void start_server(struct lab *lab)
     char folder[512], socket[96];
     snprintf(folder, sizeof(folder), "%s/remote/python", need_env("PTREMOTE_SOURCE"));
     snprintf(socket, sizeof(socket), "%s/fork.sock", lab->dir);
+    unlink(socket);
     setenv("PYTHONDONTWRITEBYTECODE", "1", 1);
     const char *const argv[] = {need_env("PTREMOTE_PYTHON"), "-c", code, folder, socket, NULL};
     lab->server = spawn(lab, "server", argv);
@@ -148,7 +149,7 @@ static void start_workers(struct lab *lab)
     lab->mpirun = spawn(lab, "mpirun", argv);
 }
 
-/* Folder, fork server, link socket, workers; the suite is what the test writes before the session. */
+/* Folder, link socket, workers; the suite is what the test writes before the session. */
 static struct lab *lab_create(uint32_t slots)
 {
     char path[128];
@@ -164,7 +165,6 @@ static struct lab *lab_create(uint32_t slots)
     lab->listener = listen_at(path);
     lab->ca = pt_tls_ca_create(RUN, 3600, &err);
     cr_assert(lab->ca, "%s", err.msg);
-    start_server(lab);
     start_workers(lab);
     return lab;
 }
@@ -379,14 +379,21 @@ static void lab_session(struct lab *lab)
     lab_send(lab, &msg);
 }
 
-/* Everything up to SESSION as it should be. */
-static struct lab *lab_open(uint32_t slots)
+/* Everything up to SESSION as it should be; without a fork server yet. */
+static struct lab *lab_open_alone(uint32_t slots)
 {
     struct lab *lab = lab_create(slots);
     lab_accept(lab);
     lab_send_key(lab, "host/4/worker", 4, "");
     lab_use_tls(lab, lab->ca, "master");
     lab_welcome(lab);
+    return lab;
+}
+
+static struct lab *lab_open(uint32_t slots)
+{
+    struct lab *lab = lab_open_alone(slots);
+    start_server(lab);
     return lab;
 }
 
@@ -440,6 +447,15 @@ static int lab_join(struct lab *lab)
     return status;
 }
 
+static void end_server(struct lab *lab, int sig)
+{
+    if (lab->server) {
+        kill(lab->server, sig);
+        cr_expect_neq(wait_child(lab->server, PATIENCE_MS), -1);
+    }
+    lab->server = 0;
+}
+
 /* Frees all; ends what is left. */
 static void lab_destroy(struct lab *lab)
 {
@@ -448,11 +464,7 @@ static void lab_destroy(struct lab *lab)
         kill(lab->mpirun, SIGTERM);
         wait_child(lab->mpirun, PATIENCE_MS);
     }
-    kill(lab->server, SIGTERM);
-    if (wait_child(lab->server, 5000) == -1) {
-        kill(lab->server, SIGKILL);
-        wait_child(lab->server, 5000);
-    }
+    end_server(lab, SIGTERM);
     for (size_t i = 0; i < lab->nevents; i++) {
         free(lab->events[i].text);
         pt_death_fini(&lab->events[i].death);
