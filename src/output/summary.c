@@ -60,17 +60,21 @@ static void add_line(const struct lines *l, struct pt_buf *b, const char *word, 
                      const struct pt_report *r, const char *before, const char *message)
 {
     const struct pt_text *x = &l->t->text;
-    const char *test = strstr(r->nodeid, "::");
-    size_t file = test ? (size_t)(test + 2 - r->nodeid) : strlen(r->nodeid);
+    struct pt_buf id = {0};
+    struct pt_buf safe = {0};
+    pt_terminal_nodeid(l->t, r->nodeid, &id);
+    pt_buf_append(&id, "", 1);
+    const char *nodeid = id.bad ? r->nodeid : (char *)id.data;
+    const char *test = strstr(nodeid, "::");
     pt_text_style(b, x->color, style, word, strlen(word));
     pt_buf_append(b, " ", 1);
-    pt_quote_print(b, r->nodeid, file, 0);
+    pt_quote_print(b, nodeid, test ? (size_t)(test + 2 - nodeid) : strlen(nodeid), 0);
     if (test)
         pt_text_style(b, x->color, PT_BOLD, test + 2, strlen(test + 2));
-    struct pt_buf safe = {0};
-    pt_quote_print(&safe, r->nodeid, strlen(r->nodeid), 0);
+    pt_quote_print(&safe, nodeid, strlen(nodeid), 0);
     size_t used = strlen(word) + 1 + pt_text_columns((char *)safe.data, safe.len) + strlen(before);
     pt_buf_fini(&safe);
+    pt_buf_fini(&id);
     size_t room = l->t->o.whole_lines ? SIZE_MAX : x->width > used ? x->width - used : 0;
     if (message && *message && room >= 3) {
         pt_buf_append(b, before, strlen(before));

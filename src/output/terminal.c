@@ -53,6 +53,7 @@ struct pt_terminal *pt_terminal_create(const struct pt_terminal_options *o, stru
     t->o = *o;
     t->text = (struct pt_text){.out = o->out, .color = o->color, .width = o->width ? o->width : 80};
     t->told_ms = -1;
+    t->cwd = getcwd(NULL, 0);
     pt_terminal_reportchars(t, o->reportchars ? o->reportchars : "fE");
     if (t->reportchars)
         return t;
@@ -73,12 +74,38 @@ void pt_terminal_destroy(struct pt_terminal *t)
     free(t->hosts);
     free(t->status);
     free(t->reportchars);
+    free(t->root);
+    free(t->cwd);
     free(t);
 }
 
 void pt_terminal_resize(struct pt_terminal *t, unsigned width)
 {
     t->text.width = width ? width : 80;
+}
+
+void pt_terminal_root(struct pt_terminal *t, const char *root)
+{
+    free(t->root);
+    t->root = t->cwd && strcmp(t->cwd, root) != 0 ? strdup(root) : NULL;
+}
+
+void pt_terminal_nodeid(const struct pt_terminal *t, const char *nodeid, struct pt_buf *out)
+{
+    if (!t->root || !*nodeid) {
+        pt_buf_append(out, nodeid, strlen(nodeid));
+        return;
+    }
+    const char *rest = strstr(nodeid, "::");
+    size_t n = rest ? (size_t)(rest - nodeid) : strlen(nodeid);
+    pt_auto_free char *path = NULL;
+    if (asprintf(&path, "%s/%.*s", t->root, (int)n, nodeid) < 0) {
+        path = NULL;
+        out->bad = true;
+        return;
+    }
+    pt_text_relative(out, t->cwd, path);
+    pt_buf_append(out, nodeid + n, strlen(nodeid + n));
 }
 
 void pt_terminal_durations(struct pt_terminal *t, int n, double min)
@@ -363,9 +390,12 @@ static void verbose_line(struct pt_terminal *t, const struct pt_report *r, const
                          const struct pt_verdict *v)
 {
     char percent[32] = "";
+    struct pt_buf nodeid = {0};
     const struct pt_text *x = &t->text;
     pt_terminal_clear(t);
-    pt_text_put(x, 0, r->nodeid);
+    pt_terminal_nodeid(t, r->nodeid, &nodeid);
+    pt_text_putn(x, 0, (char *)nodeid.data, nodeid.len);
+    pt_buf_fini(&nodeid);
     fputc(' ', x->out);
     pt_text_put(x, style_of(r->outcome), word_of(r->outcome));
     const char *why = r->outcome == PT_OUTCOME_SKIPPED && r->skip_reason ? r->skip_reason : r->message;
@@ -389,13 +419,16 @@ static void failing_line(struct pt_terminal *t, const struct pt_report *r, const
 {
     struct pt_buf b = {0};
     struct pt_buf tail = {0};
+    struct pt_buf nodeid = {0};
     const struct pt_text *x = &t->text;
     if (host)
         append(&tail, " [%s]", host);
     pt_text_style(&b, x->color, style_of(r->outcome), word_of(r->outcome), strlen(word_of(r->outcome)));
     pt_buf_append(&b, " ", 1);
-    pt_quote_print(&b, r->nodeid, strlen(r->nodeid), 0);
-    size_t used = strlen(word_of(r->outcome)) + 4 + pt_text_columns(r->nodeid, strlen(r->nodeid)) + tail.len;
+    pt_terminal_nodeid(t, r->nodeid, &nodeid);
+    pt_quote_print(&b, (char *)nodeid.data, nodeid.len, 0);
+    size_t used =
+        strlen(word_of(r->outcome)) + 4 + pt_text_columns((char *)nodeid.data, nodeid.len) + tail.len;
     size_t room = t->o.whole_lines ? SIZE_MAX : x->width > used ? x->width - used : 0;
     if (r->message && room > 8) {
         pt_buf_append(&b, " - ", 3);
@@ -409,6 +442,7 @@ static void failing_line(struct pt_terminal *t, const struct pt_report *r, const
     fflush(x->out);
     pt_buf_fini(&b);
     pt_buf_fini(&tail);
+    pt_buf_fini(&nodeid);
 }
 
 static void plain_progress(struct pt_terminal *t, const struct pt_verdict *v)

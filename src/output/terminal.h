@@ -47,6 +47,9 @@ void pt_terminal_reportchars(struct pt_terminal *t, const char *chars);
 void pt_terminal_durations(struct pt_terminal *t, int n, double min);
 void pt_terminal_reportchars(struct pt_terminal *t, const char *chars);
 
+/* pytest's rootdir: node ids are shown as seen from the working directory, as pytest shows them. */
+void pt_terminal_root(struct pt_terminal *t, const char *root);
+
 /* The first lines: "ptremote VERSION -- run RUN" and pytest's own header lines. */
 void pt_terminal_header(struct pt_terminal *t, const char *version, const char *run);
 void pt_terminal_line(struct pt_terminal *t, const char *text);

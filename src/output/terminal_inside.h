@@ -19,6 +19,7 @@ struct pt_terminal_host {
 struct pt_terminal {
     struct pt_terminal_options o;
     struct pt_text text;
+    char *root, *cwd;  /* NULL root: node ids are shown as they are */
     char *reportchars; /* expanded: s x X E f p P w */
     struct pt_terminal_host *hosts;
     size_t nhosts;
@@ -33,6 +34,9 @@ struct pt_terminal {
 
 /* Take the status line away before anything else is printed. */
 void pt_terminal_clear(struct pt_terminal *t);
+
+/* Append the node id as seen from the working directory, not made safe yet. */
+void pt_terminal_nodeid(const struct pt_terminal *t, const char *nodeid, struct pt_buf *out);
 
 /* --- the end, part by part --- */
 

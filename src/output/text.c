@@ -182,3 +182,25 @@ void pt_text_sep(const struct pt_text *t, char c, unsigned style, const char *ti
     put(&b, t->color && style ? "\033[0m\n" : "\n");
     flush(t, &b);
 }
+
+/* --- paths --- */
+
+void pt_text_relative(struct pt_buf *out, const char *from, const char *path)
+{
+    size_t common = 0; /* whole components that both begin with */
+    size_t i = 0;
+    for (; from[i] && from[i] == path[i]; i++)
+        if (from[i] == '/')
+            common = i + 1;
+    bool below = !from[i] && (path[i] == '/' || !path[i]);
+    if (below)
+        common = path[i] ? i + 1 : i;
+    for (const char *p = below ? "" : from + common; *p;) {
+        size_t n = strcspn(p, "/");
+        if (n)
+            put(out, "../");
+        p += n;
+        p += *p == '/';
+    }
+    put(out, path + common);
+}

@@ -37,3 +37,5 @@ size_t pt_text_columns(const char *s, size_t n);
 /* Append the first line of s, made safe and cut with "..." to at most `columns`; false (and nothing) when not
  * even that fits. */
 bool pt_text_cut(struct pt_buf *out, const char *s, size_t columns);
+/* Append the absolute path as seen from the absolute folder `from`: "a.py", "../b/a.py". */
+void pt_text_relative(struct pt_buf *out, const char *from, const char *path);

@@ -28,7 +28,7 @@ struct groups {
     struct group *at;
     size_t n, cap;
     uint32_t total;
-    char *cwd;
+    const char *cwd;
     bool failed;
 };
 
@@ -84,21 +84,22 @@ static struct place *get_place(struct group *group, const char *name)
     return &group->places[group->nplaces++];
 }
 
-/* The path as seen from the folder the user is in. */
-static const char *from_here(const struct groups *g, const char *path)
-{
-    size_t n = g->cwd ? strlen(g->cwd) : 0;
-    return n && strncmp(path, g->cwd, n) == 0 && path[n] == '/' ? path + n + 1 : path;
-}
-
 static char *location_of(const struct groups *g, const struct pt_warning *w)
 {
     char *text = NULL;
+    struct pt_buf path = {0};
     if (w->nodeid && *w->nodeid)
         return strdup(w->nodeid);
     if (!w->filename)
         return strdup("");
-    return asprintf(&text, "%s:%u", from_here(g, w->filename), w->lineno) < 0 ? NULL : text;
+    if (g->cwd && *w->filename == '/')
+        pt_text_relative(&path, g->cwd, w->filename);
+    else
+        pt_buf_append(&path, w->filename, strlen(w->filename));
+    if (path.bad || asprintf(&text, "%.*s:%u", (int)path.len, (char *)path.data, w->lineno) < 0)
+        text = NULL;
+    pt_buf_fini(&path);
+    return text;
 }
 
 static char *text_of(const struct pt_warning *w)
@@ -210,13 +211,12 @@ static void fini(struct groups *g)
         free(g->at[i].text);
     }
     free(g->at);
-    free(g->cwd);
 }
 
 int pt_terminal_warnings(struct pt_terminal *t, const struct pt_terminal_end *end, uint32_t *n,
                          struct pt_err *err)
 {
-    struct groups g = {.cwd = getcwd(NULL, 0)};
+    struct groups g = {.cwd = t->cwd};
     int rc =
         pt_ledger_each_note(end->ledger, end->run, pt_note_name(PT_NOTE_WARNING), take, &g, err) < 0 ? -1 : 0;
     if (rc == 0 && g.failed)

@@ -5,6 +5,7 @@
 #include "report.h"
 
 #include <fcntl.h>
+#include <sys/stat.h>
 
 TestSuite(terminal, .init = lab_make, .fini = lab_remove);
 
@@ -322,6 +323,7 @@ Test(terminal, warnings_are_grouped)
 {
     struct lab lab = {0};
     char json[256];
+    cr_assert_eq(chdir("/usr"), 0);
     start(&lab);
     warning(&lab, "{\"message\":\"old\",\"text\":\"m.py:3: DeprecationWarning: old\\n  "
                   "call()\\n\",\"nodeid\":\"t/a.py::x\","
@@ -346,7 +348,7 @@ Test(terminal, warnings_are_grouped)
                "  m.py:3: DeprecationWarning: old\n"
                "    call()\n"
                "\n"
-               "/usr/lib/m.py:7\n"
+               "lib/m.py:7\n"
                "  /usr/lib/m.py:7: UserWarning: import\n"
                "\n"
                "t/b.py: 11 warnings\n"
@@ -450,7 +452,43 @@ Test(terminal, thousands_of_lost_tests_do_not_flood)
     stop(&lab, NULL);
 }
 
+Test(terminal, node_ids_are_seen_from_the_working_directory)
+{
+    struct lab lab = {.o = {.verbosity = 1}};
+    char dir[128];
+    snprintf(dir, sizeof(dir), "%s/t", lab_dir);
+    cr_assert(mkdir(dir, 0700) == 0 && chdir(dir) == 0);
+    start(&lab);
+    pt_terminal_root(lab.t, lab_dir);
+    report(&lab, FAILED_X, false);
+    report(&lab, "{\"nodeid\":\"u/b.py::y[../z]\",\"outcome\":\"failed\"}", false);
+    finish(&lab, (struct pt_terminal_end){0});
+    cr_assert_not_null(strstr(lab.text, "a.py::test_x FAILED h1\n../u/b.py::y[../z] FAILED h1\n"), "%s",
+                       lab.text);
+    cr_assert_not_null(strstr(lab.text, "FAILED a.py::test_x - assert 1 == 2\nFAILED ../u/b.py::y[../z]\n"),
+                       "%s", lab.text);
+    stop(&lab, NULL);
+    cr_assert_eq(chdir("/"), 0);
+}
+
 /* --- text --- */
+
+Test(terminal, relative_paths)
+{
+    static const char *const cases[][3] = {
+        {"/a/b", "/a/b/c.py", "c.py"},        {"/a/b", "/a/c.py", "../c.py"},
+        {"/a/b", "/a/bc/d.py", "../bc/d.py"}, {"/", "/a/c.py", "a/c.py"},
+        {"/a/b/c", "/x.py", "../../../x.py"}, {"/a", "/a", ""},
+        {"/a/bc", "/a/b/d", "../b/d"},        {"/a/b/c", "/a/b", "../../b"},
+    };
+    for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
+        struct pt_buf b = {0};
+        pt_text_relative(&b, cases[i][0], cases[i][1]);
+        cr_assert(b.len == strlen(cases[i][2]) && (!b.len || memcmp(b.data, cases[i][2], b.len) == 0),
+                  "%s: %.*s", cases[i][1], (int)b.len, (char *)b.data);
+        pt_buf_fini(&b);
+    }
+}
 
 Test(terminal, columns_and_cuts)
 {
