@@ -412,7 +412,7 @@ class Plain:
 
     def counts(self):
         """The numbers of pytest's last line."""
-        line = self.text.strip().rpartition("\n")[2]
+        line = re.findall(r"^.* in [\d.]+s.*$", self.text, re.MULTILINE)[-1]
         found = re.findall(r"(\d+) (passed|failed|errors?|skipped|xfailed|xpassed|subtests passed|special)", line)
         return collections.Counter({name.replace("errors", "error"): int(number) for number, name in found})
 

@@ -47,7 +47,7 @@ def _run(request):
     sys.stderr = words
     status, trouble = 3, None
     try:
-        status = int(pytest.main(args, plugins=[plugin]))
+        status = int(pytest.main(list(args), plugins=[plugin]))
     except BaseException as error:  # pytest.exit() outside of a session, a plugin's own mistake
         trouble = "%s: %s" % (type(error).__name__, error)
     finally:

@@ -103,7 +103,7 @@ def run(control, session):
     sys.stderr = words
     trouble = None
     try:
-        status = int(pytest.main(args, plugins=[plugin]))
+        status = int(pytest.main(list(args), plugins=[plugin]))
     except BaseException:  # pytest.exit() outside of a session, a plugin's own mistake
         import traceback
 

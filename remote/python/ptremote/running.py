@@ -396,7 +396,7 @@ class Running:
 
     def _stopped_by(self, error):
         """pytest.exit(), KeyboardInterrupt and what plugins raise to end a session."""
-        reason = str(getattr(error, "msg", None) or error or type(error).__name__)
+        reason = str(getattr(error, "msg", None) or error) or type(error).__name__
         self.interrupt = error
         self.stop = (reason, getattr(error, "returncode", None) or (2 if isinstance(error, KeyboardInterrupt) else None))
         if self.current is None:
