@@ -112,8 +112,10 @@ void pt_python_environ(const struct pt_agent *a, const char *program, struct pt_
     pt_auto_free char *real = realpath(program, NULL), *bytecode = NULL;
     char slots[16];
     pt_environ_add(env, a->env.v);
-    if (asprintf(&bytecode, "%s/pycache/%s-%016llx", a->cache, a->setup.project,
-                 (unsigned long long)short_hash(real ? real : program)) > 0)
+    const char *unwritten = pt_environ_get(env, "PYTHONDONTWRITEBYTECODE");
+    /* where none is written, what is installed must stay in reach */
+    if (!(unwritten && *unwritten) && asprintf(&bytecode, "%s/pycache/%s-%016llx", a->cache, a->setup.project,
+                                               (unsigned long long)short_hash(real ? real : program)) > 0)
         pt_environ_set(env, "PYTHONPYCACHEPREFIX", bytecode);
     pt_environ_set(env, "PYTHONHASHSEED", a->setup.hash_seed[0] ? a->setup.hash_seed : "random");
     snprintf(slots, sizeof(slots), "%u", a->setup.slots);
