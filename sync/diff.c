@@ -19,7 +19,11 @@ static int cannot(const char *verb, const char *path, struct pt_err *err)
 {
     bool full = errno == ENOSPC || errno == EDQUOT;
     pt_err_set_kind(err, PT_ERR_INFRA, "cannot %s '%s' in the workspace: %s", verb, path, strerror(errno));
-    return full ? pt_err_hint(err, "make room on the host, or name another place with --remote-dir") : -1;
+    if (full)
+        return pt_err_hint(err, "make room on the host, or name another place with --remote-dir");
+    if (errno == EACCES || errno == EPERM)
+        return pt_err_hint(err, "see whose it is on the host, and remove it there");
+    return -1;
 }
 
 /* What the workspace has at a path, against what the tree has. */

@@ -8,9 +8,9 @@
 
 TestSuite(sync_tree, .init = lab_open, .fini = lab_close);
 
-Test(sync_tree, everything_survives)
+static void everything_survives(const char *locale)
 {
-    setlocale(LC_ALL, "C");
+    cr_assert_not_null(setlocale(LC_ALL, locale));
     lab_text("here/plain.py", "x = 1\n");
     lab_text("here/empty", "");
     lab_text("here/run.sh", "#!/bin/sh\n");
@@ -42,6 +42,16 @@ Test(sync_tree, everything_survives)
     cr_assert_eq(r.tree, 1);
     cr_assert_eq(r.files, r.need);
     chmod("here/readonly", 0755);
+}
+
+Test(sync_tree, everything_survives_in_c)
+{
+    everything_survives("C");
+}
+
+Test(sync_tree, everything_survives_in_utf8)
+{
+    everything_survives("C.UTF-8");
 }
 
 Test(sync_tree, unchanged_sends_nothing)
