@@ -85,6 +85,10 @@ static int run_command(struct pt_lane *lane, const struct pt_lane_command *c, st
         lane->stop_by = pt_now_ms() + c->grace_ms + 10000;
         pt_lane_say(lane, PT_C_STOP, c->grace_ms, 4);
     }
+    if (c->manifest && lane->push) { /* one tree after the other */
+        lane->next = c->manifest;
+        return 0;
+    }
     if (c->manifest) {
         lane->manifest = c->manifest;
         return pt_lane_push(lane, err);

@@ -158,12 +158,15 @@ static int on_tree(struct pt_lane *lane, uint8_t type, struct pt_reader *r, stru
     if (pt_push_control(lane->push, type, r, err) < 0)
         return -1;
     enum pt_push_state state = pt_push_state(lane->push);
-    if (state == PT_PUSH_DONE)
-        pt_lane_tell(lane, PT_LANE_SYNCED, pt_lane_pushed(lane));
-    else if (state == PT_PUSH_STALE)
-        pt_lane_tell(lane, PT_LANE_STALE, pt_lane_pushed(lane));
-    if (state == PT_PUSH_DONE || state == PT_PUSH_STALE)
-        pt_lane_push_end(lane);
+    if (state != PT_PUSH_DONE && state != PT_PUSH_STALE)
+        return 0;
+    pt_lane_push_end(lane);
+    if (lane->next) {
+        lane->manifest = lane->next;
+        lane->next = NULL;
+        return pt_lane_push(lane, err);
+    }
+    pt_lane_tell(lane, state == PT_PUSH_DONE ? PT_LANE_SYNCED : PT_LANE_STALE, pt_lane_pushed(lane));
     return 0;
 }
 
