@@ -52,10 +52,12 @@ static void on_lines(void *arg, int fd, short revents);
 
 /* --- orders --- */
 
-static void put_words(struct pt_json_out *o, const struct pt_words *words)
+static void put_words(struct pt_json_out *o, const char *key, char *const *words, size_t n)
 {
-    for (size_t i = 0; i < words->n; i++)
-        pt_json_put_str(o, NULL, words->item[i]);
+    pt_json_open_array(o, key);
+    for (size_t i = 0; i < n; i++)
+        pt_json_put_str(o, NULL, words[i]);
+    pt_json_close(o);
 }
 
 static int make_orders(const struct pt_collect *c, int out_fd, struct pt_buf *out)
@@ -64,10 +66,8 @@ static int make_orders(const struct pt_collect *c, int out_fd, struct pt_buf *ou
     struct pt_json_out o;
     pt_json_out_init(&o, NULL);
     pt_json_open_object(&o, NULL);
-    pt_json_open_array(&o, "args");
-    put_words(&o, &opts->pytest_args);
-    put_words(&o, &opts->paths);
-    pt_json_close(&o);
+    put_words(&o, "paths", opts->paths.item, opts->paths.n);
+    put_words(&o, "pytest_args", opts->pytest_args.item, opts->pytest_args.n);
     pt_json_put_str(&o, "k", opts->keyword);
     pt_json_put_str(&o, "m", opts->markers);
     pt_json_put_int(&o, "maxfail", opts->maxfail);
@@ -77,10 +77,7 @@ static int make_orders(const struct pt_collect *c, int out_fd, struct pt_buf *ou
     pt_json_put_bool(&o, "want_junit", opts->junitxml != NULL);
     pt_json_put_str(&o, "project", c->spec.project);
     pt_json_put_int(&o, "out_fd", out_fd);
-    pt_json_open_array(&o, "skip_files");
-    for (size_t i = 0; i < c->nskip; i++)
-        pt_json_put_str(&o, NULL, c->skip[i]);
-    pt_json_close(&o);
+    put_words(&o, "skip_files", c->skip, c->nskip);
     pt_json_close(&o);
     int rc = pt_json_out_end(&o);
     *out = o.buf;

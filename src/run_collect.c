@@ -41,7 +41,7 @@ static void keep_limits(struct pt_run *run, const struct pt_json *o)
     if (pt_json_kind(durations) == PT_JSON_NUMBER)
         pt_terminal_durations(run->terminal, (int)pt_json_number(durations, -1),
                               pt_json_number(pt_json_get(o, "durations_min"), 0.005));
-    const char *chars = pt_json_text(pt_json_get(o, "reportchars"));
+    const char *chars = pt_json_text(pt_json_get(o, "report_chars"));
     if (chars)
         pt_terminal_reportchars(run->terminal, chars);
 }

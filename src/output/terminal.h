@@ -39,10 +39,6 @@ void pt_terminal_destroy(struct pt_terminal *t);
 /* The terminal was resized. */
 void pt_terminal_resize(struct pt_terminal *t, unsigned width);
 
-/* --durations and -r, which a suite's own configuration may carry, once they are known. */
-void pt_terminal_durations(struct pt_terminal *t, int durations, double min);
-void pt_terminal_reportchars(struct pt_terminal *t, const char *chars);
-
 /* What the session said after the terminal was made: --durations, -r as pytest has it. */
 void pt_terminal_durations(struct pt_terminal *t, int n, double min);
 void pt_terminal_reportchars(struct pt_terminal *t, const char *chars);
