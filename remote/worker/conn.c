@@ -22,7 +22,8 @@ struct pt_conn {
     size_t gone; /* bytes at the front of out that were sent */
     int fds[MAX_FDS], nfds;
     bool paused, over, broken;
-    bool *destroyed; /* set by destroy while a callback runs */
+    unsigned busy; /* callbacks may run: a destroyed connection is freed when they have returned */
+    bool dead;
 };
 
 static void on_ready(void *arg, int fd, short revents);
@@ -59,18 +60,29 @@ static void close_fds(struct pt_conn *conn)
     conn->nfds = 0;
 }
 
-void pt_conn_destroy(struct pt_conn *conn)
+static void free_conn(struct pt_conn *conn)
 {
-    if (!conn)
-        return;
-    if (conn->destroyed)
-        *conn->destroyed = true;
-    pt_loop_unwatch(conn->loop, conn->fd);
-    close(conn->fd);
-    close_fds(conn);
     pt_buf_fini(&conn->in);
     pt_buf_fini(&conn->out);
     free(conn);
+}
+
+void pt_conn_destroy(struct pt_conn *conn)
+{
+    if (!conn || conn->dead)
+        return;
+    pt_loop_unwatch(conn->loop, conn->fd);
+    close(conn->fd);
+    close_fds(conn);
+    conn->dead = true;
+    if (!conn->busy)
+        free_conn(conn);
+}
+
+static void leave(struct pt_conn *conn)
+{
+    if (--conn->busy == 0 && conn->dead)
+        free_conn(conn);
 }
 
 size_t pt_conn_queued(const struct pt_conn *conn)
@@ -185,78 +197,65 @@ static ssize_t receive(struct pt_conn *conn)
     return n;
 }
 
-/* Hand out the whole frames that are in. -1 when the bytes are no frames, 1 when the connection was
- * destroyed. */
-static int dispatch(struct pt_conn *conn, bool *destroyed)
+/* Hand out the whole frames that are in. -1 when the bytes are no frames. */
+static int dispatch(struct pt_conn *conn)
 {
     size_t used = 0;
-    int rc;
-    for (;;) {
+    int rc = 0;
+    while (!conn->dead) {
         struct pt_frame frame = {.data = conn->in.data + used};
         rc = pt_frame_next(frame.data, conn->in.len - used, conn->max, &frame.type, &frame.body, &frame.len);
         if (rc <= 0)
             break;
         used += frame.len;
         conn->cb->frame(conn->arg, &frame);
-        if (*destroyed)
-            return 1;
     }
     pt_buf_consume(&conn->in, used);
     return rc;
 }
 
-/* Read once. 1 when there may be more; 0 when there is none now, or the connection is over or destroyed. */
-static int read_once(struct pt_conn *conn, bool *destroyed)
+/* Read once. True when there may be more. */
+static bool read_once(struct pt_conn *conn)
 {
     const char *why = "closed by the other end";
     ssize_t n = receive(conn);
     if (n < 0 && errno == EINTR)
-        return 1;
+        return true;
     if (n < 0 && errno == EAGAIN)
-        return 0;
+        return false;
     if (n < 0)
         why = strerror(errno);
-    if (n > 0) {
-        int rc = dispatch(conn, destroyed);
-        if (rc == 1)
-            return 0;
-        if (rc == 0)
-            return 1;
+    if (n > 0 && dispatch(conn) >= 0)
+        return !conn->dead;
+    if (n > 0)
         why = "not a frame of ours";
-    }
     conn->over = true;
     rewatch(conn);
     conn->cb->closed(conn->arg, why);
-    return 0;
+    return false;
 }
 
 void pt_conn_drain(struct pt_conn *conn, size_t max)
 {
-    bool here = false, *outer = conn->destroyed;
-    conn->destroyed = &here;
-    for (size_t done = 0; done < max && !here && !conn->over; done += READ_CHUNK)
-        if (!read_once(conn, &here))
+    conn->busy++;
+    for (size_t done = 0; done < max && !conn->dead && !conn->over; done += READ_CHUNK)
+        if (!read_once(conn))
             break;
-    if (here && outer)
-        *outer = true;
-    if (!here)
-        conn->destroyed = outer;
+    leave(conn);
 }
 
 static void on_ready(void *arg, int fd, short revents)
 {
     struct pt_conn *conn = arg;
     (void)fd;
-    bool destroyed = false;
-    conn->destroyed = &destroyed;
+    conn->busy++;
     if (pt_conn_queued(conn) && (revents & (POLLOUT | POLLERR | POLLHUP))) {
         flush(conn);
         rewatch(conn);
         if (conn->cb->sent)
             conn->cb->sent(conn->arg);
     }
-    if (!destroyed && !conn->paused && !conn->over && (revents & (POLLIN | POLLERR | POLLHUP)))
-        read_once(conn, &destroyed);
-    if (!destroyed)
-        conn->destroyed = NULL;
+    if (!conn->dead && !conn->paused && !conn->over && (revents & (POLLIN | POLLERR | POLLHUP)))
+        read_once(conn);
+    leave(conn);
 }

@@ -55,7 +55,7 @@ struct pt_runner *pt_runner_create(struct pt_loop *loop, const struct pt_runner_
     runner->deadline = pt_now_ms() + SERVER_PATIENCE;
     runner->control = pt_conn_create(loop, ends[0], MAX_RUNNER_FRAME, &control_callbacks, runner, err);
     if (runner->control)
-        runner->timer = pt_loop_after(loop, 0, try_fork, runner);
+        runner->timer = pt_loop_after(loop, spec->delay_ms, try_fork, runner);
     if (!runner->timer) {
         pt_runner_destroy(runner);
         return NULL;
@@ -228,6 +228,11 @@ void pt_runner_kill(struct pt_runner *runner, bool dump)
         set_timer(runner, DUMP_MS, kill_group);
     else
         set_timer(runner, 0, kill_group);
+}
+
+bool pt_runner_reached(const struct pt_runner *runner)
+{
+    return runner->fork != NULL;
 }
 
 const int *pt_runner_capture(const struct pt_runner *runner)

@@ -12,7 +12,8 @@ struct pt_runner_spec {
     const char *cwd;
     const struct pt_env *env;
     uint32_t nenv;
-    int output; /* becomes stdout and stderr */
+    int output;       /* becomes stdout and stderr */
+    int64_t delay_ms; /* before it asks */
 };
 
 struct pt_runner_callbacks {
@@ -35,5 +36,7 @@ void pt_runner_send(struct pt_runner *runner, const void *frames, size_t n);
 void pt_runner_pause(struct pt_runner *runner, bool pause);
 /* Kill it with its group; with `dump`, first let faulthandler write the stack, for at most a second. */
 void pt_runner_kill(struct pt_runner *runner, bool dump);
+/* The fork server was there to be asked: if it failed, it is worth asking again. */
+bool pt_runner_reached(const struct pt_runner *runner);
 /* The two files that captured output goes to; each -1 when not known. Borrowed. */
 const int *pt_runner_capture(const struct pt_runner *runner);

@@ -26,6 +26,7 @@
 #include <sys/wait.h>
 
 #define MAX_FRUITLESS 3
+#define AGAIN_MS      200        /* before a runner that follows one that got nowhere */
 #define OUTPUT_LIMIT  (8 << 20)  /* the output file starts again from nothing above this */
 #define QUEUE_HIGH    (4u << 20) /* bytes to the hub at which the runner has to wait */
 #define QUEUE_LOW     (1u << 20)
@@ -142,6 +143,7 @@ static void start_runner(struct pt_slot *slot)
     slot->cause = PT_CAUSE_DIED;
     slot->began = pt_now_ms();
     slot->up = slot->progress = slot->ended = slot->paused = false;
+    slot->spec.delay_ms = (int64_t)slot->fruitless * AGAIN_MS;
     slot->runner = pt_runner_create(slot->loop, &slot->spec, &runner_callbacks, slot, &err);
     pt_slot_move(slot, STARTING);
     if (slot->runner)
@@ -267,7 +269,7 @@ static void give_up(struct pt_slot *slot, uint32_t status, const char *why)
 }
 
 /* The runner is gone and told of. */
-static void go_on(struct pt_slot *slot, uint32_t status, const char *why)
+static void go_on(struct pt_slot *slot, uint32_t status, const char *why, bool reached)
 {
     slot->fruitless = slot->progress ? 0 : slot->fruitless + 1;
     if (slot->quitting)
@@ -276,7 +278,7 @@ static void go_on(struct pt_slot *slot, uint32_t status, const char *why)
         pt_slot_move(slot, STOPPED);
     else if (slot->broken.len)
         stop(slot, slot->broken.data, slot->broken.len);
-    else if ((why && !slot->up) || slot->fruitless >= MAX_FRUITLESS)
+    else if ((why && !reached) || slot->fruitless >= MAX_FRUITLESS)
         give_up(slot, status, why);
     else
         start_runner(slot);
@@ -290,11 +292,11 @@ static void on_runner_ended(void *arg, uint32_t status, const char *why)
              why ? why : "");
     if (slot->up && !slot->cancelled && !(slot->ended && slot->quitting))
         tell_death(slot, status);
-    char *reason = why ? strdup(why) : NULL;
+    pt_auto_free char *reason = why ? strdup(why) : NULL;
+    bool reached = pt_runner_reached(slot->runner);
     pt_runner_destroy(slot->runner);
     slot->runner = NULL;
-    go_on(slot, status, reason);
-    free(reason);
+    go_on(slot, status, reason, reached);
 }
 
 /* --- what the hub says --- */

@@ -32,7 +32,7 @@ struct pt_tls {
     SSL *ssl;
     BIO *in, *out; /* owned by ssl */
     char *run, *role;
-    char problem[PT_ERR_MAX]; /* what the check of the peer's name found */
+    char problem[PT_ERR_MAX]; /* why it failed; first filled by the check of the peer's name */
     struct pt_buf waiting;    /* sent before the handshake was done */
     long host;
     bool established, closing, peer_closed, failed;
@@ -87,7 +87,7 @@ static bool check_name(struct pt_tls *tls, X509 *cert)
 {
     char uri[PT_TLS_NAME_MAX], prefix[PT_TLS_NAME_MAX], want[PT_TLS_NAME_MAX];
     if (!cert || get_uri(cert, uri) < 0) {
-        snprintf(tls->problem, sizeof(tls->problem), "the peer's certificate names nobody");
+        snprintf(tls->problem, sizeof(tls->problem), "TLS: the peer's certificate names nobody");
         return false;
     }
     pt_tls_uri(prefix, tls->run, "");
@@ -95,7 +95,7 @@ static bool check_name(struct pt_tls *tls, X509 *cert)
     tls->host = parse_worker(uri, prefix);
     if (tls->role ? strcmp(uri, want) == 0 : tls->host >= 0)
         return true;
-    snprintf(tls->problem, sizeof(tls->problem), "the peer is %.300s, not %.300s", uri, want);
+    snprintf(tls->problem, sizeof(tls->problem), "TLS: the peer is %.300s, not %.300s", uri, want);
     return false;
 }
 
@@ -190,19 +190,15 @@ void pt_tls_destroy(struct pt_tls *tls)
 /* Remember that the connection is dead, and why. */
 static int fail(struct pt_tls *tls, const char *what, struct pt_err *err)
 {
-    tls->failed = true;
+    struct pt_err reason = PT_ERR_INIT;
     long verdict = SSL_get_verify_result(tls->ssl);
-    if (tls->problem[0])
-        ERR_clear_error();
-    else if (!tls->established && verdict != X509_V_OK)
-        snprintf(tls->problem, sizeof(tls->problem), "the peer's certificate: %s",
-                 X509_verify_cert_error_string(verdict));
-    if (tls->problem[0])
-        return pt_err_set(err, "TLS: %s", tls->problem);
-    struct pt_err local = PT_ERR_INIT;
-    pt_tls_reason(&local, what);
-    snprintf(tls->problem, sizeof(tls->problem), "%s", local.msg + strlen("TLS: "));
-    return pt_err_set(err, "%s", local.msg);
+    tls->failed = true;
+    pt_tls_reason(&reason, what);
+    if (!tls->established && verdict != X509_V_OK)
+        pt_err_set(&reason, "TLS: the peer's certificate: %s", X509_verify_cert_error_string(verdict));
+    if (!tls->problem[0])
+        memcpy(tls->problem, reason.msg, sizeof(tls->problem));
+    return pt_err_set(err, "%s", tls->problem);
 }
 
 static int write_plain(struct pt_tls *tls, const void *data, size_t n, struct pt_err *err)
@@ -253,7 +249,7 @@ static int read_plain(struct pt_tls *tls, struct pt_buf *plain, struct pt_err *e
 int pt_tls_feed(struct pt_tls *tls, const void *data, size_t n, struct pt_buf *plain, struct pt_err *err)
 {
     if (tls->failed)
-        return pt_err_set(err, "TLS: %s", tls->problem);
+        return pt_err_set(err, "%s", tls->problem);
     if (tls->peer_closed)
         return 1;
     ERR_clear_error();
@@ -273,7 +269,7 @@ int pt_tls_feed(struct pt_tls *tls, const void *data, size_t n, struct pt_buf *p
 int pt_tls_send(struct pt_tls *tls, const void *data, size_t n, struct pt_err *err)
 {
     if (tls->failed)
-        return pt_err_set(err, "TLS: %s", tls->problem);
+        return pt_err_set(err, "%s", tls->problem);
     if (tls->closing)
         return pt_err_set(err, "TLS: closed on this side");
     if (tls->established)
