@@ -72,58 +72,44 @@ char *pt_mpirun_find(const struct pt_environ *env, const char *wanted, struct pt
     return NULL;
 }
 
+/* This host alone, whatever batch system it belongs to; messages by shared memory; the launcher's own on the
+ * loopback. */
+static const struct {
+    const char *name, *value;
+} settings[] = {
+    {"pml", "ob1"},
+    {"btl", "self,vader"},
+    {"plm", "isolated"},
+    {"ras", "^slurm,tm,lsf,gridengine,loadleveler,alps"},
+    {"orte_default_hostfile", "none"},
+    {"oob_tcp_if_include", "lo"},
+    {"oob_tcp_disable_ipv6_family", "1"},
+};
+
+static size_t put_setting(char **argv, const char *name, const char *value)
+{
+    argv[0] = (char *)"--mca";
+    argv[1] = (char *)name;
+    argv[2] = (char *)value;
+    return 3;
+}
+
 void pt_mpirun_argv(const struct pt_mpirun *m, char *argv[PT_MPIRUN_ARGS], char numbers[3][16])
 {
+    const char *const first[] = {m->program, "-np", numbers[0], "--bind-to", "none", "--oversubscribe"};
+    const char *const last[] = {m->worker,  "--run-dir", m->run_dir, "--host",
+                                numbers[1], "--launch",  numbers[2], NULL};
+    _Static_assert(PT_COUNT(first) + 3 * PT_COUNT(settings) + 6 + PT_COUNT(last) <= PT_MPIRUN_ARGS, "room");
+    size_t n = PT_COUNT(first);
     snprintf(numbers[0], sizeof(numbers[0]), "%u", m->slots);
     snprintf(numbers[1], sizeof(numbers[1]), "%u", m->host);
     snprintf(numbers[2], sizeof(numbers[2]), "%u", m->launch);
-    const char *const all[] = {
-        m->program,
-        "-np",
-        numbers[0],
-        "--bind-to",
-        "none",
-        "--oversubscribe",
-        "--mca",
-        "pml",
-        "ob1",
-        "--mca",
-        "btl",
-        "self,vader",
-        /* this host alone, whatever batch system it belongs to */
-        "--mca",
-        "plm",
-        "isolated",
-        "--mca",
-        "ras",
-        "^slurm,tm,lsf,gridengine,loadleveler,alps",
-        "--mca",
-        "orte_default_hostfile",
-        "none",
-        "--mca",
-        "oob_tcp_disable_ipv6_family",
-        "1",
-        "--mca",
-        "oob_tcp_if_include",
-        "lo",
-        "--mca",
-        "orte_tmpdir_base",
-        m->session_dir,
-        "--mca",
-        "btl_vader_backing_directory",
-        m->shm_dir,
-        m->worker,
-        "--run-dir",
-        m->run_dir,
-        "--host",
-        numbers[1],
-        "--launch",
-        numbers[2],
-        NULL,
-    };
-    _Static_assert(PT_COUNT(all) <= PT_MPIRUN_ARGS, "room for all arguments");
-    for (size_t i = 0; i < PT_COUNT(all); i++)
-        argv[i] = (char *)all[i];
+    memcpy(argv, first, sizeof(first));
+    for (size_t i = 0; i < PT_COUNT(settings); i++)
+        n += put_setting(argv + n, settings[i].name, settings[i].value);
+    n += put_setting(argv + n, "orte_tmpdir_base", m->session_dir);
+    n += put_setting(argv + n, "btl_vader_backing_directory", m->shm_dir);
+    memcpy(argv + n, last, sizeof(last));
 }
 
 /* An mpirun that is not in a system folder has its libraries beside it, where the loader does not look. */

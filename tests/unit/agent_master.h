@@ -250,6 +250,8 @@ static inline void send_setup(const struct pt_setup *setup)
 static const char python_text[] = "#!/bin/sh\n"
                                   "case $2 in *collector*) echo out; cat <&3 >&4; exit 5;; esac\n"
                                   "env >\"$HOME/python.env\"\n"
+                                  "grep Sig /proc/self/status >>\"$HOME/python.env\"\n"
+                                  "echo FDS $(ls /proc/self/fd) >>\"$HOME/python.env\"\n"
                                   "printf 'READY 3.99.0\\t7.99\\t%s\\n' \"$0\"\n"
                                   "exec cat >/dev/null\n";
 

@@ -39,6 +39,9 @@ Test(agent_host, environment)
               strstr(text, "PYTHONHASHSEED=7\n"));
     cr_expect(strstr(text, "PYTHONPYCACHEPREFIX=") && strstr(text, "PTREMOTE_RUN=run1\n"));
     cr_expect(!strstr(text, "OMPI_") && !strstr(text, "PMIX_"));
+    cr_expect(strstr(text, "SigBlk:\t0000000000000000\n") && strstr(text, "SigIgn:\t0000000000000000\n"),
+              "%s", text);
+    cr_expect(strstr(text, "FDS 0 1 2 3\n") != NULL, "more than its own descriptors: %s", text);
     pt_buf_fini(&got);
     pt_ready_fini(&ready);
 }

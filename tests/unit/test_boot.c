@@ -280,6 +280,14 @@ Test(boot, remote_dir_of_another_user)
     expect_refused(dir, "belongs to another user");
 }
 
+Test(boot, remote_dir_open_to_everyone)
+{
+    char dir[128];
+    snprintf(dir, sizeof(dir), "%s/open", w.dir);
+    cr_assert(mkdir(dir, 0700) == 0 && chmod(dir, 0777) == 0);
+    expect_refused(dir, "can be written by everyone");
+}
+
 Test(boot, remote_dir_without_permission)
 {
     if (geteuid() == 0)
