@@ -13,6 +13,7 @@
 #include "common/auto.h"
 #include "common/log.h"
 #include "dry_run.h"
+#include "lastfailed.h"
 #include "output/json_file.h"
 #include "output/junit.h"
 #include "project.h"
@@ -413,6 +414,8 @@ static int conclude(struct pt_run *run, struct pt_err *err)
         run->end.interrupted |= run->failure.kind == PT_ERR_INTERRUPTED;
     }
     int code = pt_verdict_exit_code(run->verdict, &run->end);
+    if (run->cache_dir && pt_lastfailed_update(run->cache_dir, run->suite, run->verdict, err) < 0)
+        pt_warn("%s", err->msg);
     record_hosts(run);
     if (pt_ledger_finish_run(run->ledger, finished, code, missing, err) < 0 ||
         write_files(run, code, seconds, err) < 0)
@@ -505,7 +508,7 @@ static void fini(struct pt_run *run)
     pt_buf_fini(&run->session);
     char *strings[] = {run->root,        run->state_dir,    run->cwd,         run->package,
                        run->project_key, run->junit_family, run->junit_suite, run->junit_prefix,
-                       run->junit_path,  run->fail_text};
+                       run->junit_path,  run->fail_text,    run->cache_dir};
     for (size_t i = 0; i < PT_COUNT(strings); i++)
         free(strings[i]);
 }

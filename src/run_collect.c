@@ -61,6 +61,7 @@ static void on_session(struct pt_run *run, const struct pt_json *o)
     pt_frame_end(&run->session, mark);
     pt_buf_fini(&json);
     pt_terminal_root(run->terminal, root);
+    run->cache_dir = copy_text(pt_json_get(o, "cache_dir"));
     keep_limits(run, o);
     keep_junit(run, pt_json_get(o, "junit"));
     for (const struct pt_json *l = pt_json_first(pt_json_get(o, "header")); l; l = pt_json_next(l))

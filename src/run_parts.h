@@ -92,6 +92,7 @@ struct pt_run {
     struct pt_buf session; /* a whole SESSION frame */
     char *why_not_streaming;
     char *junit_family, *junit_suite, *junit_prefix, *junit_path;
+    char *cache_dir; /* pytest's, or NULL */
     char *fail_text; /* what pytest said when it could not collect */
     uint32_t collect_errors, collect_skips, deselected;
     struct pt_suite *suite;

@@ -3,6 +3,7 @@
 
 #include "common/auto.h"
 #include "common/err.h"
+#include "output/atomic.h"
 #include "sync/digest.h"
 
 #include <errno.h>
@@ -38,33 +39,26 @@ static int read_file(const char *path, struct pt_buf *b)
 
 static int write_file(const char *path, const struct pt_buf *b, struct pt_err *err)
 {
-    pt_auto_free char *part = NULL;
-    if (asprintf(&part, "%s.%ld", path, (long)getpid()) < 0)
-        return pt_err_set(err, "out of memory");
-    pt_auto_fd int fd = open(part, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC | O_NOFOLLOW, 0600);
-    size_t used = 0;
-    ssize_t n = 1;
-    while (fd >= 0 && used < b->len && (n = write(fd, b->data + used, b->len - used)) > 0)
-        used += (size_t)n;
-    if (fd >= 0 && used == b->len && rename(part, path) == 0)
-        return 0;
-    pt_err_set(err, "%s: %s", path, strerror(errno));
-    unlink(part);
-    return -1;
+    struct pt_atomic file;
+    if (pt_atomic_init(&file, path, err) < 0)
+        return -1;
+    int rc = fwrite(b->data, 1, b->len, file.file) == b->len
+                 ? pt_atomic_finish(&file, err)
+                 : pt_err_set(err, "%s: %s", path, strerror(errno));
+    pt_atomic_fini(&file);
+    return rc;
 }
 
 int pt_sent_save(const char *state_dir, const char *host, const struct pt_manifest *m, struct pt_err *err)
 {
-    pt_auto_free char *path = path_of(state_dir, host), *folder = NULL;
+    pt_auto_free char *path = path_of(state_dir, host);
     struct pt_manifest *known = pt_sent_load(state_dir, host);
     bool same = known && memcmp(pt_manifest_root(known), pt_manifest_root(m), PT_DIGEST) == 0;
     pt_manifest_destroy(known);
     if (same)
         return 0;
-    if (!path || asprintf(&folder, "%s/sent", state_dir) < 0)
+    if (!path)
         return pt_err_set(err, "out of memory");
-    if (mkdir(folder, 0700) < 0 && errno != EEXIST)
-        return pt_err_set(err, "%s: %s", folder, strerror(errno));
     struct pt_buf b = {0};
     pt_manifest_encode(m, &b);
     int rc = b.bad ? pt_err_set(err, "out of memory") : write_file(path, &b, err);

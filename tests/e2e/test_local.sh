@@ -210,6 +210,23 @@ PY
     [ "$(sort "$work/log" | uniq -c | xargs)" = "2 down 2 up" ] || fail "set up and down: $(sort "$work/log" | uniq -c | xargs)"
 }
 
+test_last_failed_is_remembered() {
+    project again
+    printf 'import os\n\ndef test_good():\n    pass\n\ndef test_bad():\n    assert os.path.exists("mended")\n' >test_a.py
+    printf 'def test_other():\n    pass\n' >test_b.py
+    pt --hosts local:2 --json "$work/got.json"
+    want_rc 1
+    pt --hosts local:2 --json "$work/got.json" -- --lf
+    want_rc 1
+    want_summary "$work/got.json" "failed=1"
+    touch mended
+    pt --hosts local:2 --json "$work/got.json" -- --lf
+    want_rc 0
+    want_summary "$work/got.json" "passed=1"
+    pt --hosts local:2 --json "$work/got.json" -- --lf
+    want_summary "$work/got.json" "passed=3"
+}
+
 test_dry_run_runs_nothing() {
     project dry
     printf 'import pathlib\ndef test_it():\n    pathlib.Path("%s/ran").touch()\n' "$work" >test_dry.py

@@ -181,6 +181,7 @@ class Collecting:
             show_capture=known["show_capture"],
             no_header=known["no_header"],
             no_summary=known["no_summary"],
+            cache_dir=insides.cache_folder(config),
             header=self.header,
             session=self._runner_session(),
         )
@@ -312,31 +313,44 @@ class Collecting:
     def pytest_collection_modifyitems(self, items):
         self._flush()
         self.done = True
-        everything = len(items)
+        self.total = len(items)
         yield
+
+    total = None  # how many were there before any was deselected; None until everything is collected
+
+    @pytest.hookimpl(trylast=True)
+    def pytest_collection_finish(self, session):
+        """After all that chooses and orders."""
+        if self.total is None:
+            return
         self._tell_session()
-        for kind, values in self.kept:
-            self.say(kind, **values)
-        self.kept = ()
-        for item in self.collected + list(items):
+        self._tell_kept()
+        for item in self.collected + list(session.items):
             self._count(item)
         files = {}
-        for item in items:
+        for item in session.items:
             if item not in self.told:
                 files.setdefault(file_of(item), []).append(item)
         for path, chosen in files.items():
             self._tell_file(path, chosen)
-        self.final = {
-            "order": [[item.nodeid, self.occurrences[item]] for item in items],
-            "deselected": everything - len(items),
-            "collected": everything,
-        }
-
-    final = None
 
     @pytest.hookimpl(tryfirst=True)
     def pytest_runtestloop(self, session):
+        """Here a run would begin: the collection stands, whatever the end of the session brings."""
+        self._tell_session()
+        self._tell_kept()
+        order = [[item.nodeid, self.occurrences[item]] for item in session.items]
+        total = self.total or 0
+        self.say("final", order=order, deselected=total - len(order), collected=total, exit=None if order else 5)
+        self.final = True
         return True
+
+    final = False  # that line was told
+
+    def _tell_kept(self):
+        for kind, values in self.kept:
+            self.say(kind, **values)
+        self.kept = ()
 
     @pytest.hookimpl(tryfirst=True)
     def pytest_keyboard_interrupt(self, excinfo):
@@ -350,18 +364,13 @@ class Collecting:
 
     def close(self, status, words):
         """pytest ended with this status and these words on stderr; the exit status of this process."""
-        if self.trouble is None and self.all_skipped:
-            self._tell_session()
-            self.final = {"order": [], "deselected": 0, "collected": 0}
-        if self.trouble is None and self.final is not None and status in (0, 1, 2, 5):
-            self.say("final", exit=5 if not self.final["order"] else None, **self.final)
+        if self.final:
             return 0
         if self.trouble is None and status == 4:
             text = words
         else:
             text = self.trouble or words or "pytest ended with status %d before anything was collected" % status
-        for kind, values in self.kept:
-            self.say(kind, **values)
+        self._tell_kept()
         self.say("fail", text=text.strip() or "pytest ended with status %d" % status, exit=status or 3)
         return status or 3
 

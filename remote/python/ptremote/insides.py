@@ -247,3 +247,10 @@ def register_xml(config):
     config.stash[junitxml.xml_key] = xml
     config.pluginmanager.register(xml)
     return xml
+
+
+def cache_folder(config):
+    """Where the cache plugin keeps its files, or None."""
+    cache = getattr(config, "cache", None)
+    folder = getattr(cache, "_cachedir", None)
+    return str(folder) if folder else None
