@@ -17,6 +17,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/prctl.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/wait.h>
@@ -114,6 +115,8 @@ static inline pid_t lab_spawn(char *const argv[])
         int null = open("/dev/null", O_RDWR);
         dup2(null, 0);
         dup2(null, 1);
+        dup2(null, 2);
+        prctl(PR_SET_PDEATHSIG, SIGKILL); /* a test that is skipped or killed leaves none behind */
         execvp(argv[0], argv);
         _exit(127);
     }
@@ -155,6 +158,12 @@ static inline struct lab_sshd *lab_sshd(const char *name, const char *extra, con
     }
     cr_skip_test("sshd does not start: see %s", log);
     return NULL;
+}
+
+/* End every connection that the server has. */
+static inline void lab_kill_connections(const struct lab_sshd *s)
+{
+    lab_run("for c in $(pgrep -P %d); do d=$(pgrep -P $c); kill -KILL $c $d; done", (int)s->pid);
 }
 
 /* Make `name` known (or wrongly known, with another's key) in the file `known`. */

@@ -225,9 +225,9 @@ Test(login, password_without_a_terminal)
 /* A server that sees another password file: the password of root is "open sesame" there. */
 static void password_server(const char *extra)
 {
-    lab_start("");
     if (getuid() != 0 || lab_run("unshare -m true 2>/dev/null") != 0)
         cr_skip_test("needs root to give a server another password file");
+    lab_start("");
     char mount[256];
     lab_run("printf 'root:%%s:19000:0:99999:7:::\\n' \"$(openssl passwd -6 'open sesame')\" > %s/shadow",
             lab_dir);

@@ -162,7 +162,7 @@ Test(ssh, jump_host_dies)
     struct pt_transport *t = lab_open("h2", &err);
     cr_assert(t, "%s", err.msg);
     cr_assert_eq(t->ops->exec(t, "sleep 60", &err), 0);
-    lab_run("pkill -KILL -P %d", (int)lab_servers[0].pid);
+    lab_kill_connections(&lab_servers[0]);
     int rc = 0;
     for (int64_t end = pt_now_ms() + LAB_WAIT_MS; rc == 0 && pt_now_ms() < end;)
         rc = t->ops->wait(t, NULL, 0, false, 1000, &err);
@@ -277,7 +277,7 @@ Test(ssh, server_killed)
     char buf[16];
     struct pt_transport *t = lab_open("h1", &err);
     cr_assert_eq(t->ops->exec(t, "sleep 60", &err), 0);
-    lab_run("pkill -KILL -P %d", (int)lab_servers[0].pid);
+    lab_kill_connections(&lab_servers[0]);
     int rc = 0;
     for (int64_t end = pt_now_ms() + LAB_WAIT_MS; rc == 0 && pt_now_ms() < end;)
         rc = t->ops->wait(t, NULL, 0, false, 1000, &err);
