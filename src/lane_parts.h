@@ -40,7 +40,7 @@ struct pt_lane {
     struct pt_buf control; /* control stream, not yet whole frames */
     struct pt_push *push;
     const struct pt_manifest *manifest, *next; /* what is pushed; what to push after it, or NULL */
-    uint32_t tools[PT_TOOLS]; /* to send, in order */
+    uint32_t tools[PT_TOOLS];                  /* to send, in order */
     size_t ntools, tool_sent;
     bool tool_open, push_open; /* in the middle of an object */
     uint64_t pushed;           /* bytes of earlier pushes */

@@ -8,8 +8,9 @@
 
 enum { OPEN = 1, DATA = 2, CREDIT = 3, CLOSE = 4 };
 
-#define HEAD 9 /* u8 kind, u32 stream, u32 length (DATA), credit (CREDIT), stream kind (OPEN) or 0 (CLOSE)   \
-                */
+#define HEAD                                                                                                 \
+    9 /* u8 kind, u32 stream, u32 length (DATA), credit (CREDIT), stream kind (OPEN) or 0 (CLOSE)            \
+       */
 
 struct stream {
     uint32_t id;
