@@ -10,6 +10,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <limits.h>
+#include <poll.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/stat.h>
@@ -56,7 +57,8 @@ char *pt_project_find(const char *option, struct pt_err *err)
 
 int pt_project_check(const char *root, bool explicit_root, struct pt_err *err)
 {
-    const char *home = getenv("HOME");
+    const char *named = getenv("HOME");
+    pt_auto_free char *home = named && named[0] ? realpath(named, NULL) : NULL;
     if (!explicit_root && (strcmp(root, "/") == 0 || (home && strcmp(root, home) == 0))) {
         pt_err_set_kind(err, PT_ERR_USAGE, "would send all of %s", root);
         return pt_err_hint(err, "give the project's folder with --project DIR");
@@ -124,7 +126,8 @@ static int add_env(struct pt_env *env, uint32_t *n, const char *word)
         return 0;
     env[*n].name = eq ? strndup(word, (size_t)(eq - word)) : strdup(word);
     env[*n].value = strdup(value);
-    return env[*n].name && env[(*n)++].value ? 0 : -1;
+    (*n)++;
+    return env[*n - 1].name && env[*n - 1].value ? 0 : -1;
 }
 
 struct pt_env *pt_project_env(const struct pt_words *option, uint32_t *n)
@@ -187,19 +190,30 @@ char *pt_project_package(const char *state_dir, struct pt_err *err)
     return pt_tools_python(folder, err);
 }
 
-static int read_answer(int tty, char *answer, size_t size)
+/* One byte of the answer; -1 at its end or when the run was cancelled (Ctrl-C reaches the loop, not us). */
+static int next_byte(int tty, char *c, const volatile int *cancel)
+{
+    struct pollfd p = {.fd = tty, .events = POLLIN};
+    while (!*cancel)
+        if (poll(&p, 1, 200) > 0)
+            return read(tty, c, 1) == 1 ? 0 : -1;
+    return -1;
+}
+
+static int read_answer(int tty, char *answer, size_t size, const volatile int *cancel)
 {
     size_t n = 0;
     char c;
-    ssize_t rc;
-    while ((rc = read(tty, &c, 1)) == 1 && c != '\n')
+    int rc;
+    while ((rc = next_byte(tty, &c, cancel)) == 0 && c != '\n')
         if (n + 1 < size)
             answer[n++] = c;
     answer[n] = '\0';
-    return rc == 1 ? 0 : -1;
+    return rc;
 }
 
-int pt_project_ask(const char *host, const char *prompt, bool echo, char *answer, size_t size)
+int pt_project_ask(const char *host, const char *prompt, bool echo, char *answer, size_t size,
+                   const volatile int *cancel)
 {
     pt_auto_fd int tty = open("/dev/tty", O_RDWR | O_CLOEXEC);
     struct termios before, quiet;
@@ -213,7 +227,7 @@ int pt_project_ask(const char *host, const char *prompt, bool echo, char *answer
     if (!echo)
         quiet.c_lflag &= ~(tcflag_t)ECHO;
     tcsetattr(tty, TCSAFLUSH, &quiet);
-    int rc = write(tty, text.data, text.len) < 0 ? -1 : read_answer(tty, answer, size);
+    int rc = write(tty, text.data, text.len) < 0 ? -1 : read_answer(tty, answer, size, cancel);
     tcsetattr(tty, TCSAFLUSH, &before);
     if (!echo && write(tty, "\n", 1) < 0)
         rc = -1;

@@ -23,5 +23,6 @@ struct pt_env *pt_project_env(const struct pt_words *option, uint32_t *n);
 void pt_project_env_free(struct pt_env *env, uint32_t n);
 /* The Python package, unpacked below the user's cache folder (or state_dir when given); its path (heap). */
 char *pt_project_package(const char *state_dir, struct pt_err *err);
-/* Ask on /dev/tty; -1 when there is none or it was given up. */
-int pt_project_ask(const char *host, const char *prompt, bool echo, char *answer, size_t size);
+/* Ask on /dev/tty; -1 when there is none, it was given up, or *cancel became non-zero. */
+int pt_project_ask(const char *host, const char *prompt, bool echo, char *answer, size_t size,
+                   const volatile int *cancel);

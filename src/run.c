@@ -197,8 +197,8 @@ int pt_run_root(struct pt_run *run, const char *root, struct pt_err *err)
 
 static int ask(void *arg, const char *host, const char *prompt, bool echo, char *answer, size_t size)
 {
-    (void)arg;
-    return pt_project_ask(host, prompt, echo, answer, size);
+    struct pt_run *run = arg;
+    return pt_project_ask(host, prompt, echo, answer, size, &run->cancel);
 }
 
 static int make_parts(struct pt_run *run, struct pt_err *err)
@@ -220,6 +220,7 @@ static int make_parts(struct pt_run *run, struct pt_err *err)
                                                    .host_key = opts->host_key,
                                                    .step_ms = STEP_MS,
                                                    .ask = ask,
+                                                   .arg = run,
                                                    .cancel = &run->cancel};
     run->at = calloc(run->hosts.n, sizeof(*run->at));
     if (!run->at)
