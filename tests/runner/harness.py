@@ -76,14 +76,14 @@ class Collected:
         return found
 
 
-def collect(project, *args, cwd=None, tree=None, env=None, **request):
+def collect(folder, *args, cwd=None, tree=None, env=None, **request):
     read_end, write_end = os.pipe()
     lines_out, lines_in = os.pipe()
-    request = dict({"args": list(args), "out_fd": lines_in, "project": str(project)}, **request)
+    request = dict({"args": list(args), "out_fd": lines_in, "project": str(folder)}, **request)
     child = subprocess.Popen(
         [PYTHON, "-c", COLLECT, SOURCE, str(read_end)],
         pass_fds=(read_end, lines_in),
-        cwd=cwd or str(project),
+        cwd=cwd or str(folder),
         env=environment(tree, **(env or {})),
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,

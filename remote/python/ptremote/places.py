@@ -115,14 +115,10 @@ class Additions:
 
     def found(self):
         """(folders put at the front, oldest first; folders put at the end, oldest first)."""
-        base = set(self._before)
-        front, back, at_front = [], [], True
-        for entry in sys.path:
-            if entry in base:
-                at_front = False
-            elif entry not in front and entry not in back:
-                (front if at_front else back).append(entry)
-        return front[::-1], back
+        end = len(sys.path) - sys.path[::-1].index(self._before[-1]) if self._before[-1] in sys.path else 0
+        front = [entry for entry in sys.path[:end] if entry not in self._before]
+        back = [entry for entry in sys.path[end:] if entry not in self._before and entry not in front]
+        return list(dict.fromkeys(front[::-1])), list(dict.fromkeys(back))
 
 
 class SearchPath:

@@ -1,0 +1,299 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What the collector tells, and when."""
+import os
+import subprocess
+
+import conftest
+import harness
+import pytest
+
+SUITE = {
+    "test_a.py": "import pytest\ndef test_1(): pass\n@pytest.mark.slow\ndef test_2(): pass\n",
+    "test_b.py": "def test_3(): pass\ndef test_4(): pass\n",
+    "sub/test_c.py": "class TestC:\n    def test_5(self): pass\n",
+}
+MARKS = {"pytest.ini": "[pytest]\nmarkers = slow\n"}
+
+
+def ids_of_pytest(project, *args, cwd=None, tree=None, env=None):
+    """What plain pytest would run, in its order."""
+    command = [harness.PYTHON, "-m", "pytest", "--collect-only", "-q", "-p", "no:cacheprovider", *args]
+    out = subprocess.run(command, cwd=cwd or project, env=harness.environment(tree, **(env or {})), stdout=subprocess.PIPE)
+    return [line for line in out.stdout.decode().splitlines() if "::" in line]
+
+
+CHOICES = [
+    [],
+    ["-k", "test_1 or test_5"],
+    ["-m", "slow"],
+    ["-m", "not slow", "-k", "not 3"],
+    ["--deselect", "test_b.py::test_4", "--deselect=sub"],
+    ["sub", "test_a.py"],
+    ["test_b.py::test_4", "test_a.py::test_1"],
+    ["test_a.py::test_1", "sub/test_c.py::TestC", "test_a.py"],
+    ["test_a.py", "test_a.py"],
+    ["--ignore=test_b.py"],
+    ["--ignore-glob=*b.py", "."],
+    ["-o", "python_functions=test_1 test_4"],
+    ["-p", "no:doctest"],
+]
+
+
+@pytest.mark.parametrize("args", CHOICES, ids=" ".join)
+def test_the_choice_is_that_of_pytest(tmp_path, tree, args):
+    project = harness.write(tmp_path / "project", dict(SUITE, **MARKS))
+    found = harness.collect(project, *args, tree=tree)
+    assert [nodeid for nodeid, _ in found.order] == ids_of_pytest(project, *args, tree=tree)
+    told = sorted(test for tests in found.files().values() for test in tests)
+    assert told == sorted(found.order) and found.status == 0
+    assert found.one("final").get("exit") == (None if told else 5)
+    assert found.one("session")["streaming"] is True
+
+
+def test_k_and_m_of_ours(tmp_path, tree):
+    project = harness.write(tmp_path / "project", dict(SUITE, **MARKS))
+    found = harness.collect(project, tree=tree, k="test_1 or test_2", m="not slow")
+    assert found.order == [("test_a.py::test_1", 0)]
+    assert found.one("final")["deselected"] == 4 and found.one("final")["collected"] == 5
+
+
+def test_nothing_chosen(tmp_path, tree):
+    project = harness.write(tmp_path / "project", SUITE)
+    found = harness.collect(project, "-k", "nothing", tree=tree)
+    assert found.one("final") == {"t": "final", "order": [], "deselected": 5, "collected": 5, "exit": 5}
+
+
+def test_an_error_at_the_end_of_the_session_changes_nothing(tmp_path, tree):
+    files = dict(SUITE, **{"conftest.py": "def pytest_sessionfinish(): 1 / 0\n"})
+    found = harness.collect(harness.write(tmp_path / "project", files), tree=tree)
+    assert len(found.order) == 5 and found.lines[-1]["t"] == "final" and found.status == 0
+
+
+def test_files_come_while_others_are_imported(tmp_path, tree):
+    project = harness.write(tmp_path / "project", SUITE)
+    kinds = [(line["t"], line.get("path")) for line in harness.collect(project, tree=tree).lines]
+    assert kinds[0][0] == "session" and kinds[-1][0] == "final"
+    files = [path for kind, path in kinds if kind == "importing"]
+    for path, following in zip(files, files[1:]):
+        assert kinds.index(("file", path)) < kinds.index(("importing", following))
+
+
+def test_paths_from_anywhere(tmp_path, tree):
+    project = harness.write(tmp_path / "project", dict(SUITE, **MARKS))
+    sub = os.path.join(project, "sub")
+    for args, cwd in [([], sub), ([".."], sub), (["../test_a.py"], sub), ([os.path.join(project, "test_b.py")], "/")]:
+        found = harness.collect(project, *args, cwd=cwd, tree=tree)
+        assert [nodeid for nodeid, _ in found.order] == ids_of_pytest(project, *args, cwd=cwd, tree=tree) != []
+
+
+WAITS = {
+    "a conftest": ({"conftest.py": "def pytest_collection_modifyitems(items): items.reverse()\n"}, [], "conftest.py implements"),
+    "a wrapper": (
+        {
+            "conftest.py": "import pytest\n@pytest.hookimpl(hookwrapper=True)\n"
+            "def pytest_collection_modifyitems(items):\n    yield\n    items.reverse()\n"
+        },
+        [],
+        "conftest.py implements",
+    ),
+    "a conftest below": (
+        {"sub/conftest.py": "def pytest_collection_modifyitems(items): items.reverse()\n"},
+        [],
+        "sub/conftest.py implements pytest_collection_modifyitems",
+    ),
+    "a plugin": (
+        {"conftest.py": "pytest_plugins = 'ours'\n", "ours.py": "def pytest_collection_modifyitems(items): items.reverse()\n"},
+        [],
+        "ours implements",
+    ),
+    "who listens": ({"conftest.py": "def pytest_deselected(items): pass\n"}, [], "implements pytest_deselected"),
+    "--lf": ({}, ["--lf"], "--lf chooses"),
+    "--ff": ({}, ["--ff"], "--ff chooses"),
+    "--nf": ({}, ["--nf"], "--nf chooses"),
+    "--sw": ({}, ["--sw"], "--sw chooses"),
+}
+
+
+@pytest.mark.parametrize("case", sorted(WAITS))
+def test_what_has_to_wait_for_the_end(tmp_path, tree, case):
+    files, args, why = WAITS[case]
+    project = harness.write(tmp_path / "project", dict(SUITE, **files))
+    found = harness.collect(project, *args, tree=tree)
+    session = found.one("session")
+    assert session["streaming"] is False and why in session["why"]
+    mine, plain = [nodeid for nodeid, _ in found.order], ids_of_pytest(project, tree=tree)
+    assert mine == plain or (case == "--nf" and sorted(mine) == sorted(plain))
+    kinds = [line["t"] for line in found.lines]
+    assert "importing" not in kinds[kinds.index("session") :]
+    assert list(found.files()) == list(dict.fromkeys(nodeid.partition("::")[0] for nodeid, _ in found.order))
+
+
+@pytest.mark.parametrize("request_, why", [({"stream": "never"}, "asked to wait"), ({"strict": True}, "--strict-collection")])
+def test_told_to_wait(tmp_path, request_, why):
+    found = harness.collect(harness.write(tmp_path / "project", SUITE), **request_)
+    assert why in found.one("session")["why"] and len(found.order) == 5
+
+
+def test_told_not_to_wait(tmp_path, tree):
+    """The hook only adds marks, the user says."""
+    hook = "import pytest\ndef pytest_collection_modifyitems(items):\n    for item in items: item.add_marker(pytest.mark.seen)\n"
+    project = harness.write(tmp_path / "project", dict(SUITE, **{"conftest.py": hook}))
+    found = harness.collect(project, tree=tree, stream="always")
+    assert found.one("session")["streaming"] is True and len(found.order) == 5
+
+
+def test_a_hook_that_comes_with_a_test_file(tmp_path, tree):
+    """Found out too late for what was told; the order at the end has the last word."""
+    files = {
+        "test_a.py": "def test_1(): pass\n",
+        "test_b.py": "pytest_plugins = 'late'\ndef test_2(): pass\n",
+        "test_c.py": "def test_3(): pass\n",
+        "late.py": "def pytest_collection_modifyitems(items):\n    del items[0]\n    items.reverse()\n",
+    }
+    found = harness.collect(harness.write(tmp_path / "project", files), tree=tree)
+    assert found.order == [("test_c.py::test_3", 0), ("test_b.py::test_2", 0)]
+    assert set(found.files()) == {"test_a.py", "test_b.py", "test_c.py"}
+
+
+def test_last_failed(tmp_path, tree):
+    files = dict(SUITE, **{"test_b.py": "def test_3(): assert 0\ndef test_4(): pass\n"})
+    project = harness.write(tmp_path / "project", files)
+    subprocess.run([harness.PYTHON, "-m", "pytest", "-q"], cwd=project, env=harness.environment(tree), stdout=subprocess.DEVNULL)
+    found = harness.collect(project, "--lf", tree=tree)
+    assert found.order == [("test_b.py::test_3", 0)]
+    assert harness.collect(project, "--lf", tree=tree).order == found.order
+    assert harness.collect(project, "--ff", tree=tree).order[0] == found.order[0]
+
+
+FAILS = {
+    "no such path": (["nowhere.py"], {}, 4, "ERROR: file or directory not found: nowhere.py"),
+    "no such test": (["test_a.py::test_9"], {}, 4, "ERROR: not found: "),
+    "no such option": (["--no-such"], {}, 4, "error: unrecognized arguments: --no-such"),
+    "a wrong expression": (["-k", "a b ("], {}, 4, "ERROR: Wrong expression passed to '-k'"),
+    "a broken conftest": ([], {"conftest.py": "import not_there\n"}, 4, "ImportError while loading conftest '"),
+    "a conftest that is no Python": ([], {"conftest.py": "def (\n"}, 4, "SyntaxError"),
+    "a broken ini": ([], {"pytest.ini": "[pytest]\naddopts = --no-such\n"}, 4, "inifile: "),
+    "exit at the start": ([], {"conftest.py": "import pytest\ndef pytest_configure(): pytest.exit('bye')\n"}, 2, "bye"),
+    "exit on the way": (
+        [],
+        {"conftest.py": "import pytest\ndef pytest_collectstart(): pytest.exit('bye', returncode=9)\n"},
+        9,
+        "Exit: bye",
+    ),
+    "an error in a hook": ([], {"conftest.py": "def pytest_sessionstart(): 1 / 0\n"}, 3, "INTERNALERROR> ZeroDivisionError"),
+    "--pdb": (["--pdb"], {}, 4, "--pdb needs a terminal"),
+    "--collect-only": (["--collect-only"], {}, 4, "use --dry-run"),
+}
+
+
+@pytest.mark.parametrize("case", sorted(FAILS))
+def test_failures_in_the_words_of_pytest(tmp_path, tree, case):
+    args, files, status, words = FAILS[case]
+    found = harness.collect(harness.write(tmp_path / "project", dict(SUITE, **files)), *args, tree=tree)
+    line = found.one("fail")
+    assert words in line["text"] and line["exit"] == found.status == status, line
+    assert not found.of("final") and found.lines[-1] is line
+
+
+CRASHES = {"test_b.py": "import os\nprint('bye')\nos._exit(3)\n"}
+
+
+@pytest.mark.parametrize("args", [[], ["test_a.py", "test_b.py"], ["test_b.py::test_3", "sub"], ["test_b.py"]])
+def test_a_file_that_ends_the_collector(tmp_path, tree, args):
+    project = harness.write(tmp_path / "project", dict(SUITE, **CRASHES))
+    found = harness.collect(project, *args, tree=tree)
+    assert found.lines[-1] == {"t": "importing", "path": "test_b.py"} and found.status == 3
+    again = harness.collect(project, *args, tree=tree, skip_files=["test_b.py"])
+    expected = [
+        (nodeid, 0)
+        for nodeid in ("test_a.py::test_1", "test_a.py::test_2", "sub/test_c.py::TestC::test_5")
+        if not args or nodeid.partition("/")[0].partition("::")[0] in args
+    ]
+    assert sorted(again.order) == sorted(expected) and again.status == 0
+    assert ("importing", "test_b.py") not in [(line["t"], line.get("path")) for line in again.lines]
+
+
+def test_a_file_that_prints(tmp_path, tree):
+    """What files write goes nowhere near what we say."""
+    noise = "import os, sys\nprint('{\"t\": \"fail\"}')\nos.write(1, b'{\"t\": \"fail\"}\\n')\nos.system('echo noise')\n"
+    noise += "for fd in range(3, 20):\n    try: os.write(fd, b'')\n    except OSError: pass\n"
+    noise += "if os.fork() == 0:\n    sys.exit(1)\ndef test_x(): pass\n"
+    found = harness.collect(harness.write(tmp_path / "project", {"test_a.py": noise}), tree=tree)
+    assert found.order == [("test_a.py::test_x", 0)] and not found.of("fail")
+    found = harness.collect(str(tmp_path / "project"), "-s", tree=tree)
+    assert found.order == [("test_a.py::test_x", 0)]
+
+
+def test_the_session_line(tmp_path, tree):
+    files = dict(SUITE, **{"pytest.ini": "[pytest]\nmarkers = slow\njunit_suite_name = ours\n"})
+    project = harness.write(tmp_path / "project", files)
+    found = harness.collect(project, "-rA", "-v", "--junitxml=x.xml", "--show-capture=log", tree=tree, verbosity=1)
+    line = found.one("session")
+    assert line["root"] == project and line["verbosity"] == 2 and line["report_chars"] == "A"
+    assert line["show_capture"] == "log" and "maxfail" not in line
+    assert line["junit"]["suite_name"] == "ours" and line["junit"]["family"] == "xunit2"
+    assert any(text.startswith("rootdir: " + project) for text in line["header"])
+    assert any(text.startswith("platform linux -- Python ") for text in line["header"])
+    assert line["session"]["homes"] == [project] and line["session"]["front"][0] == os.path.join(project, "sub") or (
+        conftest.major(tree) < 8 and line["session"]["front"][0] == project
+    )
+
+
+def test_what_the_whole_collection_added(tmp_path, tree):
+    """Told before it happened when streaming: the same folders, in the same order."""
+    files = {
+        "conftest.py": "",
+        "a/conftest.py": "",
+        "a/test_a.py": "def test_a(): pass\n",
+        "b/c/test_b.py": "def test_b(): pass\n",
+        "b/conftest.py": "",
+        "p/__init__.py": "",
+        "p/test_p.py": "def test_p(): pass\n",
+        "build/test_no.py": "def test_no(): pass\n",
+        "left/out/test_no.py": "def test_no(): pass\n",
+        "test_z.py": "def test_z(): pass\n",
+    }
+    project = harness.write(tmp_path / "project", files)
+    before = harness.collect(project, "--ignore=left", tree=tree).session
+    after = harness.collect(project, "--ignore=left", tree=tree, stream="never").session
+    assert before["conftests"] == after["conftests"] != []
+    assert [path for path in before["front"] if path != project] == [path for path in after["front"] if path != project]
+    names = [os.path.relpath(path, project) for path in after["front"]]
+    assert set(names) - {"."} == {"a", "b", "b/c"}
+
+
+def test_on_a_host(tmp_path, tree):
+    """--collect remote: the request has the paths at home, and descriptor 4 is for the lines."""
+    project = harness.write(tmp_path / "there", dict(SUITE, **MARKS))
+    env = {"PTREMOTE_WORKSPACE": project}
+    found = harness.collect(project, "/home/me/project/sub", tree=tree, env=env, project="/home/me/project")
+    assert found.order == [("sub/test_c.py::TestC::test_5", 0)]
+    assert found.session["homes"] == [project] and found.session["args"] == [os.path.join(project, "sub")]
+
+
+def test_through_a_link(tmp_path):
+    """A project that is reached through a link has two names, and both are moved."""
+    project = harness.write(tmp_path / "real", dict(SUITE, **MARKS))
+    link = tmp_path / "link"
+    link.symlink_to(project)
+    path = str(link / "sub")
+    found = harness.collect(project, path, cwd=str(link), env={"PWD": str(link)})
+    assert found.session["homes"] == [project, str(link)]
+
+
+def test_without_pytest(tmp_path):
+    (tmp_path / "site").mkdir()
+    harness.write(tmp_path / "site", {"pytest.py": "raise ImportError('hidden')\n"})
+    found = harness.collect(harness.write(tmp_path / "project", SUITE), tree=str(tmp_path / "site"))
+    assert "has no pytest" in found.one("fail")["text"]
+
+
+def test_names_that_are_no_text(tmp_path, tree):
+    project = harness.write(tmp_path / "project", SUITE)
+    with open(os.path.join(os.fsencode(project), b"test_\xff.py"), "w") as file:
+        file.write("def test_odd(): pass\n")
+    found = harness.collect(project, tree=tree)
+    assert ("test_\\xff.py::test_odd", 0) in found.order
+    with harness.Host(tmp_path, tree) as host:
+        result = harness.run(host, found, project)
+    assert result.reports["test_\\xff.py::test_odd", 0]["outcome"] == "passed"
