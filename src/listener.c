@@ -25,7 +25,7 @@ static int split(const char *address, char host[96], char port[8])
 {
     const char *colon = strrchr(address, ':');
     if (!colon || colon == address || !colon[1] || strlen(colon + 1) > 5 ||
-        strspn(colon + 1, "0123456789") != strlen(colon + 1))
+        strspn(colon + 1, "0123456789") != strlen(colon + 1) || atol(colon + 1) > 65535)
         return -1;
     size_t n = (size_t)(colon - address);
     if (address[0] == '[' && address[n - 1] == ']') {
