@@ -312,6 +312,8 @@ Test(project, nothing_to_tell_is_no_error)
     pt_project_env_free(env, n);
 }
 
+static const volatile int never = 0;
+
 /* In a session of its own there is no terminal: nobody can be asked, and nobody waits. */
 Test(project, without_a_terminal_nobody_is_asked)
 {
@@ -319,7 +321,7 @@ Test(project, without_a_terminal_nobody_is_asked)
     if (pid == 0) {
         char answer[8];
         setsid();
-        _exit(pt_project_ask("host", "password:", false, answer, sizeof(answer)) == -1 ? 0 : 1);
+        _exit(pt_project_ask("host", "password:", false, answer, sizeof(answer), &never) == -1 ? 0 : 1);
     }
     int status = -1;
     cr_assert_eq(waitpid(pid, &status, 0), pid);
@@ -344,7 +346,7 @@ static void ask(struct asking *a, const char *want)
         setsid();
         if (open(ptsname(master), O_RDWR) < 0)
             _exit(9);
-        int rc = pt_project_ask("h\x1b", a->prompt, a->echo, answer, sizeof(answer));
+        int rc = pt_project_ask("h\x1b", a->prompt, a->echo, answer, sizeof(answer), &never);
         _exit(rc < 0 ? 2 : strcmp(answer, want) == 0 ? 0 : 1);
     }
     size_t n = 0;
