@@ -314,6 +314,8 @@ Test(project, nothing_to_tell_is_no_error)
 
 static const volatile int never = 0;
 
+static const volatile int never = 0;
+
 /* In a session of its own there is no terminal: nobody can be asked, and nobody waits. */
 Test(project, without_a_terminal_nobody_is_asked)
 {
@@ -330,6 +332,7 @@ Test(project, without_a_terminal_nobody_is_asked)
 
 struct asking {
     const char *prompt, *typed;
+    const volatile int *cancel;
     bool echo;
     int status;
     char shown[512];
@@ -366,7 +369,7 @@ static void ask(struct asking *a, const char *want)
 
 Test(project, a_password_is_not_shown)
 {
-    struct asking a = {.prompt = "pass\x1b[2J?", .typed = "sesame\n"};
+    struct asking a = {.prompt = "pass\x1b[2J?", .typed = "sesame\n", .cancel = &never};
     ask(&a, "sesame");
     cr_expect_eq(a.status, 0);
     cr_expect_null(strstr(a.shown, "sesame"));
@@ -375,7 +378,7 @@ Test(project, a_password_is_not_shown)
 
 Test(project, an_answer_may_be_shown)
 {
-    struct asking a = {.prompt = "code?", .typed = "42\n", .echo = true};
+    struct asking a = {.prompt = "code?", .typed = "42\n", .cancel = &never, .echo = true};
     ask(&a, "42");
     cr_expect_eq(a.status, 0);
     cr_expect_not_null(strstr(a.shown, "42"));
@@ -383,12 +386,20 @@ Test(project, an_answer_may_be_shown)
 
 Test(project, what_is_too_long_is_cut_and_an_end_gives_up)
 {
-    struct asking lengthy = {.prompt = "code?", .typed = "0123456789abcdefghijklmnop\n"};
+    struct asking lengthy = {.prompt = "code?", .typed = "0123456789abcdefghijklmnop\n", .cancel = &never};
     ask(&lengthy, "0123456789abcde");
     cr_expect_eq(lengthy.status, 0);
-    struct asking end = {.prompt = "code?", .typed = "\x04"};
+    struct asking end = {.prompt = "code?", .typed = "\x04", .cancel = &never};
     ask(&end, "");
     cr_expect_eq(WEXITSTATUS(end.status), 2);
+}
+
+Test(project, a_run_that_ends_waits_for_no_answer)
+{
+    static const volatile int now = 1;
+    struct asking a = {.prompt = "code?", .typed = "", .cancel = &now};
+    ask(&a, "");
+    cr_expect_eq(WEXITSTATUS(a.status), 2);
 }
 
 static void package_is_below(const char *state_dir, const char *want)
