@@ -26,6 +26,7 @@ struct pt_link {
     struct pt_buf plain, out;
     uint64_t timer;
     bool greeted;   /* HELLO came */
+    bool refused;   /* nothing of it is wanted any more */
     bool finishing; /* close when out is empty */
     bool ended;     /* closed was called or must not be called any more */
     int busy;       /* inside a callback of ours: destroy waits */
@@ -90,6 +91,10 @@ static void leave(struct pt_link *link)
 static int flush(struct pt_link *link)
 {
     pt_tls_pull(link->tls, &link->out);
+    if (link->out.bad) { /* TLS cannot go on after a hole */
+        errno = ENOMEM;
+        return -1;
+    }
     size_t sent = 0;
     while (sent < link->out.len) {
         ssize_t n = send(link->fd, link->out.data + sent, link->out.len - sent, MSG_NOSIGNAL);
@@ -108,14 +113,14 @@ static int flush(struct pt_link *link)
 static int on_hello(struct pt_link *link, struct pt_reader *body, struct pt_err *err)
 {
     uint32_t version = pt_get_u32(body);
+    if (!body->bad && version != PT_PROTOCOL) { /* other versions may have other fields */
+        pt_link_refuse(link, "this master speaks another protocol version");
+        return pt_err_set(err, "the worker speaks protocol %u, this master %u", version, PT_PROTOCOL);
+    }
     pt_auto_free char *run = pt_get_str(body, 255);
     uint32_t host = pt_get_u32(body), launch = pt_get_u32(body), slots = pt_get_u32(body);
     if (!pt_get_end(body))
         return pt_err_set(err, "malformed HELLO");
-    if (version != PT_PROTOCOL) {
-        pt_link_refuse(link, "this master speaks another protocol version");
-        return pt_err_set(err, "the worker speaks protocol %u, this master %u", version, PT_PROTOCOL);
-    }
     long proven = pt_tls_peer_host(link->tls);
     if (strcmp(run, link->run) != 0 || proven != (long)host || (link->host >= 0 && link->host != proven))
         return pt_err_set(err, "a worker said it was host %u of run %s and proved to be host %ld", host, run,
@@ -143,8 +148,9 @@ static int deliver(struct pt_link *link, struct pt_err *err)
     uint8_t type;
     struct pt_reader body;
     int rc;
-    while (!link->ended && (rc = pt_frame_next(link->plain.data + used, link->plain.len - used, PT_MAX_FRAME,
-                                               &type, &body, &total)) != 0) {
+    while (!link->ended && !link->refused &&
+           (rc = pt_frame_next(link->plain.data + used, link->plain.len - used, PT_MAX_FRAME, &type, &body,
+                               &total)) != 0) {
         if (rc < 0)
             return pt_err_set(err, "a frame of impossible length");
         used += total;
@@ -163,10 +169,12 @@ static int take_bytes(struct pt_link *link, struct pt_err *err)
     if (n < 0)
         return errno == EAGAIN || errno == EINTR ? 0 : pt_err_set(err, "%s", strerror(errno));
     if (n == 0)
-        return pt_err_set(err, "the connection was cut");
+        return link->finishing ? 1 : pt_err_set(err, "the connection was cut");
     int rc = pt_tls_feed(link->tls, buf, (size_t)n, &link->plain, err);
     if (deliver(link, err) < 0)
         return -1;
+    if (rc == 1 && link->plain.len && !link->finishing)
+        return pt_err_set(err, "the peer ended in the middle of a message");
     return rc;
 }
 
@@ -220,9 +228,12 @@ void pt_link_send(struct pt_link *link, const struct pt_buf *frames)
     struct pt_err err = PT_ERR_INIT;
     if (link->ended || link->finishing)
         return;
-    if (frames->bad || pt_tls_send(link->tls, frames->data, frames->len, &err) < 0)
+    if (frames->bad || pt_tls_send(link->tls, frames->data, frames->len, &err) < 0) {
         pt_warn("link to host %ld: %s", pt_tls_peer_host(link->tls), frames->bad ? "out of memory" : err.msg);
-    flush(link); /* a broken socket is told by its next read */
+        shutdown(link->fd, SHUT_RDWR); /* what is missing now would be waited for */
+    }
+    if (flush(link) < 0)
+        shutdown(link->fd, SHUT_RDWR); /* told by its next read */
 }
 
 void pt_link_welcome(struct pt_link *link, uint64_t acked)
@@ -244,6 +255,7 @@ void pt_link_refuse(struct pt_link *link, const char *reason)
     pt_frame_end(&b, mark);
     pt_link_send(link, &b);
     pt_buf_fini(&b);
+    link->refused = true;
     pt_link_finish(link);
 }
 
