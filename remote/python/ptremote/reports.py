@@ -5,8 +5,9 @@ import warnings
 
 from ptremote import wire
 
-TEXT_LIMITS = (1 << 20, 64 << 10, 4 << 10)  # tried in turn until a report fits
 JSON_LIMIT = wire.MAX_TEXT - (64 << 10)
+# Longest text and longest list, tried in turn until a report fits.
+LIMITS = ((JSON_LIMIT, JSON_LIMIT), (1 << 20, 5000), (64 << 10, 500), (4 << 10, 100))
 _PHASES = ("setup", "call", "teardown")
 
 
@@ -214,32 +215,43 @@ def warning(message, when, nodeid, location, here=str):
     return found
 
 
-def _cut(value, limit):
+def _room(value, left, limit, most):
+    """What is left of so many characters after the texts of a value, once cut; it stops below 0."""
+    if isinstance(value, str):
+        return left - min(len(value), limit)
+    if isinstance(value, dict):
+        value = list(value.values())
+    elif not isinstance(value, (list, tuple)):
+        return left
+    for part in value[:most]:
+        left = _room(part, left - 8, limit, most)
+        if left < 0:
+            break
+    return left
+
+
+def _cut(value, limit, most):
+    """Every text at most so long, every list with at most so many entries."""
     if isinstance(value, str):
         if len(value) <= limit:
             return value
         half = limit // 2
         return "%s\n[... %d characters left out by ptremote ...]\n%s" % (value[:half], len(value) - 2 * half, value[-half:])
     if isinstance(value, dict):
-        return {key: _cut(part, limit) for key, part in value.items()}
+        return {key: _cut(part, limit, most) for key, part in value.items()}
     if isinstance(value, (list, tuple)):
-        return [_cut(part, limit) for part in value]
+        return [_cut(part, limit, most) for part in value[:most]]
     return value
 
 
 def encode(value):
     """JSON that fits into a message: long texts lose their middle, then what is not needed goes."""
-    data = wire.dumps(value)
-    if len(data) <= JSON_LIMIT:
-        return data
-    for limit in TEXT_LIMITS:
-        data = wire.dumps(_cut(value, limit))
-        if len(data) <= JSON_LIMIT:
-            return data
-    inner = value.get("report", value)
-    for key in ("junit", "problems", "properties", "log", "stderr", "stdout", "found"):
-        if inner.pop(key, None) is not None:
-            data = wire.dumps(_cut(value, TEXT_LIMITS[-1]))
+    for limit, most in LIMITS:
+        if _room(value, JSON_LIMIT, limit, most) >= 0:
+            data = wire.dumps(value if limit == JSON_LIMIT else _cut(value, limit, most))
             if len(data) <= JSON_LIMIT:
                 return data
-    return wire.dumps(_cut(value, 256))
+    inner = dict(value.get("report", value))
+    for key in ("junit", "problems", "properties", "log", "stderr", "stdout", "found"):
+        inner.pop(key, None)
+    return wire.dumps(_cut(dict(value, report=inner) if "report" in value else inner, 4 << 10, 100))
