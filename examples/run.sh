@@ -10,4 +10,4 @@ cmake --build --preset release --target ptremote
 
 cd examples/suite
 set -x
-../../build/release/bin/ptremote --hosts local:2 --project . --python /usr/bin/python3 "$@"
+../../build/release/bin/ptremote --hosts local:2 --project . "$@"

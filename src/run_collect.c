@@ -267,7 +267,7 @@ void pt_run_collect_offer(struct pt_run_host *h)
     struct pt_run *run = h->run;
     struct pt_err err = PT_ERR_INIT;
     if (run->opts->collect != PT_COLLECT_REMOTE || run->collect || run->collected || run->stopping ||
-        !h->synced || !h->tooled)
+        !h->synced || !h->tooled || !h->python)
         return;
     struct pt_collect_spec spec = {
         .opts = run->opts, .project = run->root, .package = "", .hash_seed = run->hash_seed};

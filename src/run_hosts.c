@@ -18,7 +18,8 @@
 #include <stdio.h>
 #include <string.h>
 
-#define AGAIN_MS 500 /* before a host is connected to again */
+#define AGAIN_MS 500   /* before a host is connected to again */
+#define JOIN_MS  90000 /* from the launch to the first worker's word */
 
 static const char *const state_names[] = {"connecting", "preparing", "launching", "joined",
                                           "working",    "ending",    "stopping",  "down"};
@@ -36,7 +37,7 @@ static const unsigned edges[PT_HOST_STATES] = {
     [PT_HOST_DOWN] = 0,
 };
 
-static void set_state(struct pt_run_host *h, enum pt_host_state state)
+void pt_run_host_set(struct pt_run_host *h, enum pt_host_state state)
 {
     if (!(edges[h->state] & 1u << state))
         pt_error("host %s: bug: from %s to %s", h->host->name, state_names[h->state], state_names[state]);
@@ -44,7 +45,7 @@ static void set_state(struct pt_run_host *h, enum pt_host_state state)
     h->state = state;
 }
 
-static void show(struct pt_run_host *h, const char *state)
+void pt_run_host_show(struct pt_run_host *h, const char *state)
 {
     pt_terminal_host(h->run->terminal, h->number, state, h->slots, false);
 }
@@ -60,81 +61,24 @@ void pt_run_host_note(struct pt_run_host *h, const char *fmt, ...)
     pt_terminal_note(h->run->terminal, line);
 }
 
-/* --- dealing --- */
-
-static void begin_work(struct pt_run_host *h)
-{
-    struct pt_run *run = h->run;
-    if (h->state != PT_HOST_JOINED || !h->synced || !run->session_known || run->ending)
-        return;
-    set_state(h, PT_HOST_WORKING);
-    pt_link_send(h->link, &run->session);
-    pt_plan_host(run->plan, h->number, h->launch_slots);
-    show(h, "ready");
-    pt_run_deal(run);
-}
-
-static void record_attempt(struct pt_run *run, const struct pt_plan_deal *deal)
-{
-    struct pt_ledger_attempt a = {.bundle = deal->bundle->bundle,
-                                  .attempt = deal->bundle->attempt,
-                                  .host = deal->host,
-                                  .started = pt_wall_clock()};
-    struct pt_err err = PT_ERR_INIT;
-    if (pt_ledger_add_attempt(run->ledger, &a, &err) < 0)
-        pt_run_fail(run, &err);
-}
-
-static void recall(struct pt_run *run)
-{
-    uint32_t host, bundle;
-    while (pt_plan_recall(run->plan, &host, &bundle) == 1) {
-        struct pt_buf b = {0};
-        size_t mark = pt_frame_begin(&b, PT_L_RECALL);
-        pt_put_u32(&b, bundle);
-        pt_frame_end(&b, mark);
-        if (run->at[host].link)
-            pt_link_send(run->at[host].link, &b);
-        pt_buf_fini(&b);
-    }
-}
-
-static bool wants_more_hosts(const struct pt_run *run)
-{
-    for (size_t i = 0; run->opts->require_all_hosts && i < run->hosts.n; i++)
-        if (run->at[i].joined == 0)
-            return true;
-    return false;
-}
-
-void pt_run_deal(struct pt_run *run)
-{
-    struct pt_plan_deal deal;
-    struct pt_err err = PT_ERR_INIT;
-    int rc = 0;
-    if (run->ending || run->stopping || (run->opts->strict_collection && !run->collected) ||
-        wants_more_hosts(run))
-        return;
-    while ((rc = pt_plan_next(run->plan, &deal, &err)) == 1) {
-        struct pt_run_host *h = &run->at[deal.host];
-        struct pt_buf b = {0};
-        pt_bundle_encode(deal.bundle, PT_L_BUNDLE, &b);
-        record_attempt(run, &deal);
-        pt_link_send(h->link, &b);
-        pt_buf_fini(&b);
-        pt_terminal_busy(run->terminal, h->number, pt_plan_held(run->plan, h->number));
-    }
-    if (rc < 0)
-        pt_run_fail(run, &err);
-    else
-        recall(run);
-}
-
 /* --- starting and losing workers --- */
+
+/* mpirun runs, or says so, and no worker came. */
+static void on_no_worker(void *arg)
+{
+    struct pt_run_host *h = arg;
+    h->timer = 0;
+    if (h->state != PT_HOST_LAUNCHING)
+        return;
+    pt_run_host_note(h, "mpirun started no worker in %d s", JOIN_MS / 1000);
+    pt_lane_end_workers(h->lane, 0); /* EXITED follows */
+}
 
 static void launch(struct pt_run_host *h)
 {
     struct pt_run *run = h->run;
+    pt_loop_cancel(run->loop, h->timer);
+    h->timer = pt_loop_after(run->loop, JOIN_MS, on_no_worker, h);
     h->launches++;
     h->seq = h->acked = 0;
     h->launch_slots = h->slots;
@@ -144,12 +88,12 @@ static void launch(struct pt_run_host *h)
                           .key = h->identity.key_pem,
                           .ca = h->identity.ca_pem,
                           .address = run->listener ? (char *)pt_listener_address(run->listener) : (char *)""};
-    set_state(h, PT_HOST_LAUNCHING);
+    pt_run_host_set(h, PT_HOST_LAUNCHING);
     pt_lane_launch(h->lane, &m);
-    show(h, "starting workers");
+    pt_run_host_show(h, "starting workers");
 }
 
-static void drop_link(struct pt_run_host *h)
+void pt_run_host_unlink(struct pt_run_host *h)
 {
     pt_link_destroy(h->link);
     h->link = NULL;
@@ -158,7 +102,7 @@ static void drop_link(struct pt_run_host *h)
 /* What it held goes to others. */
 static void lose_work(struct pt_run_host *h)
 {
-    drop_link(h);
+    pt_run_host_unlink(h);
     pt_plan_lost(h->run->plan, h->number, pt_run_lost_test, h->run);
     pt_run_deal(h->run);
 }
@@ -169,7 +113,7 @@ void pt_run_host_give_up(struct pt_run_host *h, const char *why)
     snprintf(h->why, sizeof(h->why), "%s", why);
     h->lost = true;
     if (h->state < PT_HOST_STOPPING) {
-        set_state(h, PT_HOST_STOPPING);
+        pt_run_host_set(h, PT_HOST_STOPPING);
         pt_lane_stop(h->lane, 0);
     }
 }
@@ -182,7 +126,7 @@ void pt_run_host_bye(struct pt_run_host *h)
     if (pt_ledger_commit(h->run->ledger, &err) < 0)
         pt_run_fail(h->run, &err);
     pt_run_hosts_ack(h->run);
-    set_state(h, PT_HOST_STOPPING);
+    pt_run_host_set(h, PT_HOST_STOPPING);
     pt_lane_stop(h->lane, 0);
 }
 
@@ -192,7 +136,7 @@ static void workers_lost(struct pt_run_host *h, const char *why)
     lose_work(h);
     if (h->state == PT_HOST_ENDING) {
         pt_run_host_note(h, "the workers ended before their sessions did: %s", why);
-        set_state(h, PT_HOST_STOPPING);
+        pt_run_host_set(h, PT_HOST_STOPPING);
         pt_lane_stop(h->lane, 0);
         return;
     }
@@ -205,86 +149,13 @@ static void workers_lost(struct pt_run_host *h, const char *why)
     launch(h);
 }
 
-/* --- links --- */
-
-static void on_hello(void *arg, struct pt_link *link, uint32_t host, uint32_t launched, uint32_t slots)
-{
-    struct pt_run *run = arg;
-    struct pt_run_host *h = host < run->hosts.n ? &run->at[host] : NULL;
-    if (!h || h->state != PT_HOST_LAUNCHING || h->link || launched != h->launches ||
-        slots != h->launch_slots) {
-        pt_link_refuse(link, "this launch is not expected");
-        return;
-    }
-    h->link = link;
-    h->joined = pt_wall_clock();
-    set_state(h, PT_HOST_JOINED);
-    pt_link_welcome(link, 0);
-    show(h, h->synced ? "joined" : "waiting for the tree");
-    begin_work(h);
-    pt_run_check(run);
-}
-
-static struct pt_run_host *host_of(struct pt_run *run, const struct pt_link *link)
-{
-    for (size_t i = 0; i < run->hosts.n; i++)
-        if (run->at[i].link == link)
-            return &run->at[i];
-    return NULL;
-}
-
-static int on_message(void *arg, struct pt_link *link, uint8_t type, struct pt_reader *body,
-                      struct pt_err *err)
-{
-    struct pt_run *run = arg;
-    struct pt_run_host *h = host_of(run, link);
-    if (!h)
-        return pt_err_set(err, "a message of a worker that did not join");
-    int rc = pt_run_message(h, type, body, err);
-    pt_run_check(run);
-    return rc;
-}
-
-static void on_link_closed(void *arg, struct pt_link *link, const char *why)
-{
-    struct pt_run *run = arg;
-    struct pt_run_host *h = host_of(run, link);
-    if (!h) {
-        if (why[0])
-            pt_info("a link was refused: %s", why);
-        return;
-    }
-    h->link = NULL;
-    if (h->state == PT_HOST_JOINED || h->state == PT_HOST_WORKING) {
-        pt_debug("%s: link closed: %s", h->host->name, why);
-        snprintf(h->why, sizeof(h->why), "%s", why);
-        pt_lane_end_workers(h->lane, 0); /* EXITED follows, or DOWN */
-    }
-    pt_run_check(run);
-}
-
-static const struct pt_link_callbacks link_callbacks = {
-    .hello = on_hello, .message = on_message, .closed = on_link_closed};
-
-static void take_link(struct pt_run *run, int fd, long host)
-{
-    struct pt_err err = PT_ERR_INIT;
-    if (!pt_link_create(run->loop, fd, &run->identity, run->id, host, &link_callbacks, run, &err))
-        pt_warn("%s", err.msg);
-}
-
-static void on_accepted(void *arg, int fd)
-{
-    take_link(arg, fd, -1);
-}
-
 /* --- lane events --- */
 
 static void on_connected(struct pt_run_host *h, const struct pt_lane_event *e)
 {
     h->connected = e->at;
-    set_state(h, PT_HOST_PREPARING);
-    show(h, e->bytes ? "connected, agent installed" : "connected");
+    pt_run_host_set(h, PT_HOST_PREPARING);
+    pt_run_host_show(h, e->bytes ? "connected, agent installed" : "connected");
     if (h->run->manifest)
         pt_lane_tree(h->lane, h->run->manifest);
 }
@@ -316,7 +187,7 @@ static void on_synced(struct pt_run_host *h, const struct pt_lane_event *e)
     h->synced_at = e->at;
     h->bytes_sent = e->bytes;
     h->tree = h->run->manifest;
-    begin_work(h);
+    pt_run_host_begin(h);
     pt_run_collect_offer(h);
 }
 
@@ -375,17 +246,21 @@ static void on_down(struct pt_run_host *h, const struct pt_lane_event *e)
     lose_work(h);
     if (again) {
         pt_run_host_note(h, "%s; connecting again (%u of %u)", e->err.msg, h->launches, PT_RUN_LAUNCHES - 1);
-        set_state(h, PT_HOST_CONNECTING);
+        pt_run_host_set(h, PT_HOST_CONNECTING);
+        pt_loop_cancel(run->loop, h->timer);
         h->timer = pt_loop_after(run->loop, AGAIN_MS, start_lane, h);
         return;
     }
-    set_state(h, PT_HOST_DOWN);
+    pt_run_host_set(h, PT_HOST_DOWN);
+    pt_loop_cancel(run->loop, h->timer);
+    h->timer = 0;
+    pt_plan_expect(run->plan, h->number, 0);
     if (e->err.msg[0] && was != PT_HOST_STOPPING && !run->interrupted) {
         h->lost = true;
         snprintf(h->why, sizeof(h->why), "%s", e->err.msg);
         pt_run_host_note(h, "%s%s%s", e->err.msg, e->err.hint[0] ? "; next: " : "", e->err.hint);
     }
-    show(h, h->lost ? "lost" : "done");
+    pt_run_host_show(h, h->lost ? "lost" : "done");
 }
 
 static void on_event(void *arg, struct pt_lane_event *e)
@@ -402,7 +277,7 @@ static void on_event(void *arg, struct pt_lane_event *e)
     case PT_LANE_SENDING: {
         char text[64];
         snprintf(text, sizeof(text), "sending %.1f MB", (double)e->bytes / 1e6);
-        show(h, text);
+        pt_run_host_show(h, text);
         break;
     }
     case PT_LANE_SYNCED:
@@ -418,9 +293,11 @@ static void on_event(void *arg, struct pt_lane_event *e)
         break;
     case PT_LANE_PYTHON:
         pt_debug("%s: %s", h->host->name, e->text);
+        h->python = true;
+        pt_run_collect_offer(h);
         break;
     case PT_LANE_LINK:
-        take_link(h->run, e->fd, h->number);
+        pt_run_link(h->run, e->fd, h->number);
         e->fd = -1;
         break;
     case PT_LANE_COLLECT:
@@ -445,6 +322,11 @@ static void on_event(void *arg, struct pt_lane_event *e)
 
 /* --- all hosts --- */
 
+static void on_accepted(void *arg, int fd)
+{
+    pt_run_link(arg, fd, -1);
+}
+
 /* For a timer too: the first connection, or another one. */
 static void start_lane(void *arg)
 {
@@ -464,14 +346,14 @@ static void start_lane(void *arg)
                                 .arg = h};
     h->timer = 0;
     pt_lane_destroy(h->lane);
-    h->tooled = h->synced = h->collecting = false;
+    h->tooled = h->synced = h->python = h->collecting = false;
     h->begun = pt_wall_clock();
     h->lane = pt_lane_create(&o, &err);
     if (h->lane) {
-        show(h, "connecting");
+        pt_run_host_show(h, "connecting");
         return;
     }
-    set_state(h, PT_HOST_DOWN);
+    pt_run_host_set(h, PT_HOST_DOWN);
     h->lost = true;
     pt_run_host_note(h, "%s", err.msg);
     pt_run_check(run);
@@ -517,23 +399,18 @@ void pt_run_hosts_tree(struct pt_run *run)
 void pt_run_hosts_session(struct pt_run *run)
 {
     for (size_t i = 0; i < run->hosts.n; i++)
-        begin_work(&run->at[i]);
+        pt_run_host_begin(&run->at[i]);
 }
 
-void pt_run_hosts_ack(struct pt_run *run)
+static void stop_host(struct pt_run_host *h, uint32_t grace_ms)
 {
-    for (size_t i = 0; i < run->hosts.n; i++) {
-        struct pt_run_host *h = &run->at[i];
-        if (!h->link || h->seq == h->acked)
-            continue;
-        struct pt_buf b = {0};
-        size_t mark = pt_frame_begin(&b, PT_L_ACK);
-        pt_put_u64(&b, h->seq);
-        pt_frame_end(&b, mark);
-        pt_link_send(h->link, &b);
-        pt_buf_fini(&b);
-        h->acked = h->seq;
-    }
+    bool waits = h->timer && h->state == PT_HOST_CONNECTING; /* between two connections: no lane to stop */
+    pt_loop_cancel(h->run->loop, h->timer);
+    h->timer = 0;
+    pt_run_host_unlink(h);
+    pt_run_host_set(h, waits || !h->lane ? PT_HOST_DOWN : PT_HOST_STOPPING);
+    if (h->state == PT_HOST_STOPPING)
+        pt_lane_stop(h->lane, grace_ms);
 }
 
 /* The sessions end; hosts that have none stop at once. */
@@ -548,33 +425,19 @@ void pt_run_hosts_quit(struct pt_run *run, uint32_t grace_ms)
             pt_frame_end(&b, mark);
             pt_link_send(h->link, &b);
             pt_buf_fini(&b);
-            set_state(h, PT_HOST_ENDING);
-            show(h, "ending");
+            pt_run_host_set(h, PT_HOST_ENDING);
+            pt_run_host_show(h, "ending");
         } else if (h->state < PT_HOST_STOPPING) {
-            pt_loop_cancel(run->loop, h->timer);
-            set_state(h, PT_HOST_STOPPING);
-            pt_lane_stop(h->lane, 0);
+            stop_host(h, 0);
         }
     }
 }
 
 void pt_run_hosts_stop(struct pt_run *run, uint32_t grace_ms)
 {
-    for (size_t i = 0; i < run->hosts.n; i++) {
-        struct pt_run_host *h = &run->at[i];
-        if (h->state >= PT_HOST_STOPPING)
-            continue;
-        if (h->timer) { /* between two connections: nothing to stop */
-            pt_loop_cancel(run->loop, h->timer);
-            h->timer = 0;
-            set_state(h, PT_HOST_DOWN);
-            continue;
-        }
-        drop_link(h);
-        set_state(h, PT_HOST_STOPPING);
-        if (h->lane)
-            pt_lane_stop(h->lane, grace_ms);
-    }
+    for (size_t i = 0; i < run->hosts.n; i++)
+        if (run->at[i].state < PT_HOST_STOPPING)
+            stop_host(&run->at[i], grace_ms);
 }
 
 uint32_t pt_run_hosts_alive(const struct pt_run *run)
@@ -597,7 +460,7 @@ void pt_run_hosts_fini(struct pt_run *run)
 {
     for (size_t i = 0; run->at && i < run->hosts.n; i++) {
         struct pt_run_host *h = &run->at[i];
-        drop_link(h);
+        pt_run_host_unlink(h);
         pt_lane_destroy(h->lane);
         pt_tls_identity_fini(&h->identity);
     }

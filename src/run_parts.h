@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #pragma once
-/* What the run's files share: run.c (start, end, time), run_hosts.c (each host's state), run_results.c (what
- * tests gave), run_collect.c (what there is to run). Everything here belongs to the loop's thread. */
+/* What the run's files share: run.c (start, end, time), run_hosts.c (each host's state), run_links.c (its
+ * workers), run_results.c (what tests gave), run_collect.c (what there is to run). Everything here belongs to
+ * the loop's thread. */
 #include "collect.h"
 #include "common/err.h"
 #include "common/loop.h"
@@ -43,15 +44,15 @@ struct pt_run_host {
     struct pt_setup setup;
     struct pt_tls_identity identity;
     enum pt_host_state state;
-    bool tooled, synced, lost; /* lost: went down without being told to */
+    bool tooled, synced, python, lost; /* lost: went down without being told to */
     uint32_t launches, slots, busy;
     uint32_t launch_slots;
     struct pt_link *link;
     uint64_t seq, acked; /* last received of this launch; last acknowledged */
     uint64_t bytes_sent;
     double begun, connected, ready, synced_at, tooled_at, joined;
-    char why[PT_ERR_MAX]; /* why it is down */
-    uint64_t timer;
+    char why[PT_ERR_MAX];           /* why it is down */
+    uint64_t timer;                 /* until connecting again, or until a launch must have joined */
     const struct pt_manifest *tree; /* what its workspace is, once synced */
     bool collecting;                /* the remote collector runs here */
     bool broken;                    /* said that pytest cannot start */
@@ -127,24 +128,34 @@ void pt_run_stop(struct pt_run *run, const char *why);
 void pt_run_fail(struct pt_run *run, const struct pt_err *err);
 
 /* run_hosts.c */
+/* Along an edge of the table; anything else is a reported bug. */
+void pt_run_host_set(struct pt_run_host *h, enum pt_host_state state);
+void pt_run_host_show(struct pt_run_host *h, const char *state);
+void pt_run_host_unlink(struct pt_run_host *h);
 int pt_run_hosts_start(struct pt_run *run, struct pt_err *err);
 void pt_run_hosts_tree(struct pt_run *run);    /* the manifest is there */
 void pt_run_hosts_session(struct pt_run *run); /* the session is there */
-void pt_run_deal(struct pt_run *run);
 void pt_run_hosts_quit(struct pt_run *run, uint32_t grace_ms);
 void pt_run_hosts_stop(struct pt_run *run, uint32_t grace_ms);
 /* The host is of no use: its work goes to others, it is told to stop. */
 void pt_run_host_give_up(struct pt_run_host *h, const char *why);
 /* All its sessions have ended. */
 void pt_run_host_bye(struct pt_run_host *h);
-/* Acknowledge all that was received; call after a commit. */
-void pt_run_hosts_ack(struct pt_run *run);
 /* Hosts that are not DOWN; hosts that are not DOWN, STOPPING or ENDING. */
 uint32_t pt_run_hosts_alive(const struct pt_run *run);
 uint32_t pt_run_hosts_usable(const struct pt_run *run);
 void pt_run_hosts_fini(struct pt_run *run);
 /* One line for the user about a host. */
 void pt_run_host_note(struct pt_run_host *h, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
+
+/* run_links.c */
+/* A connection that should be a worker's; host -1: any of the run. Takes fd over. */
+void pt_run_link(struct pt_run *run, int fd, long host);
+/* JOINED, and the tree and the session are there: WORKING. */
+void pt_run_host_begin(struct pt_run_host *h);
+void pt_run_deal(struct pt_run *run);
+/* Acknowledge all that was received; call after a commit. */
+void pt_run_hosts_ack(struct pt_run *run);
 
 /* run_results.c */
 /* A message of a welcomed link. */

@@ -25,7 +25,10 @@ struct pt_python {
     struct pt_buf line;
     uint64_t timer;
     bool started, up, done; /* done: it failed, and will not be started again */
+    bool second;            /* the first of PATH has no pytest: the distribution's is tried */
 };
+
+#define SYSTEM_PYTHON "/usr/bin/python3"
 
 struct pt_python *pt_python_create(struct pt_agent *a, struct pt_err *err)
 {
@@ -79,6 +82,8 @@ pid_t pt_python_pid(const struct pt_python *p)
 
 char *pt_python_find(const struct pt_agent *a, struct pt_err *err)
 {
+    if (a->python && a->python->program) /* the one that turned out to have pytest */
+        return strdup(a->python->program);
     const char *wanted = a->setup.python[0] ? a->setup.python : "python3";
     const char *home = pt_environ_get(&a->env, "HOME");
     pt_auto_free char *path = NULL;
@@ -149,6 +154,13 @@ static void say_up(struct pt_python *p, char *text)
     p->up = true;
 }
 
+/* A python3 that comes first in PATH (pyenv's, say) need not be the one that has pytest. */
+static bool may_try_second(const struct pt_python *p)
+{
+    return !p->second && !p->agent->setup.python[0] && p->program && strcmp(p->program, SYSTEM_PYTHON) != 0 &&
+           access(SYSTEM_PYTHON, X_OK) == 0;
+}
+
 static void on_line(struct pt_python *p, char *line)
 {
     static const char ready[] = "READY ", missing[] = "MISSING ";
@@ -157,6 +169,8 @@ static void on_line(struct pt_python *p, char *line)
     p->timer = 0;
     if (strncmp(line, ready, strlen(ready)) == 0) {
         say_up(p, line + strlen(ready));
+    } else if (strncmp(line, missing, strlen(missing)) == 0 && may_try_second(p)) {
+        p->second = true; /* once this one has ended */
     } else if (strncmp(line, missing, strlen(missing)) == 0) {
         snprintf(text, sizeof(text), "missing %.800s", line + strlen(missing));
         fail(p, "apt-get install python3-pytest (Debian), or pip install pytest for that Python", text);
@@ -269,10 +283,17 @@ bool pt_python_reaped(struct pt_python *p, pid_t pid, int status)
     pt_child_drain(&p->child);
     if (p->said >= 0)
         on_said(p, p->said, POLLIN);
+    bool again = p->second && !p->up && strcmp(p->program, SYSTEM_PYTHON) != 0;
     if (p->up)
         pt_agent_exited(p->agent, PT_PROGRAM_FORKSERVER, status, &p->child.tail);
-    else if (!p->done)
+    else if (!p->done && !again)
         never_up(p, status);
     forget(p);
+    if (again) {
+        free(p->program);
+        p->program = strdup(SYSTEM_PYTHON);
+        p->started = false;
+        pt_python_advance(p, true);
+    }
     return true;
 }

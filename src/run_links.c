@@ -1,0 +1,161 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* The workers' links of a run: who may join, what they are dealt, what is acknowledged. */
+#include "run_parts.h"
+
+#include "common/log.h"
+
+#include <stdio.h>
+
+static void on_hello(void *arg, struct pt_link *link, uint32_t host, uint32_t launched, uint32_t slots)
+{
+    struct pt_run *run = arg;
+    struct pt_run_host *h = host < run->hosts.n ? &run->at[host] : NULL;
+    if (!h || h->state != PT_HOST_LAUNCHING || h->link || launched != h->launches ||
+        slots != h->launch_slots) {
+        pt_link_refuse(link, "this launch is not expected");
+        return;
+    }
+    pt_loop_cancel(run->loop, h->timer);
+    h->timer = 0;
+    h->link = link;
+    h->joined = pt_wall_clock();
+    pt_run_host_set(h, PT_HOST_JOINED);
+    pt_link_welcome(link, 0);
+    pt_run_host_show(h, h->synced ? "joined" : "waiting for the tree");
+    pt_run_host_begin(h);
+    pt_run_check(run);
+}
+
+static struct pt_run_host *host_of(struct pt_run *run, const struct pt_link *link)
+{
+    for (size_t i = 0; i < run->hosts.n; i++)
+        if (run->at[i].link == link)
+            return &run->at[i];
+    return NULL;
+}
+
+static int on_message(void *arg, struct pt_link *link, uint8_t type, struct pt_reader *body,
+                      struct pt_err *err)
+{
+    struct pt_run *run = arg;
+    struct pt_run_host *h = host_of(run, link);
+    if (!h)
+        return pt_err_set(err, "a message of a worker that did not join");
+    int rc = pt_run_message(h, type, body, err);
+    pt_run_check(run);
+    return rc;
+}
+
+static void on_link_closed(void *arg, struct pt_link *link, const char *why)
+{
+    struct pt_run *run = arg;
+    struct pt_run_host *h = host_of(run, link);
+    if (!h) {
+        if (why[0])
+            pt_info("a link was refused: %s", why);
+        return;
+    }
+    h->link = NULL;
+    if (h->state == PT_HOST_JOINED || h->state == PT_HOST_WORKING) {
+        pt_debug("%s: link closed: %s", h->host->name, why);
+        snprintf(h->why, sizeof(h->why), "%s", why);
+        pt_lane_end_workers(h->lane, 0); /* EXITED follows, or DOWN */
+    }
+    pt_run_check(run);
+}
+
+static const struct pt_link_callbacks link_callbacks = {
+    .hello = on_hello, .message = on_message, .closed = on_link_closed};
+
+void pt_run_link(struct pt_run *run, int fd, long host)
+{
+    struct pt_err err = PT_ERR_INIT;
+    if (!pt_link_create(run->loop, fd, &run->identity, run->id, host, &link_callbacks, run, &err))
+        pt_warn("%s", err.msg);
+}
+
+/* --- dealing --- */
+
+void pt_run_host_begin(struct pt_run_host *h)
+{
+    struct pt_run *run = h->run;
+    if (h->state != PT_HOST_JOINED || !h->synced || !run->session_known || run->ending)
+        return;
+    pt_run_host_set(h, PT_HOST_WORKING);
+    pt_link_send(h->link, &run->session);
+    pt_plan_host(run->plan, h->number, h->launch_slots);
+    pt_run_host_show(h, "ready");
+    pt_run_deal(run);
+}
+
+static void record_attempt(struct pt_run *run, const struct pt_plan_deal *deal)
+{
+    struct pt_ledger_attempt a = {.bundle = deal->bundle->bundle,
+                                  .attempt = deal->bundle->attempt,
+                                  .host = deal->host,
+                                  .started = pt_wall_clock()};
+    struct pt_err err = PT_ERR_INIT;
+    if (pt_ledger_add_attempt(run->ledger, &a, &err) < 0)
+        pt_run_fail(run, &err);
+}
+
+static void recall(struct pt_run *run)
+{
+    uint32_t host, bundle;
+    while (pt_plan_recall(run->plan, &host, &bundle) == 1) {
+        struct pt_buf b = {0};
+        size_t mark = pt_frame_begin(&b, PT_L_RECALL);
+        pt_put_u32(&b, bundle);
+        pt_frame_end(&b, mark);
+        if (run->at[host].link)
+            pt_link_send(run->at[host].link, &b);
+        pt_buf_fini(&b);
+    }
+}
+
+static bool wants_more_hosts(const struct pt_run *run)
+{
+    for (size_t i = 0; run->opts->require_all_hosts && i < run->hosts.n; i++)
+        if (run->at[i].joined == 0)
+            return true;
+    return false;
+}
+
+void pt_run_deal(struct pt_run *run)
+{
+    struct pt_plan_deal deal;
+    struct pt_err err = PT_ERR_INIT;
+    int rc = 0;
+    if (run->ending || run->stopping || (run->opts->strict_collection && !run->collected) ||
+        wants_more_hosts(run))
+        return;
+    while ((rc = pt_plan_next(run->plan, &deal, &err)) == 1) {
+        struct pt_run_host *h = &run->at[deal.host];
+        struct pt_buf b = {0};
+        pt_bundle_encode(deal.bundle, PT_L_BUNDLE, &b);
+        record_attempt(run, &deal);
+        pt_link_send(h->link, &b);
+        pt_buf_fini(&b);
+        pt_terminal_busy(run->terminal, h->number, pt_plan_held(run->plan, h->number));
+    }
+    if (rc < 0)
+        pt_run_fail(run, &err);
+    else
+        recall(run);
+}
+
+void pt_run_hosts_ack(struct pt_run *run)
+{
+    for (size_t i = 0; i < run->hosts.n; i++) {
+        struct pt_run_host *h = &run->at[i];
+        if (!h->link || h->seq == h->acked)
+            continue;
+        struct pt_buf b = {0};
+        size_t mark = pt_frame_begin(&b, PT_L_ACK);
+        pt_put_u64(&b, h->seq);
+        pt_frame_end(&b, mark);
+        pt_link_send(h->link, &b);
+        pt_buf_fini(&b);
+        h->acked = h->seq;
+    }
+}
