@@ -314,8 +314,6 @@ Test(project, nothing_to_tell_is_no_error)
 
 static const volatile int never = 0;
 
-static const volatile int never = 0;
-
 /* In a session of its own there is no terminal: nobody can be asked, and nobody waits. */
 Test(project, without_a_terminal_nobody_is_asked)
 {
@@ -349,7 +347,7 @@ static void ask(struct asking *a, const char *want)
         setsid();
         if (open(ptsname(master), O_RDWR) < 0)
             _exit(9);
-        int rc = pt_project_ask("h\x1b", a->prompt, a->echo, answer, sizeof(answer), &never);
+        int rc = pt_project_ask("h\x1b", a->prompt, a->echo, answer, sizeof(answer), a->cancel);
         _exit(rc < 0 ? 2 : strcmp(answer, want) == 0 ? 0 : 1);
     }
     size_t n = 0;
