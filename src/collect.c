@@ -3,7 +3,6 @@
 
 #include "common/auto.h"
 #include "common/err.h"
-#include "common/log.h"
 #include "common/loop.h"
 #include "json.h"
 
@@ -13,12 +12,15 @@
 #include <signal.h>
 #include <string.h>
 #include <sys/mman.h>
+#include <sys/syscall.h>
 #include <sys/wait.h>
 
 #define LINE_MAX_BYTES PT_JSON_MAX
+#define READ_SIZE      (256u << 10)
 #define OUTPUT_KEEP    (64u << 10)
 #define NO_PYTEST      97 /* exit status of BOOT when this Python has no pytest */
 #define MAX_CRASHES    1000
+#define MAX_DOUBTFUL   2 /* then it is not the files that crash it */
 
 /* argv: folder of the package, number of the descriptor with the orders. */
 static const char BOOT[] = "import sys, importlib.util as u\n"
@@ -26,6 +28,12 @@ static const char BOOT[] = "import sys, importlib.util as u\n"
                            "sys.path.append(sys.argv[1])\n"
                            "from ptremote import collector\n"
                            "collector.main()\n";
+
+/* Something that was said, for the sake of a collector that starts anew and says it again. */
+struct said {
+    char *key;
+    bool again; /* by an earlier child, and not yet by this one */
+};
 
 struct pt_collect {
     struct pt_loop *loop;
@@ -36,19 +44,22 @@ struct pt_collect {
     const char *pythons[5];
     size_t python;
     pid_t pid;
+    int pidfd;  /* readable when the child ended; -1 where the system has none */
     int fd;     /* lines come here */
     int output; /* memfd with stdout and stderr of the child */
     struct pt_buf in;
     char *importing;
-    bool finished; /* `final` or `fail` came */
-    char **seen;   /* paths of `file` lines of this and earlier children, sorted only by time */
-    size_t nseen, seen_before;
-    char **skip; /* files that crashed it */
-    size_t nskip;
+    bool finished;     /* `final` or `fail` came */
+    struct said *said; /* by all children, in order */
+    size_t nsaid, cap_said, next_again, nagain;
+    char **skip;            /* files that crashed it */
+    size_t nskip, doubtful; /* how many of them had been imported well before */
+    bool imported_before;   /* `importing` was, by an earlier child */
     bool busy, doomed;
 };
 
 static void on_lines(void *arg, int fd, short revents);
+static void on_exit_of_child(void *arg, int fd, short revents);
 
 /* --- orders --- */
 
@@ -118,7 +129,7 @@ static void child(const struct pt_collect *c, int orders, int out, int output)
     fcntl(out, F_SETFD, 0);
     setenv("PYTHONHASHSEED", c->spec.hash_seed, 1);
     execvp(argv[0], argv);
-    _exit(errno == ENOENT ? NO_PYTEST : 126);
+    _exit(NO_PYTEST);
 }
 
 static int orders_fd(const struct pt_collect *c, int out_fd)
@@ -132,6 +143,16 @@ static int orders_fd(const struct pt_collect *c, int out_fd)
     }
     pt_buf_fini(&b);
     return fd;
+}
+
+static int watch_child(struct pt_collect *c)
+{
+#ifdef SYS_pidfd_open
+    c->pidfd = (int)syscall(SYS_pidfd_open, c->pid, 0);
+    if (c->pidfd >= 0 && pt_loop_watch(c->loop, c->pidfd, POLLIN, on_exit_of_child, c) < 0)
+        return -1;
+#endif
+    return pt_loop_watch(c->loop, c->fd, POLLIN, on_lines, c);
 }
 
 static int start(struct pt_collect *c, struct pt_err *err)
@@ -157,9 +178,36 @@ static int start(struct pt_collect *c, struct pt_err *err)
     c->pid = pid;
     c->fd = pt_steal_fd(&in);
     c->output = pt_steal_fd(&output);
-    if (pt_loop_watch(c->loop, c->fd, POLLIN, on_lines, c) < 0)
-        return pt_err_set(err, "collecting: out of memory");
-    return 0;
+    return watch_child(c) < 0 ? pt_err_set(err, "collecting: out of memory") : 0;
+}
+
+static void hang_up(struct pt_collect *c)
+{
+    if (c->fd >= 0) {
+        pt_loop_unwatch(c->loop, c->fd);
+        close(c->fd);
+    }
+    if (c->pidfd >= 0) {
+        pt_loop_unwatch(c->loop, c->pidfd);
+        close(c->pidfd);
+    }
+    c->fd = c->pidfd = -1;
+}
+
+/* The child's wait status. What it left behind in its group goes with it. */
+static int reap(struct pt_collect *c)
+{
+    siginfo_t info;
+    int status = 0;
+    if (c->pid <= 0)
+        return 0;
+    while (waitid(P_PID, (id_t)c->pid, &info, WEXITED | WNOWAIT) < 0 && errno == EINTR)
+        ;
+    kill(-c->pid, SIGKILL);
+    while (waitpid(c->pid, &status, 0) < 0 && errno == EINTR)
+        ;
+    c->pid = 0;
+    return status;
 }
 
 /* --- lines --- */
@@ -177,38 +225,112 @@ static int add_string(char ***list, size_t *n, const char *s)
     return 0;
 }
 
-/* Files that an earlier child told of come again after a restart. */
-static bool told_before(const struct pt_collect *c, const char *path)
+/* What a line is known by: a file by its path, a report by its node, all else by its words. */
+static char *key_of(const char *what, const struct pt_json *json, const char *text, size_t n)
 {
-    for (size_t i = 0; i < c->seen_before; i++)
-        if (strcmp(c->seen[i], path) == 0)
-            return true;
+    char *key = NULL;
+    const char *name = strcmp(what, "file") == 0     ? pt_json_text(pt_json_get(json, "path"))
+                       : strcmp(what, "report") == 0 ? pt_json_text(pt_json_get(json, "nodeid"))
+                                                     : NULL;
+    int rc = strcmp(what, "session") == 0 ? asprintf(&key, "session")
+             : name                       ? asprintf(&key, "%s %s", what, name)
+                                          : asprintf(&key, "%s %.*s", what, (int)n, text);
+    return rc < 0 ? NULL : key;
+}
+
+/* Children say the same in the same order, so the search goes on where the last one ended. */
+static bool said_before(struct pt_collect *c, const char *key)
+{
+    for (size_t k = 0; c->nagain && k < c->nsaid; k++) {
+        size_t i = (c->next_again + k) % c->nsaid;
+        if (!c->said[i].again || strcmp(c->said[i].key, key) != 0)
+            continue;
+        c->said[i].again = false;
+        c->nagain--;
+        c->next_again = i + 1;
+        return true;
+    }
     return false;
+}
+
+static int remember(struct pt_collect *c, char *key)
+{
+    if (c->nsaid == c->cap_said) {
+        size_t cap = c->cap_said ? c->cap_said * 2 : 256;
+        struct said *grown = realloc(c->said, cap * sizeof(*grown));
+        if (!grown)
+            return -1;
+        c->said = grown;
+        c->cap_said = cap;
+    }
+    c->said[c->nsaid++] = (struct said){.key = key};
+    return 0;
+}
+
+/* A collector starts anew: all that was said will be said again. */
+static void expect_again(struct pt_collect *c)
+{
+    for (size_t i = 0; i < c->nsaid; i++)
+        c->said[i].again = true;
+    c->nagain = c->nsaid;
+    c->next_again = 0;
+}
+
+/* Gives whether an earlier child said it too; -1 when memory ends. Takes key, which may be NULL. */
+static int said_now(struct pt_collect *c, char *key)
+{
+    int before = key && said_before(c, key);
+    if (before || !key || remember(c, key) < 0)
+        free(key);
+    else
+        return 0;
+    return before ? 1 : -1;
+}
+
+static int on_importing(struct pt_collect *c, const char *path)
+{
+    char *key = NULL;
+    free(c->importing);
+    c->importing = strdup(path ? path : "");
+    int before = asprintf(&key, "importing %s", path ? path : "") < 0 ? -1 : said_now(c, key);
+    c->imported_before = before == 1;
+    return c->importing && before >= 0 ? 0 : -1;
+}
+
+static int tell(struct pt_collect *c, const char *what, const struct pt_json *json, const char *text,
+                size_t n)
+{
+    if (strcmp(what, "importing") == 0)
+        return on_importing(c, pt_json_text(pt_json_get(json, "path")));
+    if (strcmp(what, "final") == 0 || strcmp(what, "fail") == 0) {
+        c->finished = true;
+    } else {
+        const char *path = strcmp(what, "file") == 0 ? pt_json_text(pt_json_get(json, "path")) : NULL;
+        if (path && c->importing && strcmp(path, c->importing) == 0) { /* it survived that */
+            free(c->importing);
+            c->importing = NULL;
+        }
+        int before = said_now(c, key_of(what, json, text, n));
+        if (before != 0)
+            return before > 0 ? 0 : -1;
+    }
+    c->cb.line(c->arg, what, json);
+    return 0;
 }
 
 static int on_line(struct pt_collect *c, const char *text, size_t n, struct pt_err *err)
 {
     struct pt_json *json = pt_json_parse(text, n, err);
+    if (!json)
+        return -1;
     const char *what = pt_json_text(pt_json_get(json, "t"));
-    const char *path = pt_json_text(pt_json_get(json, "path"));
-    if (!json || !what) {
-        pt_json_destroy(json);
-        return json ? pt_err_set(err, "a line without its kind") : -1;
-    }
-    if (strcmp(what, "importing") == 0) {
-        free(c->importing);
-        c->importing = strdup(path ? path : "");
-    } else if (strcmp(what, "file") == 0 && path && told_before(c, path)) {
-        pt_debug("%s was told already", path);
-    } else if (c->nskip == 0 || (strcmp(what, "session") != 0 && strcmp(what, "warning") != 0)) {
-        if (strcmp(what, "file") == 0 && path && add_string(&c->seen, &c->nseen, path) < 0)
-            abort();
-        if (strcmp(what, "final") == 0 || strcmp(what, "fail") == 0)
-            c->finished = true;
-        c->cb.line(c->arg, what, json);
-    }
+    int rc = 0;
+    if (!what)
+        rc = pt_err_set(err, "a line without its kind");
+    else if (!c->finished && tell(c, what, json, text, n) < 0)
+        rc = pt_err_set(err, "out of memory");
     pt_json_destroy(json);
-    return 0;
+    return rc;
 }
 
 static int take_lines(struct pt_collect *c, struct pt_err *err)
@@ -244,11 +366,6 @@ static void end(struct pt_collect *c, const struct pt_err *err)
 
 static bool try_again(struct pt_collect *c, struct pt_err *err)
 {
-    if (c->fd >= 0) {
-        pt_loop_unwatch(c->loop, c->fd);
-        close(c->fd);
-        c->fd = -1;
-    }
     pt_buf_clear(&c->in);
     return start(c, err) == 0;
 }
@@ -265,28 +382,40 @@ static void next_python(struct pt_collect *c, struct pt_err *err)
     end(c, err);
 }
 
-static void after_crash(struct pt_collect *c, uint32_t status, struct pt_err *err)
+static const char *last_line(char *text)
+{
+    size_t n = text ? strlen(text) : 0;
+    while (n && (text[n - 1] == '\n' || text[n - 1] == ' '))
+        text[--n] = '\0';
+    const char *line = n ? strrchr(text, '\n') : NULL;
+    return line ? line + 1 : n ? text : "it said nothing";
+}
+
+static void give_up(struct pt_collect *c, int status, char *output, struct pt_err *err)
+{
+    char how[64];
+    if (WIFSIGNALED(status))
+        snprintf(how, sizeof(how), "was killed by signal %d", WTERMSIG(status));
+    else
+        snprintf(how, sizeof(how), "ended with status %d", WEXITSTATUS(status));
+    pt_err_set_kind(err, PT_ERR_USAGE, "the collector %s: %s", c->remote ? "ended" : how, last_line(output));
+    end(c, err);
+}
+
+static void after_crash(struct pt_collect *c, int status, struct pt_err *err)
 {
     pt_auto_free char *output = last_output(c);
-    if (!c->importing || c->nskip >= MAX_CRASHES) {
-        const char *line = output ? strrchr(output, '\n') : NULL;
-        while (line && line > output && !line[1]) {
-            output[line - output] = '\0';
-            line = strrchr(output, '\n');
-        }
-        pt_err_set_kind(err, PT_ERR_USAGE, "the collector ended (status %u): %s", status,
-                        line     ? line + 1
-                        : output ? output
-                                 : "");
-        end(c, err);
+    c->doubtful += c->imported_before;
+    if (!c->importing || c->nskip >= MAX_CRASHES || c->doubtful > MAX_DOUBTFUL) {
+        give_up(c, status, output, err);
         return;
     }
     pt_auto_free char *path = c->importing;
     c->importing = NULL;
     if (add_string(&c->skip, &c->nskip, path) < 0)
         abort();
-    c->seen_before = c->nseen;
-    c->cb.crashed(c->arg, path, status, output ? output : "");
+    expect_again(c);
+    c->cb.crashed(c->arg, path, (uint32_t)status, output ? output : "");
     if (!c->remote && !c->doomed && !try_again(c, err))
         end(c, err);
 }
@@ -294,67 +423,94 @@ static void after_crash(struct pt_collect *c, uint32_t status, struct pt_err *er
 static void on_end(struct pt_collect *c)
 {
     struct pt_err err = PT_ERR_INIT;
-    int status = 0;
-    pt_loop_unwatch(c->loop, c->fd);
-    close(c->fd);
-    c->fd = -1;
-    if (c->pid > 0) {
-        while (waitpid(c->pid, &status, 0) < 0 && errno == EINTR)
-            ;
-        c->pid = 0;
-    }
+    hang_up(c);
+    int status = reap(c);
     if (c->finished)
         end(c, &err);
-    else if (!c->remote && WIFEXITED(status) && WEXITSTATUS(status) == NO_PYTEST)
+    else if (!c->remote && !c->importing && WIFEXITED(status) && WEXITSTATUS(status) == NO_PYTEST)
         next_python(c, &err);
     else
-        after_crash(c, (uint32_t)status, &err);
+        after_crash(c, status, &err);
+}
+
+static void stop_child(struct pt_collect *c)
+{
+    hang_up(c);
+    if (c->pid > 0)
+        kill(-c->pid, SIGKILL);
+    reap(c);
 }
 
 static void release(struct pt_collect *c)
 {
-    if (c->fd >= 0) {
-        pt_loop_unwatch(c->loop, c->fd);
-        close(c->fd);
-    }
-    if (c->pid > 0) {
-        kill(-c->pid, SIGKILL);
-        while (waitpid(c->pid, NULL, 0) < 0 && errno == EINTR)
-            ;
-    }
+    stop_child(c);
     if (c->output >= 0)
         close(c->output);
-    for (size_t i = 0; i < c->nseen; i++)
-        free(c->seen[i]);
+    for (size_t i = 0; i < c->nsaid; i++)
+        free(c->said[i].key);
     for (size_t i = 0; i < c->nskip; i++)
         free(c->skip[i]);
-    free(c->seen);
+    free(c->said);
     free(c->skip);
     free(c->importing);
     pt_buf_fini(&c->in);
     free(c);
 }
 
+/* 1 when there may be more, 0 when there is nothing now, -1 when no more comes. After garbage nothing is left
+ * to read from. */
+static int read_lines(struct pt_collect *c)
+{
+    struct pt_err err = PT_ERR_INIT;
+    void *room = pt_buf_reserve(&c->in, READ_SIZE);
+    ssize_t n = room ? read(c->fd, room, READ_SIZE) : -1;
+    if (n <= 0)
+        return room && n < 0 && (errno == EAGAIN || errno == EINTR) ? 0 : -1;
+    c->in.len += (size_t)n;
+    if (take_lines(c, &err) == 0)
+        return 1;
+    stop_child(c);
+    pt_err_wrap(&err, "the collector wrote something strange");
+    end(c, &err);
+    return 0;
+}
+
+static void leave(struct pt_collect *c)
+{
+    c->busy = false;
+    if (c->doomed)
+        release(c);
+}
+
 static void on_lines(void *arg, int fd, short revents)
 {
     (void)revents;
     struct pt_collect *c = arg;
-    struct pt_err err = PT_ERR_INIT;
     c->busy = true;
-    void *room = pt_buf_reserve(&c->in, 256u << 10);
-    ssize_t n = room ? read(fd, room, 256u << 10) : -1;
-    if (n > 0) {
-        c->in.len += (size_t)n;
-        if (take_lines(c, &err) < 0) {
-            pt_err_wrap(&err, "the collector wrote something strange");
-            end(c, &err);
+    if (read_lines(c) < 0) {
+        if (c->pidfd < 0) {
+            on_end(c);
+        } else { /* the end of the process follows */
+            pt_loop_unwatch(c->loop, fd);
+            close(fd);
+            c->fd = -1;
         }
-    } else if (n == 0 || (errno != EAGAIN && errno != EINTR)) {
-        on_end(c);
     }
-    c->busy = false;
-    if (c->doomed)
-        release(c);
+    leave(c);
+}
+
+/* Whoever still holds the child's end of the pipe is not waited for. */
+static void on_exit_of_child(void *arg, int fd, short revents)
+{
+    (void)fd;
+    (void)revents;
+    struct pt_collect *c = arg;
+    c->busy = true;
+    while (c->fd >= 0 && !c->doomed && read_lines(c) > 0)
+        ;
+    if (c->pid > 0 && !c->doomed)
+        on_end(c);
+    leave(c);
 }
 
 /* --- making --- */
@@ -367,7 +523,8 @@ static struct pt_collect *make(struct pt_loop *loop, const struct pt_collect_spe
         pt_err_set(err, "collecting: out of memory");
         return NULL;
     }
-    *c = (struct pt_collect){.loop = loop, .spec = *spec, .cb = *cb, .arg = arg, .fd = -1, .output = -1};
+    *c = (struct pt_collect){
+        .loop = loop, .spec = *spec, .cb = *cb, .arg = arg, .pidfd = -1, .fd = -1, .output = -1};
     return c;
 }
 
