@@ -131,6 +131,11 @@ void pt_channels_data(struct pt_channels *c, uint32_t stream, const void *data, 
         return;
     }
     pt_buf_append(&ch->in, data, n);
+    if (ch->in.bad) { /* out of memory: a hole would be worse than an end */
+        shutdown(ch->fd, SHUT_RDWR);
+        pt_mux_credit(c->mux, stream, ch->in.len + n);
+        pt_buf_fini(&ch->in);
+    }
     push_in(c, ch);
 }
 
