@@ -17,6 +17,8 @@ export HOME=$work/home XDG_RUNTIME_DIR=$work/run PYTHONDONTWRITEBYTECODE=1
 unset XDG_CACHE_HOME XDG_CONFIG_HOME PYTEST_ADDOPTS SSH_AUTH_SOCK GIT_DIR GIT_WORK_TREE
 export GIT_CONFIG_GLOBAL=/dev/null
 export LAB_DIR=$work/lab
+# Sanitizers write where it is looked for after each test: nobody reads the stderr of a program on a host.
+export ASAN_OPTIONS=detect_leaks=1:log_path=$work/sanitizer UBSAN_OPTIONS=print_stacktrace=1:log_path=$work/sanitizer
 
 leave() {
     local pid
@@ -129,7 +131,8 @@ want_summary() {
 # lab_up ARGS...: skips the whole script where there can be no lab.
 lab_up() {
     local lines
-    lines=$("$lab" up "$@" --owner $$) || { [ $? = 77 ] && skip "no test hosts (see above)"; exit 1; }
+    lines=$("$lab" up "$@" --owner $$ --setenv ASAN_OPTIONS=detect_leaks=1:log_path=/var/tmp/sanitizer \
+        --setenv UBSAN_OPTIONS=print_stacktrace=1:log_path=/var/tmp/sanitizer) || { [ $? = 77 ] && skip "no test hosts (see above)"; exit 1; }
     eval "$lines"
 }
 
@@ -207,9 +210,21 @@ same_as_plain() {
 }
 
 # ---- running ----
+# what_sanitizers_said: prints it and takes it away; fails when there was nothing.
+what_sanitizers_said() {
+    local file said=1
+    for file in "$work"/sanitizer.* "$work"/*/h*/disk/var/tmp/sanitizer.*; do
+        [ -e "$file" ] || continue
+        said=0
+        head -40 "$file"
+        rm -f "$file"
+    done
+    return $said
+}
+
 # run_tests: every function named test_*, or those named in TESTS, in order, each in a subshell.
 run_tests() {
-    local test bad=0 from
+    local test bad=0 from status
     for test in ${TESTS:-$(sed -n 's/^\(test_[a-z0-9_]*\)() .*/\1/p' "$0")}; do
         from=$(date +%s%N)
         rm -f "$work/out" "$work/err"
@@ -217,7 +232,9 @@ run_tests() {
             out=$work/out err=$work/err rc=
             "$test"
         ) >"$work/said" 2>&1
-        case $? in
+        status=$?
+        ! what_sanitizers_said >>"$work/said" || status=1
+        case $status in
         0) printf 'ok      %s (%d ms)\n' "$test" $((($(date +%s%N) - from) / 1000000)) ;;
         *)
             bad=1

@@ -72,7 +72,7 @@ test_slow() {
 }
 
 test_kill_and_boot() {
-    on h1 'sleep 1000 & echo $! >/root/sleeper; cat' >/dev/null 2>&1 < <(sleep 1000) &
+    on h1 'sleep 1000 & echo $! >/root/sleeper; exec sleep 1000' >/dev/null 2>&1 </dev/null &
     local client=$! from # process 1
     wait_for 5 "no sleeper" "$lab" exec h1 test -s /root/sleeper
     from=$(cat "$LAB_DIR/h1/pid")

@@ -10,6 +10,7 @@
 #include <fcntl.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/resource.h>
 #include <sys/socket.h>
 
 #define DEADLINE_MS 20000
@@ -175,6 +176,31 @@ Test(listener, a_guest_that_left_is_no_trouble)
             c = 0;
     }
     cr_expect_eq(c, 'z');
+    pt_listener_destroy(l);
+    guests_fini(&g);
+    pt_loop_destroy(loop);
+}
+
+/* Without descriptors a guest waits at the door, and the loop does not spin meanwhile. */
+Test(listener, takes_guests_again_when_there_are_descriptors)
+{
+    struct guests g = {.n = 0};
+    struct pt_loop *loop = pt_loop_create(NULL);
+    struct pt_listener *l = listen_on(loop, "127.0.0.1:0", &g);
+    pt_auto_fd int here = connect_to(pt_listener_address(l));
+    struct rlimit before, none;
+    getrlimit(RLIMIT_NOFILE, &before);
+    none = before;
+    none.rlim_cur = 3;
+    cr_assert_eq(setrlimit(RLIMIT_NOFILE, &none), 0);
+    int64_t end = pt_now_ms() + 350;
+    int steps = 0;
+    for (; pt_now_ms() < end; steps++)
+        pt_loop_step(loop, 50);
+    setrlimit(RLIMIT_NOFILE, &before);
+    cr_expect_eq(g.n, 0);
+    cr_expect_lt(steps, 100, "%d turns", steps);
+    wait_for(loop, &g, 1);
     pt_listener_destroy(l);
     guests_fini(&g);
     pt_loop_destroy(loop);
