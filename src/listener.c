@@ -15,6 +15,7 @@
 struct pt_listener {
     struct pt_loop *loop;
     int fd;
+    uint64_t pause; /* timer while nobody can be taken */
     char address[128];
     void (*accepted)(void *arg, int fd);
     void *arg;
@@ -40,13 +41,29 @@ static int split(const char *address, char host[96], char port[8])
     return 0;
 }
 
+#define PAUSE_MS 100
+
+static void on_accept(void *arg, int fd, short revents);
+
+static void on_pause_over(void *arg)
+{
+    struct pt_listener *l = arg;
+    l->pause = 0;
+    pt_loop_watch(l->loop, l->fd, POLLIN, on_accept, l);
+}
+
 static void on_accept(void *arg, int fd, short revents)
 {
     (void)revents;
     struct pt_listener *l = arg;
     int peer = accept4(fd, NULL, NULL, SOCK_NONBLOCK | SOCK_CLOEXEC);
-    if (peer < 0)
+    if (peer < 0) { /* without descriptors the guest stays at the door: do not spin */
+        if (errno == EMFILE || errno == ENFILE || errno == ENOBUFS || errno == ENOMEM)
+            l->pause = pt_loop_after(l->loop, PAUSE_MS, on_pause_over, l);
+        if (l->pause)
+            pt_loop_watch(l->loop, l->fd, 0, on_accept, l);
         return;
+    }
     int one = 1;
     setsockopt(peer, IPPROTO_TCP, TCP_NODELAY, &one, sizeof(one));
     setsockopt(peer, SOL_SOCKET, SO_KEEPALIVE, &one, sizeof(one));
@@ -114,6 +131,7 @@ void pt_listener_destroy(struct pt_listener *l)
 {
     if (!l)
         return;
+    pt_loop_cancel(l->loop, l->pause);
     if (l->fd >= 0) {
         pt_loop_unwatch(l->loop, l->fd);
         close(l->fd);

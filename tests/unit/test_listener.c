@@ -188,6 +188,7 @@ Test(listener, takes_guests_again_when_there_are_descriptors)
     struct pt_loop *loop = pt_loop_create(NULL);
     struct pt_listener *l = listen_on(loop, "127.0.0.1:0", &g);
     pt_auto_fd int here = connect_to(pt_listener_address(l));
+    cr_assert_geq(here, 0);
     struct rlimit before, none;
     getrlimit(RLIMIT_NOFILE, &before);
     none = before;
