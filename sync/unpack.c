@@ -13,6 +13,7 @@
 
 #define BUFFER_SIZE (128u << 10)
 #define TEMP_NAME   ".ptremote.new"
+#define TAR_GROWS   16u /* a file of a small tar is at most so many times as big as the tar */
 
 struct job {
     struct pt_unpack *u;
@@ -283,6 +284,7 @@ int pt_unpack_tar(const void *data, size_t size, const char *dir, struct pt_err 
     struct archive *a = archive_read_new();
     struct archive_entry *entry;
     int rc = a && archive_read_support_format_tar(a) == ARCHIVE_OK &&
+                     archive_read_support_filter_zstd(a) == ARCHIVE_OK &&
                      archive_read_open_memory(a, data, size) == ARCHIVE_OK
                  ? ARCHIVE_OK
                  : ARCHIVE_FATAL;
@@ -290,7 +292,7 @@ int pt_unpack_tar(const void *data, size_t size, const char *dir, struct pt_err 
     while (!failed && rc >= ARCHIVE_WARN && rc != ARCHIVE_EOF) {
         rc = archive_read_next_header(a, &entry);
         if (rc >= ARCHIVE_WARN && rc != ARCHIVE_EOF)
-            failed = tar_entry(a, entry, &b, size, err);
+            failed = tar_entry(a, entry, &b, TAR_GROWS * (uint64_t)size, err);
     }
     if (!failed && rc != ARCHIVE_EOF)
         failed =

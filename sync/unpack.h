@@ -25,6 +25,6 @@ struct pt_unpack {
  * written before stays. */
 int pt_unpack_archive(struct pt_unpack *u, struct pt_err *err);
 
-/* A small plain tar of files and folders into the folder `dir`, which is made when it is not there. Existing
- * files are replaced. */
+/* A small tar of files and folders, plain or in zstd, into the folder `dir`, which is made when it is not
+ * there. Existing files are replaced. */
 int pt_unpack_tar(const void *data, size_t size, const char *dir, struct pt_err *err);
