@@ -11,29 +11,40 @@
 #include <string.h>
 #include <sys/stat.h>
 
-extern const unsigned char pt_embed_agent_start[], pt_embed_agent_end[];
-extern const unsigned char pt_embed_worker_start[], pt_embed_worker_end[];
-extern const unsigned char pt_embed_python_start[], pt_embed_python_end[];
+/* sum: the SHA-256 in hex, taken when this program was built */
+#define EMBEDDED(name)                                                                                       \
+    extern const unsigned char pt_embed_##name##_start[], pt_embed_##name##_end[], pt_embed_##name##_sum[]
+EMBEDDED(agent);
+EMBEDDED(worker);
+EMBEDDED(python);
+EMBEDDED(kit);
 
 static struct pt_tool tools[PT_TOOLS], agent;
 static pthread_once_t once = PTHREAD_ONCE_INIT;
 
-static void fill(struct pt_tool *tool, const char *name, const unsigned char *start, const unsigned char *end)
+static int nibble(unsigned char c)
 {
-    struct pt_err err = PT_ERR_INIT;
+    return c <= '9' ? c - '0' : c - 'a' + 10;
+}
+
+static void fill(struct pt_tool *tool, const char *name, const unsigned char *start, const unsigned char *end,
+                 const unsigned char *sum)
+{
     tool->name = name;
     tool->data = start;
     tool->size = (size_t)(end - start);
-    if (pt_digest_buffer(PT_DIGEST_SHA256, start, tool->size, tool->digest, &err) < 0)
-        abort(); /* without SHA-256 nothing can be sent or checked */
-    pt_digest_hex(tool->digest, tool->hex);
+    memcpy(tool->hex, sum, 2 * PT_DIGEST);
+    for (size_t i = 0; i < PT_DIGEST; i++)
+        tool->digest[i] = (unsigned char)(nibble(sum[2 * i]) << 4 | nibble(sum[2 * i + 1]));
 }
+#define FILL(tool, name, of) fill(tool, name, pt_embed_##of##_start, pt_embed_##of##_end, pt_embed_##of##_sum)
 
 static void fill_all(void)
 {
-    fill(&agent, "ptremote-agent", pt_embed_agent_start, pt_embed_agent_end);
-    fill(&tools[PT_TOOL_WORKER], "ptremote-worker", pt_embed_worker_start, pt_embed_worker_end);
-    fill(&tools[PT_TOOL_PYTHON], "python", pt_embed_python_start, pt_embed_python_end);
+    FILL(&agent, "ptremote-agent", agent);
+    FILL(&tools[PT_TOOL_WORKER], "ptremote-worker", worker);
+    FILL(&tools[PT_TOOL_PYTHON], "python", python);
+    FILL(&tools[PT_TOOL_KIT], "kit", kit);
 }
 
 const struct pt_tool *pt_tools(void)

@@ -7,7 +7,8 @@
 
 struct pt_err;
 
-enum pt_tool_id { PT_TOOL_WORKER, PT_TOOL_PYTHON, PT_TOOLS };
+/* The kit is what a host builds its own worker from, when it cannot load ours. */
+enum pt_tool_id { PT_TOOL_WORKER, PT_TOOL_PYTHON, PT_TOOL_KIT, PT_TOOLS };
 
 struct pt_tool {
     const char *name; /* as TOOLS names it */
@@ -17,7 +18,7 @@ struct pt_tool {
     char hex[2 * PT_DIGEST + 1];
 };
 
-/* What TOOLS offers, in the order of enum pt_tool_id. Computed at the first call; any thread afterwards. */
+/* What TOOLS offers, in the order of enum pt_tool_id. Any thread. */
 const struct pt_tool *pt_tools(void);
 /* The agent's program, which travels before there is an agent to take tools. */
 const struct pt_tool *pt_tools_agent(void);

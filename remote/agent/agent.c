@@ -11,6 +11,7 @@
 #include "remote/agent/child.h"
 #include "remote/agent/collect.h"
 #include "remote/agent/init.h"
+#include "remote/agent/kit.h"
 #include "remote/agent/launch.h"
 #include "remote/agent/links.h"
 #include "remote/agent/python.h"
@@ -88,6 +89,7 @@ void pt_agent_advance(struct pt_agent *a)
     if (a->failed)
         return;
     pt_python_advance(a->python, !pt_launcher_idle(a->launcher));
+    pt_kit_advance(a->kit);
     pt_launcher_advance(a->launcher);
     pt_collector_advance(a->collector);
 }
@@ -357,7 +359,8 @@ static void on_signal(void *arg, int fd, short revents)
     int status;
     for (pid_t pid; (pid = waitpid(-1, &status, WNOHANG)) > 0;)
         if (!pt_init_reaped(a->init, pid, status) && !pt_tree_reaped(a->tree, pid, status) &&
-            !pt_python_reaped(a->python, pid, status) && !pt_launcher_reaped(a->launcher, pid, status))
+            !pt_python_reaped(a->python, pid, status) && !pt_launcher_reaped(a->launcher, pid, status) &&
+            !pt_kit_reaped(a->kit, pid, status))
             pt_collector_reaped(a->collector, pid, status);
     pt_agent_advance(a);
 }

@@ -5,6 +5,7 @@
 #include "remote/agent/child.h"
 #include "remote/agent/collect.h"
 #include "remote/agent/init.h"
+#include "remote/agent/kit.h"
 #include "remote/agent/links.h"
 #include "remote/agent/mpirun.h"
 #include "remote/agent/python.h"
@@ -40,6 +41,7 @@ struct pt_launcher {
     struct pt_launch launch;
     struct pt_child child;
     int status;
+    bool ending; /* was told to */
     char *session_dir, *shm_dir;
     uint64_t timer;  /* the next step of sweeping, or the end of the grace */
     int64_t give_up; /* in this phase */
@@ -57,7 +59,8 @@ struct pt_launcher *pt_launcher_create(struct pt_agent *a, struct pt_err *err)
     return l;
 }
 
-static void forget(struct pt_launcher *l)
+/* What one mpirun had. */
+static void clear(struct pt_launcher *l)
 {
     struct pt_agent *a = l->agent;
     if (a->links)
@@ -65,13 +68,18 @@ static void forget(struct pt_launcher *l)
     pt_loop_cancel(a->loop, l->timer);
     l->timer = 0;
     pt_child_fini(&l->child);
-    pt_launch_fini(&l->launch);
     if (l->session_dir)
         pt_sweep_folder(l->session_dir);
     if (l->shm_dir)
         pt_sweep_folder(l->shm_dir);
     free(pt_steal_ptr(&l->session_dir));
     free(pt_steal_ptr(&l->shm_dir));
+}
+
+static void forget(struct pt_launcher *l)
+{
+    clear(l);
+    pt_launch_fini(&l->launch);
     l->phase = IDLE;
 }
 
@@ -99,6 +107,7 @@ int pt_launcher_want(struct pt_launcher *l, struct pt_reader *body, struct pt_er
         return pt_err_set(err, "launch: %u slots", l->launch.slots);
     }
     l->phase = WANTED;
+    l->ending = false;
     pt_launcher_advance(l);
     return 0;
 }
@@ -135,19 +144,16 @@ static int start(struct pt_launcher *l, struct pt_err *err)
     struct pt_agent *a = l->agent;
     struct pt_environ env = {0};
     char *argv[PT_MPIRUN_ARGS], numbers[3][16], slots[16];
-    struct pt_mpirun m = {.worker = pt_tools_path(a->tools, "ptremote-worker"),
-                          .run_dir = a->dir->path,
-                          .slots = l->launch.slots,
-                          .host = a->setup.host,
-                          .launch = l->launch.launch};
-    if (!m.worker)
-        return pt_err_set(err, "no ptremote-worker among the tools");
+    struct pt_mpirun m = {
+        .run_dir = a->dir->path, .slots = l->launch.slots, .host = a->setup.host, .launch = l->launch.launch};
     pt_auto_free char *program = pt_mpirun_find(&a->env, a->setup.mpirun, err), *cwd = NULL;
-    if (!program || make_folders(l, err) < 0)
+    pt_auto_free char *worker = program ? pt_kit_worker(a->kit, program, err) : NULL;
+    if (!worker || make_folders(l, err) < 0)
         return -1;
     if (asprintf(&cwd, "%s%s%s", a->workspace, a->setup.cwd[0] ? "/" : "", a->setup.cwd) < 0)
         return pt_err_set(err, "out of memory");
     m.program = program;
+    m.worker = worker;
     m.session_dir = l->session_dir;
     m.shm_dir = l->shm_dir;
     snprintf(slots, sizeof(slots), "%u", m.slots);
@@ -168,7 +174,7 @@ static int start(struct pt_launcher *l, struct pt_err *err)
 
 void pt_launcher_advance(struct pt_launcher *l)
 {
-    if (!l || l->phase != WANTED || !l->agent->env_ready || !l->agent->tooled)
+    if (!l || l->phase != WANTED || !l->agent->env_ready || !l->agent->tooled || pt_kit_busy(l->agent->kit))
         return;
     struct pt_err err = PT_ERR_INIT;
     if (start(l, &err) < 0) {
@@ -200,6 +206,7 @@ void pt_launcher_end(struct pt_launcher *l, uint32_t grace_ms)
         forget(l);
         pt_agent_exited(l->agent, PT_PROGRAM_WORKERS, 0, &none);
     }
+    l->ending = true;
     if (l->phase != RUNNING)
         return;
     kill(l->child.pid, grace_ms ? SIGTERM : SIGKILL);
@@ -213,8 +220,14 @@ static void say_exited(struct pt_launcher *l)
     l->child = (struct pt_child){.output = -1};
     int status = l->status;
     pt_child_drain(&child);
-    forget(l);
-    pt_agent_exited(l->agent, PT_PROGRAM_WORKERS, status, &child.tail);
+    if (!l->ending && pt_kit_take(l->agent->kit, status, &child.tail)) {
+        clear(l);
+        l->phase = WANTED;
+        pt_agent_advance(l->agent);
+    } else {
+        forget(l);
+        pt_agent_exited(l->agent, PT_PROGRAM_WORKERS, status, &child.tail);
+    }
     pt_child_fini(&child);
 }
 

@@ -3,6 +3,7 @@
 
 #include "remote/agent/collect.h"
 #include "remote/agent/init.h"
+#include "remote/agent/kit.h"
 #include "remote/agent/launch.h"
 #include "remote/agent/links.h"
 #include "remote/agent/machine.h"
@@ -69,9 +70,9 @@ static void say_ready(struct pt_agent *a)
 static int make_parts(struct pt_agent *a, struct pt_err *err)
 {
     if (!(a->tree = pt_tree_create(a, err)) || !(a->tools = pt_tools_create(a, err)) ||
-        !(a->links = pt_links_create(a, err)) || !(a->python = pt_python_create(a, err)) ||
-        !(a->launcher = pt_launcher_create(a, err)) || !(a->collector = pt_collector_create(a, err)) ||
-        !(a->init = pt_init_create(a, err)))
+        !(a->kit = pt_kit_create(a, err)) || !(a->links = pt_links_create(a, err)) ||
+        !(a->python = pt_python_create(a, err)) || !(a->launcher = pt_launcher_create(a, err)) ||
+        !(a->collector = pt_collector_create(a, err)) || !(a->init = pt_init_create(a, err)))
         return -1;
     return 0;
 }
@@ -102,6 +103,7 @@ void pt_agent_take_down(struct pt_agent *a)
     pt_launcher_destroy(a->launcher);
     pt_python_destroy(a->python);
     pt_tree_destroy(a->tree);
+    pt_kit_destroy(a->kit);
     pt_tools_destroy(a->tools);
     pt_init_destroy(a->init);
     pt_links_destroy(a->links);

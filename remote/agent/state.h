@@ -36,6 +36,7 @@ struct pt_agent {
 
     struct pt_init *init;
     struct pt_tools *tools;
+    struct pt_kit *kit;
     struct pt_tree *tree;
     struct pt_links *links;
     struct pt_python *python;

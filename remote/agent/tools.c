@@ -19,12 +19,13 @@
 #define PROGRAM_MAX (256ull << 20)
 #define PACKAGE     "python"
 #define PACKAGE_MAX (64ull << 20)
+#define OPTIONAL    "kit"
 
 struct tool {
     char *name, *folder, *path; /* folder: CACHE/bin/DIGEST or CACHE/python */
     unsigned char digest[PT_DIGEST];
     uint64_t size;
-    bool package, there;
+    bool package, optional, there;
 };
 
 struct pt_tools {
@@ -114,6 +115,7 @@ static int get_tool(struct pt_tools *tools, struct pt_reader *r, struct tool *to
         return pt_err_set(err, "tools: malformed message");
     memcpy(tool->digest, digest, PT_DIGEST);
     tool->package = strcmp(tool->name, PACKAGE) == 0;
+    tool->optional = strcmp(tool->name, OPTIONAL) == 0;
     if (!good_name(tool->name) || tool->size > (tool->package ? PACKAGE_MAX : PROGRAM_MAX))
         return pt_err_set(err, "tools: bad name or size");
     pt_digest_hex(tool->digest, hex);
@@ -137,7 +139,7 @@ static void say_missing(struct pt_tools *tools, bool answer)
     size_t count = b.len;
     pt_put_u32(&b, 0);
     for (uint32_t i = 0; i < tools->n; i++)
-        if (!tools->list[i].there) {
+        if (!tools->list[i].there && !tools->list[i].optional) {
             pt_put_u32(&b, i);
             missing++;
         }
@@ -254,14 +256,42 @@ int pt_tools_end(struct pt_tools *tools, struct pt_err *err)
         return -1;
     tool->there = true;
     drop_part(tools);
-    say_missing(tools, false);
+    if (tool->optional)
+        pt_agent_advance(tools->agent);
+    else
+        say_missing(tools, false);
     return 0;
+}
+
+static const struct tool *find(const struct pt_tools *tools, const char *name)
+{
+    for (uint32_t i = 0; tools && i < tools->n; i++)
+        if (strcmp(tools->list[i].name, name) == 0)
+            return &tools->list[i];
+    return NULL;
+}
+
+void pt_tools_ask(struct pt_tools *tools, const char *name)
+{
+    const struct tool *tool = find(tools, name);
+    if (!tool || tool->there)
+        return;
+    struct pt_buf b = {0};
+    size_t mark = pt_frame_begin(&b, PT_C_MISSING);
+    pt_put_u32(&b, 1);
+    pt_put_u32(&b, (uint32_t)(tool - tools->list));
+    pt_frame_end(&b, mark);
+    pt_agent_send(tools->agent, &b);
+}
+
+const char *pt_tools_folder(const struct pt_tools *tools, const char *name)
+{
+    const struct tool *tool = find(tools, name);
+    return tool ? tool->folder : NULL;
 }
 
 const char *pt_tools_path(const struct pt_tools *tools, const char *name)
 {
-    for (uint32_t i = 0; tools && i < tools->n; i++)
-        if (tools->list[i].there && strcmp(tools->list[i].name, name) == 0)
-            return tools->list[i].path;
-    return NULL;
+    const struct tool *tool = find(tools, name);
+    return tool && tool->there ? tool->path : NULL;
 }

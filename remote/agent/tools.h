@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #pragma once
 /* The programs the master carries, in the cache by digest: CACHE/bin/DIGEST/NAME, and the Python package
- * unpacked in CACHE/python/DIGEST. What is there already is not sent. */
+ * unpacked in CACHE/python/DIGEST. What is there already is not sent, and the tool "kit" only when asked for.
+ */
 #include "common/wire.h"
 
 struct pt_agent;
@@ -18,5 +19,10 @@ int pt_tools_begin(struct pt_tools *tools, struct pt_reader *body, struct pt_err
 int pt_tools_data(struct pt_tools *tools, const void *data, size_t n, struct pt_err *err);
 int pt_tools_end(struct pt_tools *tools, struct pt_err *err);
 
+/* Have a tool sent that was offered and is not there. */
+void pt_tools_ask(struct pt_tools *tools, const char *name);
+
+/* CACHE/bin/DIGEST of a program that was offered, there or not; else NULL. */
+const char *pt_tools_folder(const struct pt_tools *tools, const char *name);
 /* Where a tool is, once it is there: the program, or the folder of "python"; else NULL. */
 const char *pt_tools_path(const struct pt_tools *tools, const char *name);
