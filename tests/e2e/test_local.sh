@@ -178,14 +178,15 @@ test_options_of_xdist_are_ignored_with_a_note() {
 
 test_a_suite_that_stops_the_run() {
     project stops
-    printf 'import pytest\ndef test_a():\n    pytest.exit("enough", returncode=3)\n' >test_a.py
+    # The file with the most tests is dealt first.
+    printf 'import pytest\n@pytest.mark.parametrize("n", range(9))\ndef test_a(n):\n    pytest.exit("enough", returncode=3)\n' >test_a.py
     for n in 1 2 3 4 5 6 7 8; do
         printf 'import time\nimport pytest\n@pytest.mark.parametrize("n", range(5))\ndef test_b(n):\n    time.sleep(0.3)\n' >test_b$n.py
     done
     pt --hosts local:2 --json "$work/got.json"
     [ "$rc" != 0 ] || fail "a run that was stopped passed"
     want_words "enough"
-    outcomes "$work/got.json" | grep -q notrun || fail "everything ran"
+    [ "$(outcomes "$work/got.json" | grep -c notrun)" -gt 30 ] || fail "it went on"
     nothing_left
 }
 
