@@ -46,6 +46,7 @@ static void setup(void)
     cr_assert_not_null(mkdtemp(name));
     snprintf(top, sizeof(top), "%s", name);
     cr_assert_eq(chdir(top), 0);
+    cr_assert(source || at);
     if (source)
         snprintf(package, sizeof(package), "%s/remote/python", source);
     else
