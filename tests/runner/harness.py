@@ -451,15 +451,24 @@ def kill_quietly(pid):
         pass
 
 
-def gone(pid, deadline=DEADLINE):
-    """Whether a process that is no child of ours ends in time."""
+def wait_for(condition, deadline=DEADLINE):
+    """Whether it came true in time."""
     end = time.monotonic() + deadline
-    while time.monotonic() < end:
+    while not condition():
+        if time.monotonic() > end:
+            return False
+        select.select([], [], [], 0.01)
+    return True
+
+
+def gone(pid):
+    """Whether a process that is no child of ours ends in time."""
+
+    def ended():
         try:
             with open("/proc/%d/stat" % pid) as file:
-                if file.read().rpartition(")")[2].split()[0] == "Z":
-                    return True
+                return file.read().rpartition(")")[2].split()[0] == "Z"
         except OSError:
             return True
-        select.select([], [], [], 0.01)
-    return False
+
+    return wait_for(ended)

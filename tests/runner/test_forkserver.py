@@ -18,7 +18,8 @@ SUITE = {
     "    print('child', child.pid)\n"
     "    print('pid', os.getpid(), flush=True)\n"
     "def test_waits():\n"
-    "    time.sleep(1000)\n"
+    "    os.mkfifo('waiting.new'); os.rename('waiting.new', 'waiting')\n"
+    "    open('waiting')\n"
 }
 
 
@@ -44,6 +45,7 @@ def started(host, project):
     runner.control.send(wire.R_BUNDLE, body)
     while ("start", 1, "call") not in runner.events:
         runner.events.append(runner._event(*runner.control.next()))
+    harness.wait_for(lambda: os.path.exists(os.path.join(project, "waiting")))
     words = runner.reports()[0]["stdout"].split()
     return runner, runner.pid, int(words[1])
 

@@ -19,11 +19,11 @@ from ptremote import wire
 
 # What pytest and most suites import anyway; nothing that starts threads or that libraries replace (ssl).
 STDLIB = (
-    "argparse ast base64 bisect calendar concurrent.futures configparser contextlib copy csv ctypes dataclasses datetime "
-    "decimal difflib doctest enum fractions glob gzip hashlib importlib.metadata importlib.resources inspect itertools "
-    "json locale logging math numbers operator pathlib pdb pickle platform pprint queue random shutil statistics string "
-    "subprocess tarfile tempfile textwrap threading traceback typing unittest urllib.parse uuid warnings weakref "
-    "xml.etree.ElementTree zipfile zlib"
+    "argparse ast base64 bisect calendar concurrent.futures configparser contextlib copy csv ctypes dataclasses "
+    "datetime decimal difflib doctest enum fractions glob gzip hashlib importlib.metadata importlib.resources inspect "
+    "itertools json locale logging math numbers operator pathlib pdb pickle platform pprint queue random shutil "
+    "statistics string subprocess tarfile tempfile textwrap threading traceback typing unittest urllib.parse uuid "
+    "warnings weakref xml.etree.ElementTree zipfile zlib"
 )
 FIRST_HIGH_FD = 500  # tests close low descriptors by number
 
@@ -66,8 +66,10 @@ def _preload():
             __import__(name)
         except ImportError:
             pass
-    from ptremote import insides, runner  # noqa: F401
+    from ptremote import insides
 
+    __import__("ptremote.running")
+    __import__("ptremote.runner")
     if not os.environ.get("PYTEST_DISABLE_PLUGIN_AUTOLOAD"):
         insides.import_plugins()
     gc.collect()

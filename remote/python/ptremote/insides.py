@@ -123,7 +123,7 @@ def matches(pattern, path):
 
 
 def own_modifyitems(session, items):
-    """pytest's own part of pytest_collection_modifyitems (-k, -m, --deselect, order by fixtures) on some of the items."""
+    """pytest's own part of pytest_collection_modifyitems (-k, -m, --deselect, order by fixtures), on some items."""
     manager = session.config.pluginmanager
     history = ("lfplugin", "nfplugin", "stepwiseplugin")
     foreign = [

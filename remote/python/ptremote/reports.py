@@ -97,9 +97,9 @@ class Teller:
             # A test that passed did so in its call.
             if best is None or gravity > wire.GRAVITY[best] or (outcome == "passed" == best and report.when == "call"):
                 best, first = outcome or best, report
-            problem = self.problem(report, category, outcome)
-            if problem:
-                problems.append(problem)
+            entry = self.problem(report, category, outcome)
+            if entry:
+                problems.append(entry)
         best = best or "passed"
         result["outcome"], result["phase"], result["counts"] = best, first.when or "call", counts
         result["started"], result["duration"] = started, sum(result.get(when, 0) for when in _PHASES)
@@ -123,13 +123,8 @@ class Teller:
             if category == "passed" and not report.sections:
                 return None
         sections = [list(part) for part in report.sections if self.show == "all" or self.show in part[0]]
-        return {
-            "phase": report.when,
-            "category": category or outcome,
-            "headline": headline_of(report, category),
-            "longrepr": text_of(report),
-            "sections": [] if self.show == "no" else sections,
-        }
+        told = problem(report.when, category or outcome, headline_of(report, category), text_of(report))
+        return dict(told, sections=[] if self.show == "no" else sections)
 
     def add_ends(self, result, last):
         """What the last report of a test knows of all of it."""
@@ -162,15 +157,9 @@ class Teller:
                 result["skip"] = self.skip(report.longrepr)
         else:
             result["longrepr"] = text_of(report)
-            result["problems"] = [
-                {
-                    "phase": "collect",
-                    "category": "error",
-                    "headline": "ERROR collecting " + (report.nodeid or "test session"),
-                    "longrepr": result["longrepr"],
-                    "sections": [list(part) for part in report.sections],
-                }
-            ]
+            headline = "ERROR collecting " + (report.nodeid or "test session")
+            told = problem("collect", "error", headline, result["longrepr"])
+            result["problems"] = [dict(told, sections=[list(part) for part in report.sections])]
         self.add_ends(result, report)
         return result
 
@@ -188,10 +177,15 @@ def _plain(value):
     return value if isinstance(value, (str, bool, int)) else str(value)
 
 
+def problem(phase, category, headline, longrepr):
+    """An entry of `problems`."""
+    return {"phase": phase, "category": category, "headline": headline, "longrepr": longrepr, "sections": []}
+
+
 def synthetic(nodeid, outcome, phase, message, **more):
     """A report that pytest did not make."""
-    result = {"nodeid": nodeid, "file": nodeid.partition("::")[0], "outcome": outcome, "phase": phase, "message": message}
-    result.update(more)
+    result = {"nodeid": nodeid, "file": nodeid.partition("::")[0], "outcome": outcome, "phase": phase}
+    result.update(message=message, **more)
     return result
 
 
@@ -236,7 +230,8 @@ def _cut(value, limit, most):
         if len(value) <= limit:
             return value
         half = limit // 2
-        return "%s\n[... %d characters left out by ptremote ...]\n%s" % (value[:half], len(value) - 2 * half, value[-half:])
+        gap = "\n[... %d characters left out by ptremote ...]\n" % (len(value) - 2 * half)
+        return value[:half] + gap + value[-half:]
     if isinstance(value, dict):
         return {key: _cut(part, limit, most) for key, part in value.items()}
     if isinstance(value, (list, tuple)):

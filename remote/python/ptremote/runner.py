@@ -9,9 +9,14 @@ import os
 import socket
 import struct
 import sys
-import time
 
 from ptremote import collector, wire
+
+
+# What pytest looks for in the folders above its arguments.
+ROOT_FILES = (
+    "pytest.toml .pytest.toml pytest.ini .pytest.ini pyproject.toml tox.ini setup.cfg setup.py".split()
+)
 
 
 class Gone(Exception):
@@ -123,11 +128,10 @@ def run(control, session):
 
 
 def _root_args(session, mapping):
-    """What makes pytest find the same rootdir and ini file here, where something above the workspace would mislead it."""
-    names = ("pytest.toml", ".pytest.toml", "pytest.ini", ".pytest.ini", "pyproject.toml", "tox.ini", "setup.cfg", "setup.py")
+    """What makes pytest find the rootdir and ini file of home where something above the workspace misleads it."""
     folder, found = os.path.dirname(mapping.workspace), False
     while not mapping.same and folder != os.path.dirname(folder):
-        found = found or any(os.path.exists(os.path.join(folder, name)) for name in names)
+        found = found or any(os.path.exists(os.path.join(folder, name)) for name in ROOT_FILES)
         folder = os.path.dirname(folder)
     root = mapping.there(session["root"])
     if not found or any(arg.startswith("--rootdir") for arg in session["args"]) or not os.path.isdir(root):

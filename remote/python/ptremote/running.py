@@ -141,9 +141,7 @@ class Running:
         """Something in pytest_sessionfinish or pytest_unconfigure raised."""
         line = text.strip().rpartition("\n")[2]
         told = reports.synthetic("", "error", "session", line, counts={"error": 1}, longrepr=text)
-        told["problems"] = [
-            {"phase": "session", "category": "error", "headline": "ERROR at the end of the session", "longrepr": text, "sections": []}
-        ]
+        told["problems"] = [reports.problem("session", "error", "ERROR at the end of the session", text)]
         self.control.note("report", report=told, after=self.last[0] if self.last else None)
 
     # ---- collecting the files of a bundle ----
@@ -192,7 +190,7 @@ class Running:
         trouble = None
         try:
             self.config.hook.pytest_collection(session=self.session)
-        except (KeyboardInterrupt, pytest.exit.Exception) as error:
+        except (KeyboardInterrupt, pytest.exit.Exception, self.session.Failed) as error:
             self._stopped_by(error)
         except pytest.UsageError as error:
             trouble = "\n".join("ERROR: %s" % text for text in error.args)
@@ -327,10 +325,7 @@ class Running:
                 text = "no tests were found in %s on this host" % file.path
             told = reports.synthetic(entry.path, "error", "collect", text.strip().rpartition("\n")[2], longrepr=text)
             told["counts"] = {"error": 1}
-            headline = "ERROR collecting " + entry.path
-            told["problems"] = [
-                {"phase": "collect", "category": "error", "headline": headline, "longrepr": text, "sections": []}
-            ]
+            told["problems"] = [reports.problem("collect", "error", "ERROR collecting " + entry.path, text)]
         self.control.note("collect", path=entry.path, outcome=told["outcome"], report=told)
 
     def _tell_missing(self, entry, file, test, tail):
@@ -398,7 +393,8 @@ class Running:
         """pytest.exit(), KeyboardInterrupt and what plugins raise to end a session."""
         reason = str(getattr(error, "msg", None) or error) or type(error).__name__
         self.interrupt = error
-        self.stop = (reason, getattr(error, "returncode", None) or (2 if isinstance(error, KeyboardInterrupt) else None))
+        status = getattr(error, "returncode", None)
+        self.stop = (reason, 2 if status is None and isinstance(error, KeyboardInterrupt) else status)
         if self.current is None:
             self.control.note("stop", reason=reason, exit=self.stop[1])
 
@@ -409,7 +405,7 @@ class Running:
         text = "".join(traceback.format_exception(type(error), error, error.__traceback__))
         text = "\n".join("INTERNALERROR> " + line for line in text.rstrip().split("\n"))
         self.stop, self.interrupt = ("INTERNALERROR: %s" % (error,), 3), error
-        problem = {"phase": "call", "category": "error", "headline": "INTERNALERROR", "longrepr": text, "sections": []}
+        problem = reports.problem("call", "error", "INTERNALERROR", text)
         return {
             "outcome": "error",
             "phase": "call",

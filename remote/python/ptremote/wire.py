@@ -27,7 +27,7 @@ F_PID, F_EXIT, F_FAIL = 16, 17, 18
 PHASES = ("collect", "setup", "call", "teardown", "session")
 COLLECT, SETUP, CALL, TEARDOWN, SESSION = range(5)
 # enum pt_outcome
-OUTCOMES = ("none", "passed", "skipped", "xfailed", "xpassed", "notrun", "lost", "error", "failed", "timeout", "crashed")
+OUTCOMES = tuple("none passed skipped xfailed xpassed notrun lost error failed timeout crashed".split())
 GRAVITY = {name: number for number, name in enumerate(OUTCOMES)}
 
 
