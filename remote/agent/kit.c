@@ -161,10 +161,10 @@ static bool cannot_load(const char *worker, const char *text, char why[LINE + 1]
     static const char *const loader[] = {"error while loading shared libraries", "' not found (required by",
                                          "symbol lookup error"};
     static const char *const launcher[] = {"unable to find the specified executable",
-                                           "or execute an executable", "\"execve\" system call but failed"};
+                                           "or execute an executable", "\"execve\" system call"};
     size_t n = strlen(worker);
     for (const char *at = text; (at = strstr(at, worker)); at += n) {
-        if ((at != text && at[-1] != '\n') || strncmp(at + n, ": ", 2) != 0)
+        if (strncmp(at + n, ": ", 2) != 0)
             continue;
         copy_line(why, at + n + 2);
         for (size_t i = 0; i < PT_COUNT(loader); i++)

@@ -111,6 +111,24 @@ test_what_was_built_and_does_not_load_is_one_line() {
     nothing_left h1
 }
 
+test_a_worker_that_is_no_program_there() {
+    open_mpi
+    suite
+    run
+    want_rc 0
+    local bin sent
+    bin=$(host_disk h1)/root/.cache/ptremote/bin
+    rm -r "$bin"/*-*
+    for sent in "$bin"/*/ptremote-worker; do
+        printf 'damaged' | dd of="$sent" conv=notrunc status=none
+    done
+    run
+    want_rc 0
+    want_summary "$work/got.json" "passed=12"
+    [ "$(builds)" = 2 ] || fail "built $(builds) times"
+    nothing_left h1
+}
+
 test_ending_while_it_is_built() {
     open_mpi
     sed -i '2a sleep 600' "$here/bin/mpicc"
