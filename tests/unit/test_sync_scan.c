@@ -46,9 +46,8 @@ static void git(const char *arguments)
 {
     char command[1024];
     snprintf(command, sizeof(command),
-             "cd here && git -c user.name=t -c user.email=t@t -c init.defaultBranch=main -c "
-             "protocol.file.allow=always "
-             "%s >/dev/null 2>&1",
+             "export GIT_AUTHOR_NAME=t GIT_AUTHOR_EMAIL=t@t GIT_COMMITTER_NAME=t GIT_COMMITTER_EMAIL=t@t; "
+             "cd here && git -c init.defaultBranch=main -c protocol.file.allow=always %s >/dev/null 2>&1",
              arguments);
     lab_run(command);
 }
