@@ -84,7 +84,9 @@ def test_outcomes(tmp_path, tree):
     assert told["test_passes"]["phase"] == "call" and told["test_passes"]["stdout"] == "all is well\n"
     for report in told.values():
         for problem in report.get("problems", []):
-            assert problem["headline"] in result.plain.text
+            rule = r"^_+ %s _+\n" % re.escape(problem["headline"])
+            (printed,) = re.findall(rule + "(%s\n)" % re.escape(steady(problem["longrepr"])), steady(result.plain.text), re.M)
+            assert printed
 
 
 def test_options_of_the_report(tmp_path, tree):

@@ -7,6 +7,7 @@ import io
 
 import pytest
 from _pytest import junitxml
+from _pytest._io import TerminalWriter
 from _pytest.assertion import install_importhook
 from _pytest.config import get_config
 from _pytest.pathlib import fnmatch_ex
@@ -93,6 +94,16 @@ def capture_files(config):
         return [capture.out.tmpfile.fileno(), capture.err.tmpfile.fileno()]
     except (AttributeError, OSError, ValueError):
         return None
+
+
+def rendered(report):
+    """A report's traceback or text as the terminal reporter prints it, without its last line end."""
+    file = io.StringIO()
+    writer = TerminalWriter(file)
+    writer.hasmarkup = False
+    report.toterminal(writer)
+    text = file.getvalue()
+    return text[:-1] if text.endswith("\n") else text
 
 
 # ---- collection ----

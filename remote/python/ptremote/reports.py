@@ -3,7 +3,7 @@
 import os
 import warnings
 
-from ptremote import wire
+from ptremote import insides, wire
 
 JSON_LIMIT = wire.MAX_TEXT - (64 << 10)
 # Longest text and longest list, tried in turn until a report fits.
@@ -45,11 +45,11 @@ def skip_reason(text):
 
 
 def text_of(report):
-    """The traceback or other text as pytest prints it, or None."""
+    """The traceback or other text, to the byte as pytest prints it under a headline; or None."""
     longrepr = report.longrepr
     if longrepr is None or isinstance(longrepr, tuple):
         return None
-    return report.longreprtext if hasattr(longrepr, "toterminal") else str(longrepr)
+    return insides.rendered(report) if hasattr(longrepr, "toterminal") else str(longrepr)
 
 
 def headline_of(report, category):
@@ -107,7 +107,7 @@ class Teller:
         if message:
             result["message"] = message
         if best in ("failed", "error"):
-            result["longrepr"] = text_of(first)
+            result["longrepr"] = (text_of(first) or "").strip("\n")
         elif best == "skipped" and isinstance(first.longrepr, tuple):
             result["skip"] = self.skip(first.longrepr)
         if problems:
@@ -156,9 +156,10 @@ class Teller:
             if isinstance(report.longrepr, tuple):
                 result["skip"] = self.skip(report.longrepr)
         else:
-            result["longrepr"] = text_of(report)
+            text = text_of(report) or ""
+            result["longrepr"] = text.strip("\n")
             headline = "ERROR collecting " + (report.nodeid or "test session")
-            told = problem("collect", "error", headline, result["longrepr"])
+            told = problem("collect", "error", headline, text)
             result["problems"] = [dict(told, sections=[list(part) for part in report.sections])]
         self.add_ends(result, report)
         return result
