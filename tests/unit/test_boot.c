@@ -40,6 +40,9 @@ static void tear_down(void)
     remove_folder(w.dir);
 }
 
+/* Criterion does not tear down what it skips. */
+#define skip(...) (tear_down(), cr_skip_test(__VA_ARGS__))
+
 TestSuite(boot, .init = set_up, .fini = tear_down, .timeout = 100);
 
 struct talk {
@@ -145,7 +148,7 @@ static void first_and_second(const char *shell, const char *noise)
 {
     char cache[128];
     if (access(shell, X_OK) != 0)
-        cr_skip_test("%s is not here", shell);
+        skip("%s is not here", shell);
     snprintf(cache, sizeof(cache), "%s/.cache/ptremote", w.dir);
     for (int i = 0; i < 2; i++) {
         struct talk t = {.shell = shell, .noise = noise};
@@ -273,7 +276,7 @@ Test(boot, remote_dir_is_a_file)
 Test(boot, remote_dir_of_another_user)
 {
     if (geteuid() != 0)
-        cr_skip_test("needs root");
+        skip("needs root");
     char dir[128];
     snprintf(dir, sizeof(dir), "%s/theirs", w.dir);
     cr_assert(mkdir(dir, 0777) == 0 && chown(dir, 65534, 65534) == 0);
@@ -291,7 +294,7 @@ Test(boot, remote_dir_open_to_everyone)
 Test(boot, remote_dir_without_permission)
 {
     if (geteuid() == 0)
-        cr_skip_test("root may write everywhere");
+        skip("root may write everywhere");
     expect_refused("/usr/ptremote-nowhere", "Permission denied");
 }
 
@@ -308,7 +311,7 @@ Test(boot, noexec)
     char dir[128];
     snprintf(dir, sizeof(dir), "%s/noexec", w.dir);
     if (!mount_on(dir, "size=64m,mode=0700", MS_NOEXEC))
-        cr_skip_test("needs root");
+        skip("needs root");
     expect_refused(dir, "noexec");
     umount(dir);
 }
@@ -318,7 +321,7 @@ Test(boot, full)
     char dir[128];
     snprintf(dir, sizeof(dir), "%s/full", w.dir);
     if (!mount_on(dir, "size=64k,mode=0700", 0))
-        cr_skip_test("needs root");
+        skip("needs root");
     expect_refused(dir, "No space left");
     char path[4096];
     installed_path(path, dir);
@@ -334,7 +337,7 @@ static void expect_next_place(const char *options, unsigned long flags, const ch
     snprintf(home, sizeof(home), "%s/home", w.dir);
     snprintf(next, sizeof(next), "/var/tmp/ptremote-%u", (unsigned)geteuid());
     if (!mount_on(home, options, flags))
-        cr_skip_test("needs root");
+        skip("needs root");
     struct talk t = {.shell = "/bin/csh", .home = home};
     talk(&t);
     cr_expect_eq(t.rc, 1, "%s", t.err.msg);
