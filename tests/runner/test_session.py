@@ -85,6 +85,7 @@ def test_errors_while_the_session_ends(tmp_path, tree):
     assert problem["headline"] == "ERROR at teardown of test_2" and problem["headline"] in plain.text
     assert problem["sections"] == [["Captured stdout teardown", "ending\n"]]
     assert report["message"].startswith("AssertionError: the end")
+    assert problem["longrepr"].strip("\n") in plain.text and "pluggy" not in problem["longrepr"]
     assert result.counts() == plain.counts() == {"passed": 2, "error": 1}
     assert report["junit"][0][3][0][0] == "error"
 

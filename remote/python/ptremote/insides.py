@@ -165,7 +165,10 @@ class Between(pytest.Item):
     def reportinfo(self):
         return self.model.reportinfo() if self.model else (self.path, None, self.name)
 
-    model = None
+    def _repr_failure_py(self, excinfo, style=None):
+        return (self.model or super())._repr_failure_py(excinfo, style)
+
+    model = None  # the test that it speaks for
 
 
 def between(session):
@@ -183,7 +186,12 @@ def end_session_fixtures(session, last):
 
     def call(when, **more):
         hook = manager.subset_hook_caller("pytest_runtest_" + when, remove_plugins=foreign)
-        return CallInfo.from_call(lambda: hook(item=item, **more), when=when)
+
+        def step():
+            __tracebackhide__ = True
+            hook(item=item, **more)
+
+        return CallInfo.from_call(step, when=when)
 
     call("setup")
     item._report_sections.clear()
