@@ -464,6 +464,7 @@ void pt_run_hosts_fini(struct pt_run *run)
         pt_lane_destroy(h->lane);
         pt_tls_identity_fini(&h->identity);
     }
+    pt_run_links_fini(run);
     pt_listener_destroy(run->listener);
     free(run->at);
 }

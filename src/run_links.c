@@ -5,6 +5,17 @@
 #include "common/log.h"
 
 #include <stdio.h>
+#include <unistd.h>
+
+/* A link is a guest until its HELLO made it a host's. */
+static void guest_leaves(struct pt_run *run, const struct pt_link *link)
+{
+    for (size_t i = 0; i < run->nguests; i++)
+        if (run->guests[i] == link) {
+            run->guests[i] = run->guests[--run->nguests];
+            return;
+        }
+}
 
 static void on_hello(void *arg, struct pt_link *link, uint32_t host, uint32_t launched, uint32_t slots)
 {
@@ -17,6 +28,7 @@ static void on_hello(void *arg, struct pt_link *link, uint32_t host, uint32_t la
     }
     pt_loop_cancel(run->loop, h->timer);
     h->timer = 0;
+    guest_leaves(run, link);
     h->link = link;
     h->joined = pt_wall_clock();
     pt_run_host_set(h, PT_HOST_JOINED);
@@ -51,6 +63,7 @@ static void on_link_closed(void *arg, struct pt_link *link, const char *why)
     struct pt_run *run = arg;
     struct pt_run_host *h = host_of(run, link);
     if (!h) {
+        guest_leaves(run, link);
         if (why[0])
             pt_info("a link was refused: %s", why);
         return;
@@ -70,8 +83,23 @@ static const struct pt_link_callbacks link_callbacks = {
 void pt_run_link(struct pt_run *run, int fd, long host)
 {
     struct pt_err err = PT_ERR_INIT;
-    if (!pt_link_create(run->loop, fd, &run->identity, run->id, host, &link_callbacks, run, &err))
+    struct pt_link *link = NULL;
+    if (run->nguests == PT_RUN_GUESTS) {
+        pt_info("a connection was closed: %u others have not said who they are yet", PT_RUN_GUESTS);
+        close(fd);
+        return;
+    }
+    link = pt_link_create(run->loop, fd, &run->identity, run->id, host, &link_callbacks, run, &err);
+    if (link)
+        run->guests[run->nguests++] = link;
+    else
         pt_warn("%s", err.msg);
+}
+
+void pt_run_links_fini(struct pt_run *run)
+{
+    while (run->nguests)
+        pt_link_destroy(run->guests[--run->nguests]);
 }
 
 /* --- dealing --- */

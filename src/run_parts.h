@@ -22,7 +22,8 @@
 #define PT_RUN_LAUNCHES  4     /* the first, and three times again */
 #define PT_RUN_GRACE_MS  10000 /* for sessions to end: fixtures' tear-downs */
 #define PT_RUN_COMMIT_MS 50
-#define PT_RUN_SCANS     5 /* of a tree that changes while it is sent */
+#define PT_RUN_GUESTS    256 /* connections that have not said who they are */
+#define PT_RUN_SCANS     5   /* of a tree that changes while it is sent */
 
 enum pt_host_state {
     PT_HOST_CONNECTING, /* the lane opens the connection and boots the agent */
@@ -82,6 +83,8 @@ struct pt_run {
     struct pt_tls_ca *ca;
     struct pt_tls_identity identity;
     struct pt_listener *listener;
+    struct pt_link *guests[PT_RUN_GUESTS]; /* links that have not joined */
+    size_t nguests;
 
     struct pt_manifest *manifest;
     struct pt_manifest *old[PT_RUN_SCANS]; /* lanes may still send these */
@@ -151,6 +154,7 @@ void pt_run_host_note(struct pt_run_host *h, const char *fmt, ...) __attribute__
 /* run_links.c */
 /* A connection that should be a worker's; host -1: any of the run. Takes fd over. */
 void pt_run_link(struct pt_run *run, int fd, long host);
+void pt_run_links_fini(struct pt_run *run);
 /* JOINED, and the tree and the session are there: WORKING. */
 void pt_run_host_begin(struct pt_run_host *h);
 void pt_run_deal(struct pt_run *run);
