@@ -155,6 +155,20 @@ def test_a_hook_that_comes_with_a_test_file(tmp_path, tree):
     assert set(found.files()) == {"test_a.py", "test_b.py", "test_c.py"}
 
 
+def test_a_conftest_below_that_breaks(tmp_path, tree):
+    files = {
+        "bad/conftest.py": "import not_there\n",
+        "bad/test_x.py": "def test_x(): pass\n",
+        "bad/deep/test_y.py": "def test_y(): pass\n",
+    }
+    project = harness.write(tmp_path / "project", files)
+    plain = harness.Plain(project, tree=tree)
+    found = harness.collect(project, tree=tree)
+    assert found.order == [] and len(found.of("report")) == plain.counts()["error"]
+    for line in found.of("report"):
+        assert line["outcome"] == "error" and line["problems"][0]["headline"] in plain.text
+
+
 def test_last_failed(tmp_path, tree):
     files = dict(SUITE, **{"test_b.py": "def test_3(): assert 0\ndef test_4(): pass\n"})
     project = harness.write(tmp_path / "project", files)

@@ -105,6 +105,19 @@ def test_hooks_that_raise_at_the_end(tmp_path, where):
         runner.close()
 
 
+def test_a_message_out_of_place(tmp_path):
+    """The runner ends with a word and without ENDED, so that it counts as a death."""
+    project = harness.write(tmp_path / "project", {"test_a.py": "def test_1(): pass\n"})
+    found = harness.collect(project)
+    with harness.Host(tmp_path) as host:
+        runner = harness.Runner(host, project, PTREMOTE_WORKSPACE=project)
+        assert runner.start(found.session)
+        runner.control.send(harness.wire.R_BUNDLE, b"\0\0")
+        assert not runner.until("ended") and os.WEXITSTATUS(runner.exit()) == 1
+        assert "INTERNALERROR> ptremote.wire.Malformed: message ends too early" in runner.text()
+        runner.close()
+
+
 STOPS = {
     "shouldstop": ("request.session.shouldstop = 'enough'", "enough", "passed"),
     "shouldfail": ("request.session.shouldfail = 'too bad'", "too bad", "passed"),

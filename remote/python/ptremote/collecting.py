@@ -84,7 +84,7 @@ class Collecting:
     def pytest_sessionstart(self, session):
         insides.redirect_terminal(self.config, self.screen)
 
-    @pytest.hookimpl(hookwrapper=True, tryfirst=True)
+    @pytest.hookimpl(hookwrapper=True)
     def pytest_collection(self, session):
         self.session = session
         self.header = self.screen.getvalue().splitlines()[1:]
@@ -118,22 +118,24 @@ class Collecting:
     # ---- whether files can be told before the end ----
 
     def _decide(self):
-        self.visit = places.Visit(self.config)
-        if self.request.get("stream") == "always":
-            self.why = None
-        elif self.request.get("stream") == "never":
-            self.why = "asked to wait for the whole collection"
-        elif self.request.get("strict"):
-            self.why = "--strict-collection waits for the whole collection"
-        else:
-            self.why = self._reason_to_wait()
+        self.why = self._reason_to_wait()
+        if self.why is None:
+            self.visit = places.Visit(self.config)
+            if self.request.get("stream") != "always":
+                self.why = self._foreign_hook() or self._coming_hook()
         self.streaming = self.why is None
 
     def _reason_to_wait(self):
+        if self.request.get("stream") == "always":
+            return None
+        if self.request.get("stream") == "never":
+            return "asked to wait for the whole collection"
+        if self.request.get("strict"):
+            return "--strict-collection waits for the whole collection"
         for dest, flag in HISTORY_FLAGS:
             if getattr(self.config.option, dest, False):
                 return flag + " chooses when everything is collected"
-        return self._foreign_hook() or self._coming_hook()
+        return self._foreign_hook()
 
     def _foreign_hook(self):
         for name in CHANGES:

@@ -49,7 +49,7 @@ def import_root(path):
 
 
 class Visit:
-    """Which conftests a collection will import and which folders it will put on sys.path, found without importing."""
+    """Which conftests a collection will import and which folders it will put on sys.path, found ahead of it."""
 
     def __init__(self, config):
         self.config = config
@@ -104,7 +104,10 @@ class Visit:
             return True
         if os.path.isdir(path) and any(insides.matches(pattern, path) for pattern in self._norecurse):
             return True
-        return bool(self.config.hook.pytest_ignore_collect(collection_path=Path(path), config=self.config))
+        try:
+            return bool(self.config.hook.pytest_ignore_collect(collection_path=Path(path), config=self.config))
+        except Exception:
+            return False  # before 8 this imports conftests; the collection will tell of one that breaks
 
 
 class Additions:

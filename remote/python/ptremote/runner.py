@@ -121,8 +121,11 @@ def run(control, session):
         text = plugin.trouble or trouble or words.text() or "pytest ended with status %d before it was ready" % status
         control.say(wire.R_BROKEN, wire.field(text.strip()[-wire.MAX_TEXT // 2 :]))
         return 1
-    if trouble:
-        plugin.tell_end_trouble(trouble)
+    if not plugin.finished:
+        sys.stderr.write(plugin.trouble or trouble or words.text())
+        return 1
+    if plugin.interrupt is None and (trouble or plugin.trouble):
+        plugin.tell_end_trouble(trouble or plugin.trouble)
     control.say(wire.R_ENDED)
     return 0
 

@@ -26,7 +26,8 @@ class Running:
         self.asked = session
         self.mapping = mapping
         self.up = False
-        self.trouble = None  # why it never came up
+        self.finished = False  # the supervisor wants no more
+        self.trouble = None  # why it never came up, or what went wrong outside of tests
         self.stop = None  # (reason, exit status or None): the session wants to end
         self.interrupt = None  # exception that ends the session
         self.files = {}  # name -> File
@@ -74,8 +75,7 @@ class Running:
 
     @pytest.hookimpl(tryfirst=True)
     def pytest_internalerror(self, excrepr):
-        if not self.up:
-            self.trouble = "\n".join("INTERNALERROR> " + line for line in str(excrepr).split("\n"))
+        self.trouble = "\n".join("INTERNALERROR> " + line for line in str(excrepr).split("\n"))
 
     @pytest.hookimpl(tryfirst=True)
     def pytest_collection(self, session):
@@ -110,10 +110,10 @@ class Running:
                 self._run_bundle(self.bundle)
                 self.control.say(wire.R_DONE, self.bundle.number.to_bytes(4, "big"))
             elif kind == wire.R_QUIT:
-                break
+                self.finished = True
+                return self._end()
             else:
                 raise wire.Malformed("message of type %d out of place" % kind)
-        return self._end()
 
     def _hear(self):
         from ptremote import runner
