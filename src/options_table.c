@@ -90,7 +90,7 @@ const struct pt_option_row pt_option_rows[] = {
     {"timeout", 0, PT_OPTION_SECONDS, PT_GROUP_RUN, PT_FILES_ANY, AT(timeout_ms), .max = WEEK_SECONDS, .value = "SECONDS",
      .help = "Kill a test that takes longer, wall time, and go on with the next: 30, 1.5, 2m, 1h; 0, the default: no limit."},
     {"python", 0, PT_OPTION_STRING, PT_GROUP_RUN, PT_FILES_ANY, AT(python), .value = "CMD",
-     .help = "The Python that runs the suite, here to collect it and on the hosts. Default: python3 in PATH, on a host after --init."},
+     .help = "The Python that runs the suite, here to collect it and on the hosts. Default: python3 in PATH, on a host after --init; /usr/bin/python3 where that one has no pytest."},
     {"bundles-per-worker", 0, PT_OPTION_NUMBER, PT_GROUP_RUN, PT_FILES_ANY, AT(bundles_per_worker),
      .min = 1, .max = 1000, .initial = 10, .value = "N",
      .help = "Deal the test files in about N portions for each slot. More: the slots end closer together; fewer: "
