@@ -123,7 +123,7 @@ static void *deaf_agent(void *arg)
         for (ssize_t n; (n = read(peer, request, sizeof(request))) > 0;) {
             if (n > 5)
                 lab_cancel = 1; /* a request to sign */
-            else if (write(peer, b.data, b.len) < 0)
+            else if (send(peer, b.data, b.len, MSG_NOSIGNAL) < 0)
                 break;
         }
     pt_buf_fini(&b);
