@@ -21,8 +21,10 @@ export LAB_DIR=$work/lab
 export ASAN_OPTIONS=detect_leaks=1:log_path=$work/sanitizer UBSAN_OPTIONS=print_stacktrace=1:log_path=$work/sanitizer
 
 leave() {
-    local pid
-    [ ! -e "$LAB_DIR/id" ] || "$lab" down
+    local pid id
+    for id in "$work"/*/id; do # a failed test may leave a second lab
+        [ ! -e "$id" ] || LAB_DIR=${id%/id} "$lab" down
+    done
     for pid in $(our_pids); do kill -9 "$pid" 2>/dev/null; done
     cd /
     rm -rf "$work"
