@@ -4,6 +4,7 @@
 #include "common/auto.h"
 #include "remote/agent/child.h"
 #include "remote/agent/state.h"
+#include "remote/agent/sweep.h"
 #include "remote/agent/tools.h"
 
 #include <errno.h>
@@ -12,6 +13,7 @@
 #include <signal.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/wait.h>
 
 #define START_MS  60000 /* for its first line */
 #define LINE_MAX_ 4096
@@ -25,6 +27,7 @@ struct pt_python {
     struct pt_buf line;
     uint64_t timer;
     bool started, up, done; /* done: it failed, and will not be started again */
+    bool cleaned;           /* its bytecode was thrown away and it was started again */
     bool second;            /* the first of PATH has no pytest: the distribution's is tried */
 };
 
@@ -112,15 +115,23 @@ static uint64_t short_hash(const char *s)
     return h;
 }
 
+/* Where this interpreter keeps its bytecode of this project (heap). */
+static char *bytecode_folder(const struct pt_agent *a, const char *program)
+{
+    pt_auto_free char *real = realpath(program, NULL);
+    char *path = NULL;
+    unsigned long long key = short_hash(real ? real : program);
+    return asprintf(&path, "%s/pycache/%s-%016llx", a->cache, a->setup.project, key) < 0 ? NULL : path;
+}
+
 void pt_python_environ(const struct pt_agent *a, const char *program, struct pt_environ *env)
 {
-    pt_auto_free char *real = realpath(program, NULL), *bytecode = NULL;
+    pt_auto_free char *bytecode = bytecode_folder(a, program);
     char slots[16];
     pt_environ_add(env, a->env.v);
     const char *unwritten = pt_environ_get(env, "PYTHONDONTWRITEBYTECODE");
     /* where none is written, what is installed must stay in reach */
-    if (!(unwritten && *unwritten) && asprintf(&bytecode, "%s/pycache/%s-%016llx", a->cache, a->setup.project,
-                                               (unsigned long long)short_hash(real ? real : program)) > 0)
+    if (!(unwritten && *unwritten) && bytecode)
         pt_environ_set(env, "PYTHONPYCACHEPREFIX", bytecode);
     pt_environ_set(env, "PYTHONHASHSEED", a->setup.hash_seed[0] ? a->setup.hash_seed : "random");
     snprintf(slots, sizeof(slots), "%u", a->setup.slots);
@@ -275,6 +286,19 @@ static void never_up(struct pt_python *p, int status)
     fail(p, "try to import pytest with it on that host", text);
 }
 
+/* A full disk cuts bytecode short, and Python trusts it afterwards: away with it, and once more. */
+static bool clean_bytecode(struct pt_python *p, int status)
+{
+    if (!WIFEXITED(status) || WEXITSTATUS(status) != 1) /* not by an exception of Python's */
+        return false;
+    pt_auto_free char *folder = p->cleaned ? NULL : bytecode_folder(p->agent, p->program);
+    p->cleaned = true;
+    if (!folder || access(folder, F_OK) < 0)
+        return false;
+    pt_sweep_folder(folder);
+    return true;
+}
+
 bool pt_python_reaped(struct pt_python *p, pid_t pid, int status)
 {
     if (!p || pid != p->child.pid)
@@ -283,15 +307,18 @@ bool pt_python_reaped(struct pt_python *p, pid_t pid, int status)
     pt_child_drain(&p->child);
     if (p->said >= 0)
         on_said(p, p->said, POLLIN);
-    bool again = p->second && !p->up && strcmp(p->program, SYSTEM_PYTHON) != 0;
+    bool other = p->second && !p->up && strcmp(p->program, SYSTEM_PYTHON) != 0;
+    bool again = other || (!p->up && !p->done && clean_bytecode(p, status));
     if (p->up)
         pt_agent_exited(p->agent, PT_PROGRAM_FORKSERVER, status, &p->child.tail);
     else if (!p->done && !again)
         never_up(p, status);
     forget(p);
-    if (again) {
+    if (other) {
         free(p->program);
         p->program = strdup(SYSTEM_PYTHON);
+    }
+    if (again) {
         p->started = false;
         pt_python_advance(p, true);
     }

@@ -132,6 +132,19 @@ test_one_bad_host_does_not_stop_the_others() {
     nothing_left h1
 }
 
+test_bytecode_that_a_full_disk_cut_short() {
+    suite
+    remote --hosts h1:1
+    want_rc 0
+    local file
+    file=$("$lab" exec h1 find /root/.cache/ptremote/pycache -name 'socket.*.pyc' | head -1)
+    [ -n "$file" ] || fail "no bytecode of socket.py on h1"
+    "$lab" exec h1 truncate -s 1000 "$file"
+    remote --hosts h1:1
+    want_rc 0
+    nothing_left h1
+}
+
 test_a_host_given_twice_is_refused() {
     suite
     remote --hosts h1:2,h1:1
