@@ -3,27 +3,30 @@
 
 #include "common/auto.h"
 #include "common/err.h"
+#include "sync/chunk.h"
 #include "sync/links.h"
 
 #include <string.h>
 
-#define MAGIC      0x50544d31u /* "PTM1" */
+#define MAGIC      0x50544d32u /* "PTM2" */
 #define LEAST      17          /* bytes of the smallest encoded entry */
 #define ARENA_SIZE (64u << 10)
+#define CHUNK_SIZE (4 + PT_DIGEST) /* bytes of an encoded chunk */
 
-struct chunk {
-    struct chunk *next;
+struct arena {
+    struct arena *next;
     size_t used, size;
-    char data[];
+    _Alignas(8) char data[];
 };
 
 struct pt_manifest {
     enum pt_digest_algorithm algorithm;
     struct pt_entry *entries;
     size_t n, cap;
-    struct chunk *arena;
+    struct arena *arena;
     char *folder;
     uint64_t bytes;
+    uint32_t *first_blob; /* n + 1 numbers, once sealed */
     unsigned char root[PT_DIGEST];
 };
 
@@ -45,33 +48,50 @@ void pt_manifest_destroy(struct pt_manifest *m)
     if (!m)
         return;
     int saved = errno;
-    for (struct chunk *c = m->arena, *next; c; c = next) {
+    for (struct arena *c = m->arena, *next; c; c = next) {
         next = c->next;
         free(c);
     }
     free(m->entries);
+    free(m->first_blob);
     free(m->folder);
     free(m);
     errno = saved;
 }
 
-/* A copy of n bytes and a NUL that lives as long as the manifest. */
+/* Room for n bytes that lives as long as the manifest. */
+static void *room(struct pt_manifest *m, size_t n, size_t align)
+{
+    struct arena *a = m->arena;
+    size_t from = a ? (a->used + align - 1) & ~(align - 1) : 0;
+    if (!a || from > a->size || a->size - from < n) {
+        size_t size = n > ARENA_SIZE ? n : ARENA_SIZE;
+        a = malloc(sizeof(*a) + size);
+        if (!a)
+            return NULL;
+        *a = (struct arena){.next = m->arena, .size = size};
+        m->arena = a;
+        from = 0;
+    }
+    a->used = from + n;
+    return a->data + from;
+}
+
+/* A copy of n bytes and a NUL. */
 static const char *keep(struct pt_manifest *m, const char *s, size_t n)
 {
-    struct chunk *c = m->arena;
-    if (!c || c->size - c->used < n + 1) {
-        size_t size = n + 1 > ARENA_SIZE ? n + 1 : ARENA_SIZE;
-        c = malloc(sizeof(*c) + size);
-        if (!c)
-            return NULL;
-        *c = (struct chunk){.next = m->arena, .size = size};
-        m->arena = c;
-    }
-    char *out = c->data + c->used;
+    char *out = room(m, n + 1, 1);
+    if (!out)
+        return NULL;
     memcpy(out, s, n);
     out[n] = '\0';
-    c->used += n + 1;
     return out;
+}
+
+static const struct pt_chunk *keep_chunks(struct pt_manifest *m, const struct pt_chunk *chunks, size_t n)
+{
+    struct pt_chunk *out = room(m, n * sizeof(*out), _Alignof(struct pt_chunk));
+    return out ? memcpy(out, chunks, n * sizeof(*out)) : NULL;
 }
 
 static int add(struct pt_manifest *m, const struct pt_entry *entry, size_t path_len, size_t link_len)
@@ -88,7 +108,9 @@ static int add(struct pt_manifest *m, const struct pt_entry *entry, size_t path_
     *e = *entry;
     e->path = keep(m, entry->path, path_len);
     e->link = entry->link ? keep(m, entry->link, link_len) : NULL;
-    if (!e->path || (entry->link && !e->link))
+    if (entry->nchunks)
+        e->chunks = keep_chunks(m, entry->chunks, entry->nchunks);
+    if (!e->path || (entry->link && !e->link) || (entry->nchunks && !e->chunks))
         return -1;
     m->n++;
     return 0;
@@ -144,6 +166,34 @@ static bool parent_is_dir(const struct pt_manifest *m, const char *path)
     return e && e->type == PT_ENTRY_DIR;
 }
 
+int pt_chunks_digest(enum pt_digest_algorithm algorithm, const struct pt_chunk *chunks, size_t n,
+                     unsigned char out[PT_DIGEST])
+{
+    struct pt_buf b = {0};
+    for (size_t i = 0; i < n; i++) {
+        pt_put_u32(&b, chunks[i].size);
+        pt_buf_append(&b, chunks[i].digest, PT_DIGEST);
+    }
+    int rc = b.bad ? -1 : pt_digest_buffer(algorithm, b.data, b.len, out, NULL);
+    pt_buf_fini(&b);
+    return rc;
+}
+
+static bool chunks_fit(const struct pt_manifest *m, const struct pt_entry *e)
+{
+    unsigned char digest[PT_DIGEST];
+    uint64_t size = 0;
+    if (e->type != PT_ENTRY_FILE)
+        return false;
+    for (uint32_t i = 0; i < e->nchunks; i++) {
+        if (e->chunks[i].size == 0 || e->chunks[i].size > PT_CHUNK_MAX)
+            return false;
+        size += e->chunks[i].size;
+    }
+    return size == e->size && pt_chunks_digest(m->algorithm, e->chunks, e->nchunks, digest) == 0 &&
+           memcmp(digest, e->digest, PT_DIGEST) == 0;
+}
+
 static int check_entry(const struct pt_manifest *m, const struct pt_entry *e, struct pt_err *err)
 {
     if (!pt_path_valid(e->path))
@@ -151,6 +201,8 @@ static int check_entry(const struct pt_manifest *m, const struct pt_entry *e, st
     if (e->type < PT_ENTRY_FILE || e->type > PT_ENTRY_LINK || (e->mode & ~0777u) ||
         (e->type == PT_ENTRY_LINK) != (e->link != NULL) || (e->type == PT_ENTRY_LINK && e->mode))
         return pt_err_set(err, "'%s': malformed entry", e->path);
+    if (e->nchunks && !chunks_fit(m, e))
+        return pt_err_set(err, "'%s': its chunks are not those of a file of that size and digest", e->path);
     if (!parent_is_dir(m, e->path))
         return pt_err_set(err, "'%s' lies in something that is not a folder of the tree", e->path);
     if (e->type == PT_ENTRY_LINK && pt_link_leaves(m, e)) {
@@ -160,11 +212,13 @@ static int check_entry(const struct pt_manifest *m, const struct pt_entry *e, st
     return 0;
 }
 
-static void put_entry(struct pt_buf *b, const struct pt_entry *e, bool mtime)
+/* All of an entry, or what the root covers: without its mtime, and without the chunks, whose digest it has.
+ */
+static void put_entry(struct pt_buf *b, const struct pt_entry *e, bool all)
 {
     pt_put_u8(b, (uint8_t)e->type);
     pt_put_u32(b, e->mode);
-    if (mtime)
+    if (all)
         pt_put_u64(b, (uint64_t)e->mtime_ns);
     pt_put_str(b, e->path);
     if (e->type == PT_ENTRY_LINK)
@@ -173,6 +227,31 @@ static void put_entry(struct pt_buf *b, const struct pt_entry *e, bool mtime)
         pt_put_u64(b, e->size);
         pt_buf_append(b, e->digest, PT_DIGEST);
     }
+    if (all && e->size > PT_CHUNKED_FROM) {
+        pt_put_u32(b, e->nchunks);
+        for (uint32_t i = 0; i < e->nchunks; i++) {
+            pt_put_u32(b, e->chunks[i].size);
+            pt_buf_append(b, e->chunks[i].digest, PT_DIGEST);
+        }
+    }
+}
+
+/* Which blobs belong to which entry. */
+static int number_blobs(struct pt_manifest *m, struct pt_err *err)
+{
+    free(m->first_blob);
+    m->first_blob = calloc(m->n + 1, sizeof(*m->first_blob));
+    if (!m->first_blob)
+        return pt_err_set(err, "manifest: out of memory");
+    uint64_t total = 0;
+    for (size_t i = 0; i < m->n; i++) {
+        m->first_blob[i] = (uint32_t)total;
+        total += m->entries[i].nchunks ? m->entries[i].nchunks : m->entries[i].size > 0;
+        if (total > UINT32_MAX)
+            return pt_err_set(err, "the tree is too large");
+    }
+    m->first_blob[m->n] = (uint32_t)total;
+    return 0;
 }
 
 /* The digest over the canonical encoding of all entries, without their mtimes. */
@@ -214,7 +293,7 @@ int pt_manifest_seal(struct pt_manifest *m, struct pt_err *err)
         if (__builtin_add_overflow(m->bytes, e->size, &m->bytes))
             return pt_err_set(err, "the tree is too large");
     }
-    return compute_root(m, err);
+    return number_blobs(m, err) < 0 ? -1 : compute_root(m, err);
 }
 
 void pt_manifest_encode(const struct pt_manifest *m, struct pt_buf *out)
@@ -237,6 +316,26 @@ static const char *get_name(struct pt_reader *r, size_t *n)
     return s;
 }
 
+/* The chunks of a large file, to be freed. */
+static struct pt_chunk *get_chunks(struct pt_reader *r, uint32_t *n)
+{
+    *n = pt_get_u32(r);
+    if (r->bad || *n > r->left / CHUNK_SIZE) {
+        r->bad = true;
+        return NULL;
+    }
+    struct pt_chunk *chunks = calloc(*n + 1, sizeof(*chunks));
+    if (!chunks)
+        r->bad = true;
+    for (uint32_t i = 0; i < *n && !r->bad; i++) {
+        chunks[i].size = pt_get_u32(r);
+        const void *digest = pt_get_raw(r, PT_DIGEST);
+        if (digest)
+            memcpy(chunks[i].digest, digest, PT_DIGEST);
+    }
+    return chunks;
+}
+
 /* One entry from the reader into m; what is wrong with it in itself makes the reader bad. */
 static void get_entry(struct pt_reader *r, struct pt_manifest *m)
 {
@@ -253,6 +352,9 @@ static void get_entry(struct pt_reader *r, struct pt_manifest *m)
         if (digest)
             memcpy(e.digest, digest, PT_DIGEST);
     }
+    pt_auto_free struct pt_chunk *chunks = NULL;
+    if (!r->bad && e.size > PT_CHUNKED_FROM)
+        e.chunks = chunks = get_chunks(r, &e.nchunks);
     if (r->bad)
         return;
     if (add(m, &e, path_len, link_len) < 0)
@@ -322,4 +424,38 @@ const char *pt_manifest_folder(const struct pt_manifest *m)
 uint64_t pt_manifest_bytes(const struct pt_manifest *m)
 {
     return m->bytes;
+}
+
+uint32_t pt_manifest_blobs(const struct pt_manifest *m)
+{
+    return m->first_blob[m->n];
+}
+
+uint32_t pt_manifest_first_blob(const struct pt_manifest *m, size_t i)
+{
+    return m->first_blob[i];
+}
+
+struct pt_blob pt_manifest_blob(const struct pt_manifest *m, uint32_t number)
+{
+    size_t low = 0, high = m->n; /* the last entry whose first blob is not beyond */
+    while (high - low > 1) {
+        size_t mid = low + (high - low) / 2;
+        if (m->first_blob[mid] <= number)
+            low = mid;
+        else
+            high = mid;
+    }
+    const struct pt_entry *e = &m->entries[low];
+    struct pt_blob b = {.entry = (uint32_t)low, .chunk = number - m->first_blob[low]};
+    if (!e->nchunks) {
+        b.size = (uint32_t)e->size;
+        b.digest = e->digest;
+        return b;
+    }
+    for (uint32_t i = 0; i < b.chunk; i++)
+        b.offset += e->chunks[i].size;
+    b.size = e->chunks[b.chunk].size;
+    b.digest = e->chunks[b.chunk].digest;
+    return b;
 }

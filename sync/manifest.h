@@ -12,6 +12,12 @@ struct pt_manifest;
 
 enum pt_entry_type { PT_ENTRY_FILE = 1, PT_ENTRY_DIR = 2, PT_ENTRY_LINK = 3 };
 
+/* A piece of a large file: those between two cuts of chunk.h. */
+struct pt_chunk {
+    uint32_t size;
+    unsigned char digest[PT_DIGEST];
+};
+
 struct pt_entry {
     const char *path; /* relative, '/' between parts, never "..", never empty; any bytes but NUL */
     const char *link; /* target of a symlink, else NULL */
@@ -19,7 +25,18 @@ struct pt_entry {
     unsigned mode; /* permission bits, 0 for links */
     uint64_t size; /* of a file, else 0 */
     int64_t mtime_ns;
-    unsigned char digest[PT_DIGEST]; /* of a file's content, else zeros */
+    unsigned char digest[PT_DIGEST]; /* of a file's content, or pt_chunks_digest of its chunks; else zeros */
+    const struct pt_chunk *chunks;   /* of a large file, in order, else NULL */
+    uint32_t nchunks;
+};
+
+/* What travels and is stored as one: a whole file, or a chunk of one. An empty file has none. */
+struct pt_blob {
+    uint32_t entry;  /* of the manifest */
+    uint32_t chunk;  /* of the entry, 0 when it has none */
+    uint64_t offset; /* in the file */
+    uint32_t size;
+    const unsigned char *digest; /* lives as long as the manifest */
 };
 
 struct pt_tree_spec {
@@ -54,6 +71,14 @@ const unsigned char *pt_manifest_root(const struct pt_manifest *m);
 enum pt_digest_algorithm pt_manifest_algorithm(const struct pt_manifest *m);
 /* The folder that was scanned; NULL for a decoded manifest. */
 const char *pt_manifest_folder(const struct pt_manifest *m);
+/* Blobs are numbered from 0 in the order of entries and chunks. */
+uint32_t pt_manifest_blobs(const struct pt_manifest *m);
+struct pt_blob pt_manifest_blob(const struct pt_manifest *m, uint32_t number);
+/* Number of the first blob of entry i; that of the next entry tells where they end (i may be the count). */
+uint32_t pt_manifest_first_blob(const struct pt_manifest *m, size_t i);
+/* The digest of a large file: over size and digest of each of its chunks. -1 when the library fails. */
+int pt_chunks_digest(enum pt_digest_algorithm algorithm, const struct pt_chunk *chunks, size_t n,
+                     unsigned char out[PT_DIGEST]);
 /* Sum of the sizes of all files. */
 uint64_t pt_manifest_bytes(const struct pt_manifest *m);
 
