@@ -5,6 +5,7 @@
 #include "common/err.h"
 #include "sync/chunk.h"
 #include "sync/links.h"
+#include "sync/manifest_wire.h"
 
 #include <string.h>
 
@@ -212,10 +213,9 @@ static int check_entry(const struct pt_manifest *m, const struct pt_entry *e, st
     return 0;
 }
 
-/* All of an entry, or what the root covers: without its mtime, and without the chunks, whose digest it has.
- */
-static void put_entry(struct pt_buf *b, const struct pt_entry *e, bool all)
+void pt_manifest_put_entry(struct pt_buf *b, const struct pt_entry *e, enum pt_put what)
 {
+    bool all = what == PT_PUT_ALL;
     pt_put_u8(b, (uint8_t)e->type);
     pt_put_u32(b, e->mode);
     if (all)
@@ -264,7 +264,7 @@ static int compute_root(struct pt_manifest *m, struct pt_err *err)
     pt_put_u32(&b, MAGIC);
     pt_put_u8(&b, (uint8_t)m->algorithm);
     for (size_t i = 0; i < m->n; i++) {
-        put_entry(&b, &m->entries[i], false);
+        pt_manifest_put_entry(&b, &m->entries[i], PT_PUT_ROOT);
         if (b.len >= ARENA_SIZE) {
             pt_digest_add(d, b.data, b.len);
             b.len = 0;
@@ -303,10 +303,10 @@ void pt_manifest_encode(const struct pt_manifest *m, struct pt_buf *out)
     pt_buf_append(out, m->root, PT_DIGEST);
     pt_put_u32(out, (uint32_t)m->n);
     for (size_t i = 0; i < m->n; i++)
-        put_entry(out, &m->entries[i], true);
+        pt_manifest_put_entry(out, &m->entries[i], PT_PUT_ALL);
 }
 
-static const char *get_name(struct pt_reader *r, size_t *n)
+const char *pt_manifest_get_name(struct pt_reader *r, size_t *n)
 {
     const char *s = pt_get_bytes(r, n);
     if (!s || *n == 0 || *n >= PT_PATH_LIMIT || memchr(s, 0, *n)) {
@@ -343,9 +343,9 @@ static void get_entry(struct pt_reader *r, struct pt_manifest *m)
     struct pt_entry e = {.type = pt_get_u8(r)};
     e.mode = pt_get_u32(r);
     e.mtime_ns = (int64_t)pt_get_u64(r);
-    e.path = get_name(r, &path_len);
+    e.path = pt_manifest_get_name(r, &path_len);
     if (e.type == PT_ENTRY_LINK)
-        e.link = get_name(r, &link_len);
+        e.link = pt_manifest_get_name(r, &link_len);
     if (e.type == PT_ENTRY_FILE) {
         e.size = pt_get_u64(r);
         const void *digest = pt_get_raw(r, PT_DIGEST);
@@ -363,6 +363,14 @@ static void get_entry(struct pt_reader *r, struct pt_manifest *m)
         r->bad = true;
 }
 
+void pt_manifest_get_entries(struct pt_reader *r, uint32_t n, struct pt_manifest *m)
+{
+    if (n > r->left / LEAST)
+        r->bad = true;
+    for (uint32_t i = 0; i < n && !r->bad; i++)
+        get_entry(r, m);
+}
+
 struct pt_manifest *pt_manifest_decode(const void *data, size_t len, struct pt_err *err)
 {
     struct pt_reader r = {.p = data, .left = len};
@@ -373,13 +381,12 @@ struct pt_manifest *pt_manifest_decode(const void *data, size_t len, struct pt_e
     if (raw)
         memcpy(root, raw, PT_DIGEST);
     uint32_t n = pt_get_u32(&r);
-    if (magic != MAGIC || n > r.left / LEAST)
+    if (magic != MAGIC)
         r.bad = true;
     struct pt_manifest *m = pt_manifest_create(algorithm, NULL, err);
     if (!m)
         return NULL;
-    for (uint32_t i = 0; i < n && !r.bad; i++)
-        get_entry(&r, m);
+    pt_manifest_get_entries(&r, n, m);
     if (!pt_get_end(&r)) {
         pt_err_set(err, "manifest: malformed");
         goto error;
