@@ -15,6 +15,7 @@ struct pt_err;
 #define PT_OPTIONS_ROWS 48 /* at most so many rows in the table */
 
 enum pt_collect_where { PT_COLLECT_HERE, PT_COLLECT_REMOTE };
+enum pt_options_digest { PT_OPTIONS_BLAKE2B, PT_OPTIONS_SHA256 };
 enum pt_options_from { PT_OPTIONS_COMMAND, PT_OPTIONS_PROJECT, PT_OPTIONS_USER };
 
 /* Strings in the order given; item[n] is NULL; item is NULL when n is 0. */
@@ -34,6 +35,10 @@ struct pt_options {
 
     char *project;
     struct pt_words extra_files, exclude;
+    struct pt_words keep; /* globs of what stays in workspaces; after pt_options_complete all have a slash */
+    bool copy_links;
+    enum pt_options_digest digest;
+    char *shared_fs; /* absolute: where every host sees the tree; nothing is sent */
 
     struct pt_words paths;       /* PATHs and node ids as written */
     struct pt_words pytest_args; /* all after "--" */
@@ -51,7 +56,7 @@ struct pt_options {
     char *state_dir, *junitxml, *json;
     enum pt_color color;
     uint32_t verbose, quiet; /* how often; pytest's verbosity is the difference */
-    bool debug, dry_run;
+    bool debug, dry_run, sync_only;
 
     bool given[PT_OPTIONS_ROWS]; /* by row: not a default. Ask pt_options_given */
 };

@@ -248,6 +248,34 @@ static int load_user(struct pt_options *opts, struct pt_err *err)
     return dir && dir[0] == '/' ? load_from(opts, PT_OPTIONS_USER, dir, "/.config", err) : 0;
 }
 
+/* A glob that is one name means that name in every folder. */
+static int spread_keep(struct pt_options *opts, struct pt_err *err)
+{
+    for (size_t i = 0; i < opts->keep.n; i++) {
+        char *glob = opts->keep.item[i], *spread = NULL;
+        size_t n = strlen(glob);
+        while (n > 1 && glob[n - 1] == '/')
+            n--;
+        if (memchr(glob, '/', n))
+            continue;
+        if (asprintf(&spread, "**/%s", glob) < 0)
+            return pt_err_set(err, "out of memory for the options");
+        opts->keep.item[i] = spread;
+        free(glob);
+    }
+    return 0;
+}
+
+/* What makes no sense together. */
+static int check_together(const struct pt_options *opts, struct pt_err *err)
+{
+    if (opts->sync_only && opts->dry_run)
+        return pt_err_set_kind(err, PT_ERR_USAGE, "--sync-only and --dry-run exclude each other");
+    if (opts->sync_only && opts->shared_fs)
+        return pt_err_set_kind(err, PT_ERR_USAGE, "--sync-only has nothing to send with --shared-fs");
+    return 0;
+}
+
 int pt_options_complete(struct pt_options *opts, const char *project_root, struct pt_err *err)
 {
     if (set_hosts(opts, getenv("PTREMOTE_HOSTS"), err))
@@ -256,5 +284,7 @@ int pt_options_complete(struct pt_options *opts, const char *project_root, struc
         return -1;
     if (load_user(opts, err))
         return -1;
-    return set_hosts(opts, "local", err);
+    if (set_hosts(opts, "local", err) || spread_keep(opts, err))
+        return -1;
+    return check_together(opts, err);
 }

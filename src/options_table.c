@@ -32,8 +32,14 @@ static bool fits_address(const char *s)
     return digits > 0 && digits <= 5 && colon[1 + digits] == '\0' && atol(colon + 1) <= 65535;
 }
 
+static bool fits_absolute(const char *s)
+{
+    return s[0] == '/';
+}
+
 static const char *const host_keys[] = {"strict", "accept-new", NULL};
 static const char *const collects[] = {"here", "remote", NULL};
+static const char *const digests[] = {"blake2b", "sha256", NULL};
 static const char *const colors[] = {"auto", "yes", "no", NULL};
 
 const char *const pt_option_groups[PT_GROUPS] = {"Hosts", "What to send", "What to run", "Results", "Other"};
@@ -73,6 +79,19 @@ const struct pt_option_row pt_option_rows[] = {
              "Relative to the project. May be repeated."},
     {"exclude", 0, PT_OPTION_WORDS, PT_GROUP_SEND, PT_FILES_ANY, AT(exclude), .value = "GLOB",
      .help = "Do not send these files. Relative to the project. May be repeated."},
+    {"keep", 0, PT_OPTION_WORDS, PT_GROUP_SEND, PT_FILES_ANY, AT(keep), .value = "GLOB",
+     .help = "What of this kind tests or builds leave in the workspace stays there for the next run; everything else "
+             "that is not in the tree is removed. Relative to the project; without a slash: anywhere in it. May be repeated."},
+    {"copy-links", 0, PT_OPTION_FLAG, PT_GROUP_SEND, PT_FILES_ANY, AT(copy_links),
+     .help = "Send what a symbolic link that leaves the project points to, in place of the link. Otherwise such a link is "
+             "refused; links within the project are always sent as links."},
+    {"digest", 0, PT_OPTION_CHOICE, PT_GROUP_SEND, PT_FILES_ANY, AT(digest), .choices = digests,
+     .help = "How contents are named: blake2b, the default, or sha256, which is quicker on some processors, and the "
+             "one of the two that hosts in FIPS mode have."},
+    {"shared-fs", 0, PT_OPTION_STRING, PT_GROUP_SEND, PT_FILES_ANY, AT(shared_fs), .value = "PATH",
+     .fits = fits_absolute, .want = "an absolute path on the hosts",
+     .help = "Send nothing: every host sees the project at PATH, as over NFS, and runs there. What tests write stays where "
+             "they wrote it. A host that does not see this very tree there is not used."},
     {"env", 0, PT_OPTION_WORDS, PT_GROUP_SEND, PT_FILES_ANY, AT(env), .value = "NAME[=VALUE]",
      .fits = fits_env, .want = "NAME or NAME=VALUE",
      .help = "Set an environment variable for the tests, or pass on the one that is set here. {workspace} in VALUE "
@@ -120,6 +139,9 @@ const struct pt_option_row pt_option_rows[] = {
     /* Other */
     {"dry-run", 0, PT_OPTION_FLAG, PT_GROUP_OTHER, PT_FILES_NONE, AT(dry_run),
      .help = "Collect, and print which bundle would go where and how much would be sent. Runs no test."},
+    {"sync-only", 0, PT_OPTION_FLAG, PT_GROUP_OTHER, PT_FILES_NONE, AT(sync_only),
+     .help = "Bring programs and tree to all hosts, print what was sent to each, and run nothing. Ends with 6 when one "
+             "of them could not be brought up to date."},
     {"debug", 0, PT_OPTION_FLAG, PT_GROUP_OTHER, PT_FILES_ANY, AT(debug),
      .help = "Write what happens inside to stderr."},
     {"version", 0, PT_OPTION_VERSION, PT_GROUP_OTHER, PT_FILES_NONE,

@@ -145,6 +145,24 @@ Test(options, values_that_look_like_options)
     refuse("--host-key", "--host-key: want strict or accept-new, got nothing", NULL);
 }
 
+Test(options, how_the_tree_gets_there)
+{
+    take("--keep a --copy-links --keep=b/*.o --digest sha256 --shared-fs /p");
+    cr_assert_eq(opts.keep.n, 2);
+    cr_assert_str_eq(opts.keep.item[1], "b/*.o");
+    cr_assert(opts.copy_links);
+    cr_assert_eq(opts.digest, PT_OPTIONS_SHA256);
+    cr_assert_str_eq(opts.shared_fs, "/p");
+    pt_options_fini(&opts);
+    take("--sync-only --digest=blake2b");
+    cr_assert(opts.sync_only);
+    cr_assert_eq(opts.digest, PT_OPTIONS_BLAKE2B);
+    pt_options_fini(&opts);
+    refuse("--digest md5", "--digest: want blake2b or sha256, got 'md5'", NULL);
+    refuse("--shared-fs p/q", "--shared-fs: want an absolute path on the hosts, got 'p/q'", NULL);
+    refuse("--keep ''", "--keep: want a GLOB, got ''", NULL);
+}
+
 Test(options, durations)
 {
     static const struct {

@@ -238,3 +238,33 @@ Test(config, list_and_file_of_one_source_go_together)
     cr_assert_not_null(opts.hostfile);
     pt_options_fini(&opts);
 }
+
+Test(config, a_glob_of_one_name_keeps_it_in_every_folder)
+{
+    take("--keep *.o --keep build/ --keep /top --keep a/b");
+    cr_assert_eq(pt_options_complete(&opts, NULL, &err), 0, "%s", err.msg);
+    cr_assert_eq(opts.keep.n, 4);
+    cr_assert_str_eq(opts.keep.item[0], "**/*.o");
+    cr_assert_str_eq(opts.keep.item[1], "**/build/");
+    cr_assert_str_eq(opts.keep.item[2], "/top");
+    cr_assert_str_eq(opts.keep.item[3], "a/b");
+    pt_options_fini(&opts);
+}
+
+static void refuse_together(const char *line, const char *msg)
+{
+    take(line);
+    cr_assert_eq(pt_options_complete(&opts, NULL, &err), -1, "'%s' was taken", line);
+    cr_assert_eq(err.kind, PT_ERR_USAGE);
+    cr_assert_str_eq(err.msg, msg);
+    pt_options_fini(&opts);
+}
+
+Test(config, what_makes_no_sense_together_is_refused)
+{
+    refuse_together("--sync-only --dry-run", "--sync-only and --dry-run exclude each other");
+    refuse_together("--sync-only --shared-fs /p", "--sync-only has nothing to send with --shared-fs");
+    take("--shared-fs /p --dry-run");
+    cr_assert_eq(pt_options_complete(&opts, NULL, &err), 0, "%s", err.msg);
+    pt_options_fini(&opts);
+}
