@@ -4,6 +4,8 @@
 #include "common/auto.h"
 #include "common/err.h"
 
+#include <pthread.h>
+#include <string.h>
 #include <zstd.h>
 
 #define LEVEL 3
@@ -75,4 +77,83 @@ int pt_inflate_add(struct pt_inflate *z, const void *data, size_t n, struct pt_b
 int pt_inflate_end(struct pt_inflate *z, struct pt_err *err)
 {
     return z->done ? 0 : pt_err_set(err, "zstd: ends early");
+}
+
+/* --- segments --- */
+
+struct contexts {
+    ZSTD_CCtx *in;
+    ZSTD_DCtx *out;
+};
+
+static pthread_once_t keyed = PTHREAD_ONCE_INIT;
+static pthread_key_t key;
+static int no_key;
+static __thread struct contexts *mine; /* beside the key, which only frees it when the thread ends */
+
+static void free_contexts(void *p)
+{
+    struct contexts *c = p;
+    ZSTD_freeCCtx(c->in);
+    ZSTD_freeDCtx(c->out);
+    free(c);
+}
+
+static void make_key(void)
+{
+    no_key = pthread_key_create(&key, free_contexts);
+}
+
+static struct contexts *contexts(void)
+{
+    if (mine)
+        return mine;
+    pthread_once(&keyed, make_key);
+    struct contexts *c = no_key ? NULL : calloc(1, sizeof(*c));
+    if (c && pthread_setspecific(key, c) != 0) {
+        free(c);
+        c = NULL;
+    }
+    return mine = c;
+}
+
+int pt_segment_pack(const void *raw, size_t n, int level, struct pt_buf *out, struct pt_err *err)
+{
+    struct contexts *c = contexts();
+    size_t bound = ZSTD_compressBound(n);
+    void *room = pt_buf_reserve(out, bound);
+    if (!room || !c || (!c->in && !(c->in = ZSTD_createCCtx())))
+        return pt_err_set(err, "zstd: out of memory");
+    size_t size = ZSTD_compressCCtx(c->in, room, bound, raw, n, level);
+    if (ZSTD_isError(size))
+        return pt_err_set(err, "zstd: %s", ZSTD_getErrorName(size));
+    out->len += size;
+    return 0;
+}
+
+static int refuse(const char *why, struct pt_err *err)
+{
+    return pt_err_set_kind(err, PT_ERR_INFRA, "a segment of an archive is refused: %s", why);
+}
+
+int pt_segment_unpack(const struct pt_segment *s, void *out, struct pt_err *err)
+{
+    if (!pt_segment_fits(s->size, s->raw, s->packed))
+        return refuse("it has no size that a segment may have", err);
+    if (!s->packed) {
+        memcpy(out, s->data, s->raw);
+        return 0;
+    }
+    size_t frame = ZSTD_findFrameCompressedSize(s->data, s->size);
+    if (ZSTD_isError(frame))
+        return refuse(ZSTD_getErrorName(frame), err);
+    if (frame != s->size)
+        return refuse("bytes after the end", err);
+    struct contexts *c = contexts();
+    if (!c || (!c->out && !(c->out = ZSTD_createDCtx())))
+        return pt_err_set(err, "zstd: out of memory");
+    size_t n = ZSTD_decompressDCtx(c->out, out, s->raw, s->data, s->size);
+    if (ZSTD_isError(n))
+        return refuse(ZSTD_getErrorName(n), err);
+    return n == s->raw ? 0 : refuse("it is shorter than it says", err);
 }
