@@ -71,6 +71,61 @@ test_slow() {
     [ $took -ge 1000 ] || fail "500 KB at 2 Mbit/s took $took ms"
 }
 
+test_far() {
+    local from took
+    "$lab" far h1 80
+    head -c 3000000 /dev/urandom >"$work/sent"
+    on h1-far cat <"$work/sent" | cmp - "$work/sent" || fail "bytes are lost or changed on the way"
+    from=$(date +%s%N)
+    exec 3<>"/dev/tcp/$LAB_NET.1/22001"
+    read -r -t 5 _ <&3 || fail "h1-far says nothing"
+    took=$((($(date +%s%N) - from) / 1000000))
+    exec 3>&-
+    [ $took -ge 160 ] || fail "opening a connection and the first word back took $took ms"
+    "$lab" far h1 0
+    ! patience=1 on h1-far true 2>/dev/null || fail "h1 is far still"
+    on h1 true || fail "h1 is gone"
+}
+
+# What is sent comes back whole and in order, no byte of it earlier than a round trip, and the end after the last byte.
+test_delay_proxy() {
+    "$python" - "$source_dir/tests/lab/delay.py" <<'PY' || fail "the proxy does not keep its promise"
+import os, signal, socket, subprocess, sys, threading, time
+
+server = socket.create_server(("127.0.0.1", 0))
+
+def echo():
+    peer = server.accept()[0]
+    while data := peer.recv(65536):
+        peer.sendall(data)
+    peer.shutdown(socket.SHUT_WR)
+
+threading.Thread(target=echo, daemon=True).start()
+spare = socket.create_server(("127.0.0.1", 0))
+port = spare.getsockname()[1]
+spare.close()
+pid = int(subprocess.check_output(
+    [sys.executable, sys.argv[1], "127.0.0.1", str(port), "127.0.0.1", str(server.getsockname()[1]), "50"]))
+try:
+    near = socket.create_connection(("127.0.0.1", port))
+    for size in (1, 100, 3 << 20):
+        sent = os.urandom(size)
+        begun = time.monotonic()
+        threading.Thread(target=near.sendall, args=(sent,)).start()
+        got = near.recv(65536)
+        took = time.monotonic() - begun
+        while len(got) < size:
+            got += near.recv(65536)
+        assert got == sent, f"{size} bytes came back changed"
+        assert took >= 0.050, f"the first of {size} bytes came back after {took} s"
+    begun = time.monotonic()
+    near.shutdown(socket.SHUT_WR)
+    assert near.recv(1) == b"" and time.monotonic() - begun >= 0.050
+finally:
+    os.kill(pid, signal.SIGKILL)
+PY
+}
+
 test_kill_and_boot() {
     on h1 'sleep 1000 & echo $! >/root/sleeper; exec sleep 1000' >/dev/null 2>&1 </dev/null &
     local client=$! from # process 1
