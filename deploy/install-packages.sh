@@ -1,6 +1,6 @@
 #!/bin/bash
 # SPDX-License-Identifier: Apache-2.0
-# install-packages.sh [build|run|test ...]: installs what is missing of deploy/packages.txt (default: build run).
+# install-packages.sh [build|run|test|bench ...]: installs what is missing of deploy/packages.txt (default: build run).
 # Touches neither the network nor sudo when nothing is missing.
 set -euo pipefail
 [ $# -gt 0 ] || set -- build run
