@@ -35,6 +35,12 @@ static void print_deal(void *arg, const struct pt_plan_deal *deal)
 static void print_host(const struct pt_run *run, const struct pt_run_host *h)
 {
     uint64_t files, bytes;
+    if (run->opts->shared_fs) {
+        printf("%s: nothing to send, the tree is seen at ", h->host->name);
+        print_text(run->opts->shared_fs);
+        printf("\n");
+        return;
+    }
     struct pt_manifest *has = pt_sent_load(run->state_dir, h->host->name);
     pt_sent_missing(run->manifest, has, &files, &bytes);
     printf("%s: %llu of %zu entries to send, %llu bytes before compression%s%s\n", h->host->name,

@@ -12,7 +12,7 @@
 #include <string.h>
 #include <sys/stat.h>
 
-static int make_folder(const char *dir, struct pt_err *err)
+int pt_ledger_folder(const char *dir, struct pt_err *err)
 {
     if (mkdir(dir, 0700) < 0 && errno != EEXIST)
         return pt_err_set_kind(err, PT_ERR_INFRA, "state folder %s: %s", dir, strerror(errno));
@@ -34,7 +34,7 @@ struct pt_ledger *pt_ledger_open(const char *state_dir, struct pt_err *err)
         pt_err_set(err, "ledger in %s: out of memory", state_dir);
         goto error;
     }
-    if (make_folder(state_dir, err) < 0 || pt_ledger_open_file(l, err) < 0)
+    if (pt_ledger_folder(state_dir, err) < 0 || pt_ledger_open_file(l, err) < 0)
         goto error;
     return l;
 error:

@@ -10,7 +10,9 @@ struct pt_ledger;
 
 #define PT_LEDGER_RUNS 50
 
-/* Makes the folder (0700, with its own .gitignore) and the file. A damaged file is renamed and a new one
+/* Makes the folder: 0700, with its own .gitignore. */
+int pt_ledger_folder(const char *state_dir, struct pt_err *err);
+/* Makes the folder and the file. A damaged file is renamed and a new one
  * begun (see pt_ledger_note); one written by a newer ptremote is refused. */
 struct pt_ledger *pt_ledger_open(const char *state_dir, struct pt_err *err);
 /* What was not committed is lost. */

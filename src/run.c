@@ -26,15 +26,12 @@
 #include <signal.h>
 #include <stdio.h>
 #include <string.h>
-#include <sys/random.h>
 #include <sys/signalfd.h>
 #include <sys/stat.h>
 
-#define TICK_MS      200
-#define CUT_MS       1000  /* a second Ctrl-C within this cuts */
-#define STEP_MS      20000 /* deadline of each step of connecting */
-#define SILENCE_MS   30000 /* an agent that hears nothing for so long cleans up */
-#define CERT_SECONDS (30L * 86400)
+#define TICK_MS 200
+#define CUT_MS  1000  /* a second Ctrl-C within this cuts */
+#define STEP_MS 20000 /* deadline of each step of connecting */
 
 /* --- the tree --- */
 
@@ -85,14 +82,15 @@ int pt_run_scan(struct pt_run *run)
     }
     scan->run = run;
     scan->err = PT_ERR_INIT;
-    scan->spec = (struct pt_tree_spec){.root = run->root,
-                                       .extra = (const char *const *)run->opts->extra_files.item,
-                                       .nextra = run->opts->extra_files.n,
-                                       .exclude = (const char *const *)run->opts->exclude.item,
-                                       .nexclude = run->opts->exclude.n,
-                                       .cache = scan->cache,
-                                       .algorithm = PT_DIGEST_BLAKE2B,
-                                       .cancel = &run->cancel};
+    scan->spec = (struct pt_tree_spec){
+        .root = run->root,
+        .extra = (const char *const *)run->opts->extra_files.item,
+        .nextra = run->opts->extra_files.n,
+        .exclude = (const char *const *)run->opts->exclude.item,
+        .nexclude = run->opts->exclude.n,
+        .cache = scan->cache,
+        .algorithm = run->opts->digest == PT_OPTIONS_SHA256 ? PT_DIGEST_SHA256 : PT_DIGEST_BLAKE2B,
+        .cancel = &run->cancel};
     run->scanning = true;
     run->scans++;
     if (pthread_create(&thread, NULL, scan_main, scan) != 0)
@@ -103,25 +101,6 @@ int pt_run_scan(struct pt_run *run)
 }
 
 /* --- beginning --- */
-
-static void make_id(struct pt_run *run)
-{
-    unsigned char raw[6];
-    time_t now = time(NULL);
-    struct tm tm;
-    if (getrandom(raw, sizeof(raw), 0) != sizeof(raw))
-        abort();
-    localtime_r(&now, &tm);
-    size_t n = strftime(run->id, sizeof(run->id), "%Y%m%d-%H%M%S-", &tm);
-    snprintf(run->id + n, sizeof(run->id) - n, "%02x%02x%02x", raw[0], raw[1], raw[2]);
-    const char *seed = getenv("PYTHONHASHSEED");
-    if (seed && seed[0] && strlen(seed) < sizeof(run->hash_seed) &&
-        strspn(seed, "0123456789") == strlen(seed))
-        snprintf(run->hash_seed, sizeof(run->hash_seed), "%s", seed);
-    else
-        snprintf(run->hash_seed, sizeof(run->hash_seed), "%u",
-                 (unsigned)(raw[3] << 16 | raw[4] << 8 | raw[5]));
-}
 
 static void commit(void *arg)
 {
@@ -141,58 +120,6 @@ static void tick(void *arg)
     struct pt_run *run = arg;
     run->tick_timer = pt_loop_after(run->loop, TICK_MS, tick, run);
     pt_terminal_tick(run->terminal, run->verdict, pt_now_ms());
-}
-
-/* What every host's SETUP has in common. */
-static int fill_setup(struct pt_run *run, struct pt_err *err)
-{
-    const struct pt_options *opts = run->opts;
-    run->project_key = pt_project_key(run->root);
-    run->cwd = pt_project_cwd(run->root);
-    run->env = pt_project_env(&opts->env, &run->nenv);
-    if (!run->project_key || !run->cwd || !run->env)
-        return pt_err_set(err, "out of memory");
-    for (size_t i = 0; i < run->hosts.n; i++)
-        run->at[i].setup = (struct pt_setup){.protocol = PT_PROTOCOL,
-                                             .run = run->id,
-                                             .project = run->project_key,
-                                             .cwd = run->cwd,
-                                             .python = opts->python ? opts->python : (char *)"",
-                                             .mpirun = opts->mpirun ? opts->mpirun : (char *)"",
-                                             .init = opts->init ? opts->init : (char *)"",
-                                             .hash_seed = run->hash_seed,
-                                             .silence_ms = SILENCE_MS,
-                                             .env = run->env,
-                                             .nenv = run->nenv};
-    return 0;
-}
-
-static int begin_record(struct pt_run *run, struct pt_err *err)
-{
-    struct pt_ledger_run row = {.name = run->id,
-                                .command = run->command,
-                                .rootdir = run->root,
-                                .hash_seed = run->hash_seed,
-                                .started = run->started};
-    run->ledger = pt_ledger_open(run->state_dir, err);
-    if (!run->ledger || pt_ledger_begin_run(run->ledger, &row, err) < 0)
-        return -1;
-    if (pt_ledger_note(run->ledger)[0])
-        pt_terminal_note(run->terminal, pt_ledger_note(run->ledger));
-    return 0;
-}
-
-int pt_run_root(struct pt_run *run, const char *root, struct pt_err *err)
-{
-    if (pt_project_check(root, run->opts->project != NULL, err) < 0)
-        return -1;
-    run->root = strdup(root);
-    run->state_dir = pt_project_state(root, run->opts->state_dir);
-    if (!run->root || !run->state_dir)
-        return pt_err_set(err, "out of memory");
-    if (begin_record(run, err) < 0 || fill_setup(run, err) < 0 || pt_run_scan(run) < 0)
-        return -1;
-    return run->opts->dry_run ? 0 : pt_run_hosts_start(run, err);
 }
 
 static int ask(void *arg, const char *host, const char *prompt, bool echo, char *answer, size_t size)
@@ -232,9 +159,7 @@ static int make_parts(struct pt_run *run, struct pt_err *err)
         run->at[i].slots = run->hosts.items[i].slots;
     }
     if (!(run->plan = pt_plan_create(&plan, err)) || !(run->verdict = pt_verdict_create(err)) ||
-        !(run->suite = pt_suite_create(err)) || !(run->terminal = pt_terminal_create(&terminal, err)) ||
-        !(run->ca = pt_tls_ca_create(run->id, CERT_SECONDS, err)) ||
-        pt_tls_ca_issue(run->ca, "master", &run->identity, err) < 0)
+        !(run->suite = pt_suite_create(err)) || !(run->terminal = pt_terminal_create(&terminal, err)))
         return -1;
     return 0;
 }
@@ -265,6 +190,7 @@ static void on_signal(void *arg, int fd, short revents)
     if (run->interrupted && (info.ssi_signo != SIGINT || pt_now_ms() - run->interrupted_at < CUT_MS)) {
         static const char cut[] = "\nptremote: cut; hosts clean up by themselves\n";
         pt_terminal_destroy(run->terminal);
+        pt_shared_fini(&run->shared);
         if (write(2, cut, sizeof(cut) - 1) < 0)
             _exit(PT_EXIT_INTERNAL);
         _exit(PT_EXIT_INTERRUPTED);
@@ -343,10 +269,12 @@ static void check_hosts(struct pt_run *run)
 void pt_run_check(struct pt_run *run)
 {
     bool started = run->root && !run->opts->dry_run;
-    if (run->opts->dry_run && run->collected && run->manifest)
+    if (run->opts->dry_run && run->collected && (run->manifest || run->opts->shared_fs))
         stop_lanes(run);
     if (started && !run->ending && !run->stopping) {
-        if (run->collected && pt_plan_over(run->plan)) {
+        if (run->opts->sync_only) {
+            run->stopping = pt_run_hosts_alive(run) == 0;
+        } else if (run->collected && pt_plan_over(run->plan)) {
             run->ending = true;
             pt_run_hosts_quit(run, PT_RUN_GRACE_MS);
         } else {
@@ -359,7 +287,7 @@ void pt_run_check(struct pt_run *run)
         pt_loop_stop(run->loop);
 }
 
-static void record_hosts(struct pt_run *run)
+void pt_run_record_hosts(struct pt_run *run)
 {
     struct pt_err err = PT_ERR_INIT;
     for (size_t i = 0; i < run->hosts.n; i++) {
@@ -372,7 +300,7 @@ static void record_hosts(struct pt_run *run)
                                      .connect = h->connected ? h->connected - h->begun : -1,
                                      .sync = h->synced_at ? h->synced_at - h->connected : -1,
                                      .launch = h->joined && h->tooled_at ? h->joined - h->tooled_at : -1};
-        if (pt_ledger_add_host(run->ledger, &row, &err) < 0 ||
+        if ((run->ledger && pt_ledger_add_host(run->ledger, &row, &err) < 0) ||
             (h->tree && pt_sent_save(run->state_dir, h->host->name, h->tree, &err) < 0))
             pt_warn("%s", err.msg);
     }
@@ -417,7 +345,7 @@ static int conclude(struct pt_run *run, struct pt_err *err)
     int code = pt_verdict_exit_code(run->verdict, &run->end);
     if (run->cache_dir && pt_lastfailed_update(run->cache_dir, run->suite, run->verdict, err) < 0)
         pt_warn("%s", err->msg);
-    record_hosts(run);
+    pt_run_record_hosts(run);
     if (pt_ledger_finish_run(run->ledger, finished, code, missing, err) < 0 ||
         write_files(run, code, seconds, err) < 0)
         return -1;
@@ -440,29 +368,45 @@ static int report_failure(const struct pt_run *run, struct pt_err *err)
     return -1;
 }
 
+/* The collector is begun before anything that has to wait for a disk. */
+static int start_tests(struct pt_run *run, struct pt_err *err)
+{
+    if (!(run->package = pt_project_package(run->opts->state_dir, err)))
+        return -1;
+    if (pt_run_collect_start(run, err) < 0)
+        pt_run_fail(run, err);
+    if (run->root && pt_run_record(run, err) < 0)
+        return -1;
+    commit(run);
+    return 0;
+}
+
+static int start(struct pt_run *run, const char *root, struct pt_err *err)
+{
+    pt_auto_free char *here = NULL;
+    bool sync_only = run->opts->sync_only;
+    if (!sync_only)
+        pt_terminal_header(run->terminal, PTREMOTE_VERSION, run->id);
+    if (!root && (sync_only || run->opts->collect == PT_COLLECT_REMOTE)) /* nobody here asks pytest for it */
+        root = here = realpath(".", NULL);
+    if (root && pt_run_open(run, root, err) < 0)
+        return -1;
+    return sync_only ? 0 : start_tests(run, err);
+}
+
 static int go(struct pt_run *run, const char *root, struct pt_err *err)
 {
     if (read_hosts(run, err) < 0 || !(run->loop = pt_loop_create(err)) || make_parts(run, err) < 0 ||
         take_signals(run, err) < 0)
         return -1;
-    if (!(run->package = pt_project_package(run->opts->state_dir, err)))
+    if (start(run, root, err) < 0)
         return -1;
-    pt_terminal_header(run->terminal, PTREMOTE_VERSION, run->id);
-    pt_auto_free char *here = NULL;
-    if (run->opts->collect == PT_COLLECT_REMOTE &&
-        !root) /* pytest's rootdir is not known before a host has the tree */
-        root = here = realpath(".", NULL);
-    if (root && pt_run_root(run, root, err) < 0)
-        return -1;
-    if (pt_run_collect_start(run, err) < 0) {
-        run->failure = *err;
-        pt_run_fail(run, err);
-    }
-    commit(run);
     tick(run);
     pt_run_check(run);
     if (pt_loop_run(run->loop) < 0)
         return pt_err_set(err, "event loop: %s", strerror(errno));
+    if (run->opts->sync_only)
+        return run->failed ? report_failure(run, err) : pt_run_sync_end(run, err);
     if (run->opts->dry_run && !run->failed && !run->interrupted)
         return pt_dry_run(run, err);
     if (run->failed && (run->fail_text || !run->ledger || pt_verdict_done(run->verdict) == 0))
@@ -492,6 +436,7 @@ static void fini(struct pt_run *run)
     settle(run);
     pt_collect_destroy(run->collect);
     pt_run_hosts_fini(run);
+    pt_shared_fini(&run->shared);
     pt_hosts_fini(&run->hosts);
     for (unsigned i = 0; i < PT_RUN_SCANS; i++)
         pt_manifest_destroy(run->old[i]);
@@ -522,7 +467,7 @@ int pt_run(const struct pt_options *opts, const char *root, const char *command,
                          .signals = -1,
                          .started = pt_wall_clock()};
     run.failure = PT_ERR_INIT;
-    make_id(&run);
+    pt_run_make_id(&run);
     if (opts->junitxml)
         run.junit_path = strdup(opts->junitxml);
     int code = go(&run, root, err);

@@ -71,7 +71,7 @@ static void on_session(struct pt_run *run, const struct pt_json *o)
         if (pt_json_text(l))
             pt_terminal_note(run->terminal, pt_json_text(l));
     struct pt_err err = PT_ERR_INIT;
-    if (!run->root && pt_run_root(run, root, &err) < 0) {
+    if (!run->root && (pt_run_open(run, root, &err) < 0 || pt_run_record(run, &err) < 0)) {
         pt_run_fail(run, &err);
         return;
     }

@@ -47,6 +47,9 @@ void pt_run_host_set(struct pt_run_host *h, enum pt_host_state state)
 
 void pt_run_host_show(struct pt_run_host *h, const char *state)
 {
+    const struct pt_options *opts = h->run->opts;
+    if (opts->sync_only && !opts->verbose && !isatty(1))
+        return; /* it gets one line, at the end */
     pt_terminal_host(h->run->terminal, h->number, state, h->slots, false);
 }
 
@@ -176,7 +179,7 @@ static void on_tooled(struct pt_run_host *h, const struct pt_lane_event *e)
 {
     h->tooled_at = e->at;
     h->tooled = true;
-    if (h->state == PT_HOST_PREPARING && !h->run->ending && h->slots)
+    if (h->state == PT_HOST_PREPARING && !h->run->ending && h->slots && !h->run->opts->sync_only)
         launch(h);
     pt_run_collect_offer(h);
 }
@@ -273,6 +276,8 @@ static void on_event(void *arg, struct pt_lane_event *e)
         break;
     case PT_LANE_READY:
         on_ready(h, e);
+        if (h->run->opts->shared_fs)
+            on_synced(h, e);
         break;
     case PT_LANE_SENDING: {
         char text[64];
@@ -317,6 +322,7 @@ static void on_event(void *arg, struct pt_lane_event *e)
         on_down(h, e);
         break;
     }
+    pt_run_sync_look(h);
     pt_run_check(h->run);
 }
 
@@ -359,28 +365,22 @@ static void start_lane(void *arg)
     pt_run_check(run);
 }
 
-static int prepare(struct pt_run *run, struct pt_run_host *h, struct pt_err *err)
+static void prepare(struct pt_run *run, struct pt_run_host *h)
 {
-    char role[64];
-    snprintf(role, sizeof(role), "host/%u/worker", h->number);
-    if (pt_tls_ca_issue(run->ca, role, &h->identity, err) < 0)
-        return -1;
     h->setup.host = h->number;
     h->setup.slots = h->host->slots;
     if (h->slots)
         pt_plan_expect(run->plan, h->number, h->slots);
     pt_terminal_add_host(run->terminal, h->number, h->host->name, h->slots);
-    return 0;
 }
 
 int pt_run_hosts_start(struct pt_run *run, struct pt_err *err)
 {
-    if (run->opts->listen &&
+    if (run->opts->listen && !run->opts->sync_only &&
         !(run->listener = pt_listener_create(run->loop, run->opts->listen, on_accepted, run, err)))
         return -1;
     for (size_t i = 0; i < run->hosts.n; i++)
-        if (prepare(run, &run->at[i], err) < 0)
-            return -1;
+        prepare(run, &run->at[i]);
     run->lanes_started = true;
     for (size_t i = 0; i < run->hosts.n; i++)
         start_lane(&run->at[i]);

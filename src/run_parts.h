@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #pragma once
 /* What the run's files share: run.c (start, end, time), run_hosts.c (each host's state), run_links.c (its
- * workers), run_results.c (what tests gave), run_collect.c (what there is to run). Everything here belongs to
- * the loop's thread. */
+ * workers), run_results.c (what tests gave), run_collect.c (what there is to run), run_sync.c (--sync-only).
+ * Everything here belongs to the loop's thread. */
 #include "collect.h"
 #include "common/err.h"
 #include "common/loop.h"
@@ -15,6 +15,7 @@
 #include "options.h"
 #include "output/terminal.h"
 #include "plan.h"
+#include "shared.h"
 #include "suite.h"
 #include "sync/manifest.h"
 #include "verdict.h"
@@ -86,6 +87,7 @@ struct pt_run {
     struct pt_link *guests[PT_RUN_GUESTS]; /* links that have not joined */
     size_t nguests;
 
+    struct pt_shared shared; /* --shared-fs */
     struct pt_manifest *manifest;
     struct pt_manifest *old[PT_RUN_SCANS]; /* lanes may still send these */
     unsigned scans;
@@ -118,9 +120,14 @@ struct pt_run {
     bool failed;
 };
 
+/* run_begin.c */
+void pt_run_make_id(struct pt_run *run);
+/* The tree's folder is known: state folder, lanes, scan. */
+int pt_run_open(struct pt_run *run, const char *root, struct pt_err *err);
+/* What need not be there before the first host answers: keys and ledger. */
+int pt_run_record(struct pt_run *run, struct pt_err *err);
+
 /* run.c */
-/* The tree's folder is known: state folder, ledger, scan, lanes. */
-int pt_run_root(struct pt_run *run, const char *root, struct pt_err *err);
 /* Scan the tree (again) in a thread; hosts get it when it is done. */
 int pt_run_scan(struct pt_run *run);
 /* Look whether the run is over, or can never be, and go on accordingly. Call after every event. */
@@ -129,6 +136,9 @@ void pt_run_check(struct pt_run *run);
 void pt_run_stop(struct pt_run *run, const char *why);
 /* Something that ends the program with an error. */
 void pt_run_fail(struct pt_run *run, const struct pt_err *err);
+
+/* What each host was and got, into ledger and memory. */
+void pt_run_record_hosts(struct pt_run *run);
 
 /* run_hosts.c */
 /* Along an edge of the table; anything else is a reported bug. */
@@ -150,6 +160,12 @@ uint32_t pt_run_hosts_usable(const struct pt_run *run);
 void pt_run_hosts_fini(struct pt_run *run);
 /* One line for the user about a host. */
 void pt_run_host_note(struct pt_run_host *h, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
+
+/* run_sync.c */
+/* With --sync-only: has this host got all? Then say so, and let it go. */
+void pt_run_sync_look(struct pt_run_host *h);
+/* All hosts are down: the last line, the JSON file, the exit code; -1. */
+int pt_run_sync_end(struct pt_run *run, struct pt_err *err);
 
 /* run_links.c */
 /* A connection that should be a worker's; host -1: any of the run. Takes fd over. */

@@ -166,6 +166,20 @@ static int on_launch(struct pt_agent *a, struct pt_reader *body, struct pt_err *
     return 0;
 }
 
+static bool is_sync_only(const struct pt_agent *a)
+{
+    return a->setup.flags & PT_SETUP_SYNC_ONLY;
+}
+
+static enum pt_stage control_stage(uint8_t type)
+{
+    return type == PT_C_TOOLS      ? PT_STAGE_TOOLS
+           : type == PT_C_MANIFEST ? PT_STAGE_TREE
+           : type == PT_C_LAUNCH   ? PT_STAGE_LAUNCH
+           : type == PT_C_COLLECT  ? PT_STAGE_PYTHON
+                                   : PT_STAGE_SETUP;
+}
+
 /* frame is all of it, body its fields. */
 static int on_control(struct machine *m, uint8_t type, struct pt_reader *body, const void *frame, size_t n,
                       struct pt_err *err)
@@ -185,6 +199,10 @@ static int on_control(struct machine *m, uint8_t type, struct pt_reader *body, c
         return 0;
     if (!a->set_up)
         return pt_err_set(err, "control message %u came before SETUP", type);
+    if (!a->tree && control_stage(type) == PT_STAGE_TREE)
+        return pt_err_set(err, "a tree was sent that is shared");
+    if (is_sync_only(a) && (type == PT_C_LAUNCH || type == PT_C_COLLECT))
+        return pt_err_set(err, "control message %u in a run that only brings the tree", type);
     switch (type) {
     case PT_C_TOOLS:
         return pt_tools_offer(a->tools, body, err);
@@ -202,15 +220,6 @@ static int on_control(struct machine *m, uint8_t type, struct pt_reader *body, c
 }
 
 /* --- streams --- */
-
-static enum pt_stage control_stage(uint8_t type)
-{
-    return type == PT_C_TOOLS      ? PT_STAGE_TOOLS
-           : type == PT_C_MANIFEST ? PT_STAGE_TREE
-           : type == PT_C_LAUNCH   ? PT_STAGE_LAUNCH
-           : type == PT_C_COLLECT  ? PT_STAGE_PYTHON
-                                   : PT_STAGE_SETUP;
-}
 
 /* What is refused ends the host, with the reason; when it makes no sense at all, the conversation too. */
 static void refuse(struct machine *m, enum pt_stage stage, const struct pt_err *err)
@@ -249,6 +258,17 @@ static void take_control(struct machine *m)
     pt_buf_consume(&m->control, used);
 }
 
+/* A run whose tree is shared has nobody to take one. */
+static int take_object(struct machine *m, uint8_t type, struct pt_reader *body, const void *frame, size_t n,
+                       enum pt_stage *stage, struct pt_err *err)
+{
+    *stage = PT_STAGE_TREE;
+    if (m->a.set_up && !m->a.tree && !m->a.failed && type != PT_B_TOOL && type != PT_B_DATA &&
+        type != PT_B_END)
+        return pt_err_set(err, "a tree was sent that is shared");
+    return pt_bulk_take(&m->a, type, body, frame, n, stage, err);
+}
+
 static void take_bulk(struct machine *m)
 {
     size_t used = 0, total;
@@ -257,7 +277,7 @@ static void take_bulk(struct machine *m)
     for (; next_frame(m, &m->bulk, used, PT_BULK_FRAME, &type, &body, &total); used += total) {
         struct pt_err err = PT_ERR_INIT;
         enum pt_stage stage;
-        if (pt_bulk_take(&m->a, type, &body, m->bulk.data + used, total, &stage, &err) < 0)
+        if (take_object(m, type, &body, m->bulk.data + used, total, &stage, &err) < 0)
             refuse(m, stage, &err);
     }
     pt_buf_consume(&m->bulk, used);

@@ -167,7 +167,7 @@ struct pt_init *pt_init_create(struct pt_agent *a, struct pt_err *err)
     }
     init->agent = a;
     init->fifo = init->child.output = -1;
-    if (!a->setup.init[0]) {
+    if (!a->setup.init[0] || (a->setup.flags & PT_SETUP_SYNC_ONLY)) {
         finish(a, environ);
         return init;
     }

@@ -10,7 +10,7 @@ struct pt_init;
 
 #define PT_INIT_MS 60000 /* --init has so long */
 
-/* Starts --init if there is one, else the environment is ready at once. */
+/* Starts --init if there is one and something will be started, else the environment is ready at once. */
 struct pt_init *pt_init_create(struct pt_agent *a, struct pt_err *err);
 void pt_init_destroy(struct pt_init *init);
 /* The process, 0 when none runs. */

@@ -262,7 +262,8 @@ static int start(struct pt_python *p, struct pt_err *err)
 
 void pt_python_advance(struct pt_python *p, bool wanted)
 {
-    if (!p || p->child.pid || p->done || (p->started && !wanted))
+    if (!p || p->child.pid || p->done || (p->started && !wanted) ||
+        (p->agent->setup.flags & PT_SETUP_SYNC_ONLY))
         return;
     if (!p->agent->env_ready || !pt_tools_path(p->agent->tools, "python"))
         return;

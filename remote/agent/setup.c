@@ -8,6 +8,7 @@
 #include "remote/agent/links.h"
 #include "remote/agent/machine.h"
 #include "remote/agent/python.h"
+#include "remote/agent/shared.h"
 #include "remote/agent/state.h"
 #include "remote/agent/tools.h"
 #include "remote/agent/tree.h"
@@ -25,11 +26,11 @@ static bool good_key(const char *s)
 }
 
 /* Below the workspace, and not out of it again. */
-static bool good_cwd(const char *cwd)
+static bool stays_below(const char *path)
 {
-    if (cwd[0] == '/')
+    if (path[0] == '/')
         return false;
-    for (const char *p = cwd; *p; p += strspn(p, "/")) {
+    for (const char *p = path; *p; p += strspn(p, "/")) {
         size_t n = strcspn(p, "/");
         if (n == 2 && p[0] == '.' && p[1] == '.')
             return false;
@@ -42,8 +43,10 @@ static int check_setup(const struct pt_setup *setup, struct pt_err *err)
 {
     if (!good_key(setup->project))
         return pt_err_set(err, "setup: bad key of the project");
-    if (!good_cwd(setup->cwd))
+    if (!stays_below(setup->cwd))
         return pt_err_set(err, "setup: the working directory leaves the project");
+    if (!stays_below(setup->proof))
+        return pt_err_set(err, "setup: the shared tree's proof lies elsewhere");
     for (uint32_t i = 0; i < setup->nenv; i++)
         if (!setup->env[i].name[0] || strchr(setup->env[i].name, '='))
             return pt_err_set_kind(err, PT_ERR_USAGE, "setup: '%s' cannot name an environment variable",
@@ -67,12 +70,22 @@ static void say_ready(struct pt_agent *a)
     pt_agent_send(a, &b);
 }
 
+/* A workspace and who fills it, or the tree where it lies. */
+static int find_tree(struct pt_agent *a, struct pt_err *err)
+{
+    if (!a->setup.shared[0])
+        return (a->tree = pt_tree_create(a, err)) ? 0 : -1;
+    a->workspace = pt_shared_find(&a->setup, err);
+    a->synced = a->workspace != NULL;
+    return a->workspace ? 0 : -1;
+}
+
 static int make_parts(struct pt_agent *a, struct pt_err *err)
 {
-    if (!(a->tree = pt_tree_create(a, err)) || !(a->tools = pt_tools_create(a, err)) ||
-        !(a->kit = pt_kit_create(a, err)) || !(a->links = pt_links_create(a, err)) ||
-        !(a->python = pt_python_create(a, err)) || !(a->launcher = pt_launcher_create(a, err)) ||
-        !(a->collector = pt_collector_create(a, err)) || !(a->init = pt_init_create(a, err)))
+    if (find_tree(a, err) < 0 || !(a->tools = pt_tools_create(a, err)) || !(a->kit = pt_kit_create(a, err)) ||
+        !(a->links = pt_links_create(a, err)) || !(a->python = pt_python_create(a, err)) ||
+        !(a->launcher = pt_launcher_create(a, err)) || !(a->collector = pt_collector_create(a, err)) ||
+        !(a->init = pt_init_create(a, err)))
         return -1;
     return 0;
 }

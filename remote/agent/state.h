@@ -23,7 +23,7 @@ struct pt_agent {
     const struct pt_err *no_dir; /* why there is none, else NULL */
     struct pt_setup setup;
     char *machine_id;
-    char *workspace; /* the tree's path */
+    char *workspace; /* the tree's path; the tree itself when setup.shared says so */
     int workspace_lock;
 
     bool set_up;    /* SETUP was taken */
@@ -37,7 +37,7 @@ struct pt_agent {
     struct pt_init *init;
     struct pt_tools *tools;
     struct pt_kit *kit;
-    struct pt_tree *tree;
+    struct pt_tree *tree; /* NULL with a shared tree */
     struct pt_links *links;
     struct pt_python *python;
     struct pt_launcher *launcher;

@@ -63,6 +63,10 @@ void pt_setup_encode(const struct pt_setup *m, struct pt_buf *out)
     pt_put_str(out, m->init);
     pt_put_str(out, m->hash_seed);
     pt_put_u32(out, m->silence_ms);
+    pt_put_u32(out, m->flags);
+    pt_put_str(out, m->shared);
+    pt_put_str(out, m->proof);
+    pt_put_str(out, m->secret);
     pt_put_u32(out, m->nenv);
     for (uint32_t i = 0; i < m->nenv; i++) {
         pt_put_str(out, m->env[i].name);
@@ -86,6 +90,12 @@ int pt_setup_decode(struct pt_reader *r, struct pt_setup *m, struct pt_err *err)
     m->init = pt_get_str(r, PT_MAX_PATH);
     m->hash_seed = pt_get_str(r, 64);
     m->silence_ms = pt_get_u32(r);
+    m->flags = pt_get_u32(r);
+    if (m->flags & ~PT_SETUP_FLAGS)
+        r->bad = true;
+    m->shared = pt_get_str(r, PT_MAX_PATH);
+    m->proof = pt_get_str(r, PT_MAX_PATH);
+    m->secret = pt_get_str(r, 255);
     uint32_t nenv = get_count(r, 8);
     m->env = get_array(r, nenv, sizeof(*m->env));
     for (uint32_t i = 0; i < nenv && !r->bad; i++) {
@@ -109,6 +119,9 @@ void pt_setup_fini(struct pt_setup *m)
     free(m->mpirun);
     free(m->init);
     free(m->hash_seed);
+    free(m->shared);
+    free(m->proof);
+    free(m->secret);
     for (uint32_t i = 0; i < m->nenv; i++) {
         free(m->env[i].name);
         free(m->env[i].value);

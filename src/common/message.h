@@ -135,6 +135,11 @@ struct pt_env {
     char *name, *value;
 };
 
+enum pt_setup_flag {
+    PT_SETUP_SYNC_ONLY = 1u << 0, /* nothing will be launched or collected: no fork server, no --init */
+};
+#define PT_SETUP_FLAGS 1u /* all that there are */
+
 struct pt_setup {
     uint32_t protocol;
     char *run;
@@ -145,6 +150,9 @@ struct pt_setup {
     char *python, *mpirun, *init; /* "" for the default */
     char *hash_seed;              /* PYTHONHASHSEED */
     uint32_t silence_ms;          /* clean up when nothing was heard for so long */
+    uint32_t flags;               /* enum pt_setup_flag */
+    char *shared;                 /* where this host sees the tree itself, absolute; "": it is sent */
+    char *proof, *secret;         /* file below shared, and what it holds if that is the tree; "" otherwise */
     struct pt_env *env;
     uint32_t nenv;
 };

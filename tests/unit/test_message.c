@@ -101,6 +101,10 @@ static const struct pt_setup setup = {.protocol = PT_PROTOCOL,
                                       .init = (char *)"module load x",
                                       .hash_seed = (char *)"123",
                                       .silence_ms = 9000,
+                                      .flags = PT_SETUP_SYNC_ONLY,
+                                      .shared = (char *)"/net/proj",
+                                      .proof = (char *)".ptremote/shared-1",
+                                      .secret = (char *)"abc",
                                       .env = env,
                                       .nenv = 2};
 
@@ -117,11 +121,26 @@ Test(message, setup)
     cr_expect_str_eq(got.hash_seed, setup.hash_seed);
     cr_expect_eq(got.slots, 8);
     cr_expect_eq(got.silence_ms, 9000);
+    cr_expect_eq(got.flags, PT_SETUP_SYNC_ONLY);
+    cr_expect_str_eq(got.shared, setup.shared);
+    cr_expect_str_eq(got.proof, setup.proof);
+    cr_expect_str_eq(got.secret, setup.secret);
     cr_assert_eq(got.nenv, 2);
     cr_expect_str_eq(got.env[1].name, "EMPTY");
     cr_expect_str_eq(got.env[1].value, "");
     pt_setup_fini(&got);
     check(setup_once, &b);
+}
+
+Test(message, setup_with_a_flag_that_is_none)
+{
+    struct pt_setup odd = setup;
+    struct pt_buf b = {0};
+    odd.flags = 2;
+    pt_setup_encode(&odd, &b);
+    struct pt_reader r = body_of(&b);
+    cr_expect_eq(decode_copy(setup_once, r.p, r.left, NULL), -1);
+    pt_buf_fini(&b);
 }
 
 /* Another protocol is told by name, whatever the rest of its message looks like. */
