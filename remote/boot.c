@@ -17,8 +17,10 @@
 static const char command[] =
     "exec /bin/sh -c '"
     "IFS= read -r d && IFS= read -r r && read -r n m || exit 1; "
-    "p=PTREMOTE; k=$(uname -m); w=; "
-    "if [ \"$k\" = \"$m\" ]; then :; else echo \"$p-BOOT need $k\"; exit 1; fi; "
+    "p=PTREMOTE; k=; w=; "
+    "{ IFS= read -r k </proc/sys/kernel/arch; } 2>/dev/null; " /* saves a process where it tells the same */
+    "if [ \"$k\" = \"$m\" ] || { k=$(uname -m); [ \"$k\" = \"$m\" ]; }; then :; "
+    "else echo \"$p-BOOT need $k\"; exit 1; fi; "
     "case $r in \"~\"/*) r=$HOME/${r#\"~\"/};; /*|\"\") ;; *) r=$PWD/$r;; esac; "
     "if [ -n \"$r\" ]; then set -- \"$r\"; else set --; "
     "case $XDG_CACHE_HOME in /*) set -- \"$XDG_CACHE_HOME/ptremote\";; esac; "

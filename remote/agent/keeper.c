@@ -62,6 +62,7 @@ int pt_keeper_run(int channel, const char *cache)
     }
     close(channel);
     close(lifeline[0]);
+    pt_rundir_tidy(&dir);
     if (agent > 0)
         wait_for(agent);
     pt_sweep_all(SWEEP_MS);

@@ -75,9 +75,10 @@ static char *make_folder(const char *base, int *lock, struct pt_err *err)
         pt_err_set(err, "the path is too long for sockets");
         return NULL;
     }
+    if (check_room(base, NULL) < 0)
+        sweep_stale(base);
     if (check_room(base, err) < 0)
         return NULL;
-    sweep_stale(base);
     char *path = NULL;
     if (asprintf(&path, "%s/" NAME "XXXXXX", base) < 0)
         return NULL;
@@ -114,7 +115,7 @@ int pt_rundir_create(struct pt_rundir *dir, struct pt_err *err)
         dir->path = make_folder(bases[i], &dir->lock, &e);
         size_t at = strlen(why);
         if (!dir->path)
-            snprintf(why + at, sizeof(why) - at, "%s%s: %s", at ? "; " : "", bases[i], e.msg);
+            snprintf(why + at, sizeof(why) - at, "%s%s: %.300s", at ? "; " : "", bases[i], e.msg);
     }
     if (!dir->path) {
         pt_err_set_kind(err, PT_ERR_INFRA, "no place for this run's sockets: %s", why);
@@ -122,6 +123,21 @@ int pt_rundir_create(struct pt_rundir *dir, struct pt_err *err)
     }
     dir->shm = make_folder("/dev/shm", &dir->shm_lock, NULL);
     return 0;
+}
+
+static void sweep_beside(const char *path)
+{
+    pt_auto_free char *base = path ? strdup(path) : NULL;
+    if (!base)
+        return;
+    *strrchr(base, '/') = '\0';
+    sweep_stale(base);
+}
+
+void pt_rundir_tidy(const struct pt_rundir *dir)
+{
+    sweep_beside(dir->path);
+    sweep_beside(dir->shm);
 }
 
 void pt_rundir_remove(const struct pt_rundir *dir)

@@ -12,5 +12,7 @@ struct pt_rundir {
 
 /* The first usable of $XDG_RUNTIME_DIR, /tmp and /var/tmp; err names each that is not, and why. */
 int pt_rundir_create(struct pt_rundir *dir, struct pt_err *err);
+/* Removes what killed runs left beside them. */
+void pt_rundir_tidy(const struct pt_rundir *dir);
 /* Removes the folders; twice does no harm. */
 void pt_rundir_remove(const struct pt_rundir *dir);

@@ -15,7 +15,10 @@
 #include <sys/wait.h>
 #include <time.h>
 
-#define DEPTH_MAX 256
+#define DEPTH_MAX    256
+#define FAREWELL     4 /* rounds for those who end by themselves, before anyone looks through all processes */
+#define PAUSE_NS     100000
+#define PAUSE_MAX_NS 5000000
 
 struct proc {
     pid_t pid, parent;
@@ -138,20 +141,28 @@ int pt_sweep_round(const struct pt_spared *spared, size_t nspared)
     return found;
 }
 
+/* Whatever is below us is a child of ours, or of one: without a child there is nothing. */
+static bool is_childless(void)
+{
+    pid_t pid;
+    while ((pid = waitpid(-1, NULL, WNOHANG)) > 0)
+        ;
+    return pid < 0 && errno == ECHILD;
+}
+
 int pt_sweep_all(int max_ms)
 {
     int64_t end = pt_now_ms() + max_ms;
-    for (;;) {
-        int found = pt_sweep_round(NULL, 0);
-        pid_t pid;
-        while ((pid = waitpid(-1, NULL, WNOHANG)) > 0)
-            ;
-        if (found == 0 && pid < 0 && errno == ECHILD)
-            return 0;
+    long pause = PAUSE_NS;
+    for (int round = 0; !is_childless(); round++) {
         if (pt_now_ms() >= end)
             return -1;
-        nanosleep(&(struct timespec){.tv_nsec = 5 * 1000 * 1000}, NULL);
+        if (round >= FAREWELL)
+            pt_sweep_round(NULL, 0);
+        nanosleep(&(struct timespec){.tv_nsec = pause}, NULL);
+        pause = pause * 2 < PAUSE_MAX_NS ? pause * 2 : PAUSE_MAX_NS;
     }
+    return 0;
 }
 
 bool pt_sweep_below(pid_t pid, pid_t ancestor)

@@ -44,17 +44,13 @@ struct pt_tools {
 struct pt_tools *pt_tools_create(struct pt_agent *a, struct pt_err *err)
 {
     struct pt_tools *tools = calloc(1, sizeof(*tools));
-    if (tools) {
-        tools->agent = a;
-        tools->fd = -1;
-        tools->digest = pt_digest_create(PT_DIGEST_SHA256, err);
-        if (tools->digest)
-            return tools;
-    } else {
+    if (!tools) {
         pt_err_set(err, "out of memory");
+        return NULL;
     }
-    pt_tools_destroy(tools);
-    return NULL;
+    tools->agent = a;
+    tools->fd = -1;
+    return tools;
 }
 
 static void drop_part(struct pt_tools *tools)
@@ -191,6 +187,8 @@ int pt_tools_begin(struct pt_tools *tools, struct pt_reader *body, struct pt_err
     uint32_t index = pt_get_u32(body);
     if (!pt_get_end(body) || index >= tools->n || tools->now || tools->list[index].there)
         return pt_err_set(err, "tools: number %u is not asked for", index);
+    if (!tools->digest && !(tools->digest = pt_digest_create(PT_DIGEST_SHA256, err)))
+        return -1; /* made now: most runs bring no program */
     tools->now = &tools->list[index];
     tools->got = 0;
     pt_auto_free char *bin = NULL;
