@@ -2,98 +2,137 @@
 #include "sync/hashcache.h"
 
 #include "common/auto.h"
-#include "common/wire.h"
-#include "sync/sealed.h"
+#include "sync/chunk.h"
 
+#include <fcntl.h>
+#include <stdatomic.h>
+#include <stdio.h>
 #include <string.h>
 
-#define MAGIC      0x50544831u /* "PTH1" */
-#define ENTRY_SIZE (5 * 8 + PT_DIGEST)
+/* The file, in this machine's own byte order: a head, n entries, a hash table of `slots` numbers of entries
+ * from 1 on, and the chunks of large files. Each entry vouches for itself, so that nothing is done for those
+ * that nobody asks for. */
+#define MAGIC    0x50544832u /* "PTH2" */
+#define MAX_SIZE (1u << 30)
+
+struct head {
+    uint32_t magic, algorithm, n, slots;
+    uint64_t nchunks, check;
+};
 
 struct entry {
     struct pt_stamp stamp;
     unsigned char digest[PT_DIGEST];
+    uint32_t first_chunk, nchunks;
+    uint64_t check;
 };
 
-struct list {
-    struct entry *e;
-    size_t n, cap;
+struct table {
+    void *data; /* heap */
+    uint32_t n, slots;
+    uint64_t nchunks;
+    const struct entry *entries;
+    const uint32_t *slot;
+    const struct pt_chunk *chunks;
 };
 
 struct pt_hashcache {
     char *path;
     enum pt_digest_algorithm algorithm;
-    int64_t clock_ns;     /* of the file system, when it was opened */
-    struct list old, now; /* as it was in the file, sorted; what will be in the next */
-    bool changed;
+    int64_t clock_ns; /* of the file system, when it was opened */
+    struct table old;
+    atomic_bool *seen; /* which of the old were asked for */
+    struct entry *fresh;
+    size_t nfresh, cap;
+    struct pt_chunk *chunks; /* of the fresh */
+    size_t nchunks;
 };
 
-static int by_inode(const void *a, const void *b)
+/* Any one word that differs makes a difference. */
+static uint64_t mix(const void *data, size_t words)
 {
-    const struct pt_stamp *x = &((const struct entry *)a)->stamp, *y = &((const struct entry *)b)->stamp;
-    if (x->dev != y->dev)
-        return x->dev < y->dev ? -1 : 1;
-    return x->ino < y->ino ? -1 : x->ino > y->ino;
-}
-
-static bool push(struct list *l, const struct entry *e)
-{
-    if (l->n == l->cap) {
-        size_t cap = l->cap ? 2 * l->cap : 256;
-        struct entry *grown = reallocarray(l->e, cap, sizeof(*grown));
-        if (!grown)
-            return false;
-        l->e = grown;
-        l->cap = cap;
+    uint64_t h = 0x9e3779b97f4a7c15ULL;
+    for (size_t i = 0; i < words; i++) {
+        uint64_t w;
+        memcpy(&w, (const char *)data + i * sizeof(w), sizeof(w));
+        h = (h ^ w) * 0xbf58476d1ce4e5b9ULL;
+        h ^= h >> 31;
     }
-    l->e[l->n++] = *e;
+    return h;
+}
+
+static uint64_t entry_check(const struct entry *e)
+{
+    return mix(e, offsetof(struct entry, check) / 8);
+}
+
+static uint64_t head_check(const struct head *h)
+{
+    return mix(h, offsetof(struct head, check) / 8);
+}
+
+static uint32_t slot_of(const struct pt_stamp *stamp, uint32_t slots)
+{
+    uint64_t key[2] = {stamp->dev, stamp->ino};
+    return (uint32_t)(mix(key, 2) >> 32) & (slots - 1);
+}
+
+static bool same_inode(const struct pt_stamp *a, const struct pt_stamp *b)
+{
+    return a->ino == b->ino && a->dev == b->dev;
+}
+
+/* --- reading --- */
+
+static void *read_file(const char *path, size_t *size)
+{
+    pt_auto_fd int fd = open(path, O_RDONLY | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK);
+    struct stat st;
+    if (fd < 0 || fstat(fd, &st) < 0 || !S_ISREG(st.st_mode) || st.st_size > MAX_SIZE ||
+        (size_t)st.st_size < sizeof(struct head))
+        return NULL;
+    pt_auto_free char *data = malloc((size_t)st.st_size);
+    size_t got = 0;
+    *size = (size_t)st.st_size;
+    while (data && got < *size) {
+        ssize_t n = read(fd, data + got, *size - got);
+        if (n < 0 && errno == EINTR)
+            continue;
+        if (n <= 0)
+            return NULL;
+        got += (size_t)n;
+    }
+    return pt_steal_ptr(&data);
+}
+
+static bool lay_out(struct table *t, size_t size, enum pt_digest_algorithm algorithm)
+{
+    const struct head *h = t->data;
+    if (h->magic != MAGIC || h->algorithm != algorithm || h->check != head_check(h) ||
+        h->nchunks > MAX_SIZE / sizeof(struct pt_chunk) || !h->slots || (h->slots & (h->slots - 1)))
+        return false;
+    uint64_t entries = (uint64_t)h->n * sizeof(struct entry), slots = (uint64_t)h->slots * sizeof(uint32_t);
+    if (size != sizeof(*h) + entries + slots + h->nchunks * sizeof(struct pt_chunk))
+        return false;
+    t->n = h->n;
+    t->slots = h->slots;
+    t->nchunks = h->nchunks;
+    t->entries = (const void *)(h + 1);
+    t->slot = (const void *)(t->entries + t->n);
+    t->chunks = (const void *)(t->slot + t->slots);
     return true;
-}
-
-static void get_entry(struct pt_reader *r, struct entry *e)
-{
-    e->stamp.dev = pt_get_u64(r);
-    e->stamp.ino = pt_get_u64(r);
-    e->stamp.size = pt_get_u64(r);
-    e->stamp.mtime_ns = (int64_t)pt_get_u64(r);
-    e->stamp.ctime_ns = (int64_t)pt_get_u64(r);
-    const void *digest = pt_get_raw(r, PT_DIGEST);
-    if (digest)
-        memcpy(e->digest, digest, PT_DIGEST);
-}
-
-static void put_entry(struct pt_buf *b, const struct entry *e)
-{
-    pt_put_u64(b, e->stamp.dev);
-    pt_put_u64(b, e->stamp.ino);
-    pt_put_u64(b, e->stamp.size);
-    pt_put_u64(b, (uint64_t)e->stamp.mtime_ns);
-    pt_put_u64(b, (uint64_t)e->stamp.ctime_ns);
-    pt_buf_append(b, e->digest, PT_DIGEST);
 }
 
 static void load(struct pt_hashcache *c)
 {
-    struct pt_buf b = {0};
-    if (pt_sealed_read(c->path, &b) == 0) {
-        struct pt_reader r = {.p = b.data, .left = b.len};
-        uint32_t magic = pt_get_u32(&r);
-        uint8_t algorithm = pt_get_u8(&r);
-        uint32_t n = pt_get_u32(&r);
-        if (magic != MAGIC || algorithm != c->algorithm || r.left != (size_t)n * ENTRY_SIZE)
-            r.bad = true;
-        for (uint32_t i = 0; i < n && !r.bad; i++) {
-            struct entry e = {0};
-            get_entry(&r, &e);
-            if (!push(&c->old, &e))
-                r.bad = true;
-        }
-        if (!pt_get_end(&r))
-            c->old.n = 0;
+    size_t size;
+    c->old.data = read_file(c->path, &size);
+    if (c->old.data && lay_out(&c->old, size, c->algorithm))
+        c->seen = calloc(c->old.n + (size_t)1, sizeof(*c->seen));
+    if (!c->seen) {
+        free(c->old.data);
+        c->old = (struct table){0};
     }
-    pt_buf_fini(&b);
-    if (c->old.n)
-        qsort(c->old.e, c->old.n, sizeof(*c->old.e), by_inode);
 }
 
 static int64_t clock_beside(const char *path)
@@ -124,46 +163,172 @@ void pt_hashcache_destroy(struct pt_hashcache *c)
         return;
     int saved = errno;
     free(c->path);
-    free(c->old.e);
-    free(c->now.e);
+    free(c->old.data);
+    free(c->seen);
+    free(c->fresh);
+    free(c->chunks);
     free(c);
     errno = saved;
 }
 
-bool pt_hashcache_get(struct pt_hashcache *c, const struct pt_stamp *stamp, unsigned char digest[PT_DIGEST])
+/* The old entry of a file, if it is what was written. */
+static const struct entry *find(const struct table *t, const struct pt_stamp *stamp)
 {
-    struct entry key = {.stamp = *stamp};
-    const struct entry *e = c->old.n ? bsearch(&key, c->old.e, c->old.n, sizeof(*c->old.e), by_inode) : NULL;
-    if (!e || !pt_stamp_equal(&e->stamp, stamp))
+    uint32_t at = t->slots ? slot_of(stamp, t->slots) : 0;
+    for (uint32_t i = 0; i < t->slots; i++, at = (at + 1) & (t->slots - 1)) {
+        uint32_t number = t->slot[at];
+        if (number == 0 || number > t->n)
+            return NULL;
+        const struct entry *e = &t->entries[number - 1];
+        if (same_inode(&e->stamp, stamp))
+            return e->check == entry_check(e) ? e : NULL;
+    }
+    return NULL;
+}
+
+/* The digest of an entry is that of its chunks. */
+static bool chunks_whole(const struct pt_hashcache *c, const struct entry *e)
+{
+    unsigned char digest[PT_DIGEST];
+    const struct table *t = &c->old;
+    return e->first_chunk <= t->nchunks && e->nchunks <= t->nchunks - e->first_chunk &&
+           pt_chunks_digest(c->algorithm, t->chunks + e->first_chunk, e->nchunks, digest) == 0 &&
+           memcmp(digest, e->digest, PT_DIGEST) == 0;
+}
+
+bool pt_hashcache_get(struct pt_hashcache *c, const struct pt_stamp *stamp, bool chunks,
+                      struct pt_hashed *out)
+{
+    const struct entry *e = find(&c->old, stamp);
+    bool wanted = chunks && stamp->size > PT_CHUNKED_FROM;
+    if (!e || !pt_stamp_equal(&e->stamp, stamp) || wanted != (e->nchunks > 0) ||
+        (wanted && !chunks_whole(c, e)))
         return false;
-    memcpy(digest, e->digest, PT_DIGEST);
-    if (!push(&c->now, e))
-        c->changed = true;
+    *out = (struct pt_hashed){e->digest, wanted ? c->old.chunks + e->first_chunk : NULL, e->nchunks};
+    atomic_store_explicit(&c->seen[e - c->old.entries], true, memory_order_relaxed);
     return true;
 }
 
-void pt_hashcache_put(struct pt_hashcache *c, const struct pt_stamp *stamp,
-                      const unsigned char digest[PT_DIGEST])
+void pt_hashcache_put(struct pt_hashcache *c, const struct pt_content *content)
 {
-    if (!c->path || pt_stamp_racy(stamp, c->clock_ns))
+    if (!c->path || pt_stamp_racy(&content->stamp, c->clock_ns))
         return;
-    struct entry e = {.stamp = *stamp};
-    memcpy(e.digest, digest, PT_DIGEST);
-    c->changed = true;
-    push(&c->now, &e);
+    if (c->nfresh == c->cap) {
+        size_t cap = c->cap ? 2 * c->cap : 256;
+        struct entry *fresh = reallocarray(c->fresh, cap, sizeof(*fresh));
+        if (!fresh)
+            return;
+        c->fresh = fresh;
+        c->cap = cap;
+    }
+    size_t n = content->nchunks;
+    if (n) {
+        struct pt_chunk *chunks = reallocarray(c->chunks, c->nchunks + n, sizeof(*chunks));
+        if (!chunks)
+            return;
+        c->chunks = chunks;
+        memcpy(chunks + c->nchunks, content->chunks, n * sizeof(*chunks));
+    }
+    struct entry *e = &c->fresh[c->nfresh++];
+    *e = (struct entry){.stamp = content->stamp, .first_chunk = (uint32_t)c->nchunks, .nchunks = (uint32_t)n};
+    memcpy(e->digest, content->digest, PT_DIGEST);
+    c->nchunks += n;
+}
+
+/* --- writing --- */
+
+/* The next file, as it grows. */
+struct draft {
+    struct entry *entries;
+    uint32_t *slot;
+    struct pt_chunk *chunks;
+    uint32_t n, slots;
+    uint64_t nchunks, chunks_cap;
+};
+
+/* The first entry of a file is the one that counts. */
+static void take(struct draft *d, const struct entry *e, const struct pt_chunk *chunks)
+{
+    uint32_t at = slot_of(&e->stamp, d->slots);
+    for (; d->slot[at]; at = (at + 1) & (d->slots - 1))
+        if (same_inode(&d->entries[d->slot[at] - 1].stamp, &e->stamp))
+            return;
+    if (e->nchunks > d->chunks_cap - d->nchunks)
+        return;
+    struct entry *into = &d->entries[d->n++];
+    *into = *e;
+    into->first_chunk = (uint32_t)d->nchunks;
+    into->check = entry_check(into);
+    d->slot[at] = d->n;
+    if (e->nchunks)
+        memcpy(d->chunks + d->nchunks, chunks + e->first_chunk, e->nchunks * sizeof(*chunks));
+    d->nchunks += e->nchunks;
+}
+
+static void take_all(struct draft *d, const struct pt_hashcache *c, bool all)
+{
+    for (size_t i = 0; i < c->nfresh; i++)
+        take(d, &c->fresh[i], c->chunks);
+    for (uint32_t i = 0; i < c->old.n; i++) {
+        const struct entry *e = &c->old.entries[i];
+        if ((all || c->seen[i]) && e->check == entry_check(e) && (!e->nchunks || chunks_whole(c, e)))
+            take(d, e, c->old.chunks);
+    }
+}
+
+static int write_all(int fd, const void *data, size_t n)
+{
+    for (const char *p = data; n > 0;) {
+        ssize_t done = write(fd, p, n);
+        if (done < 0 && errno == EINTR)
+            continue;
+        if (done < 0)
+            return -1;
+        p += done;
+        n -= (size_t)done;
+    }
+    return 0;
+}
+
+static int write_draft(const struct pt_hashcache *c, const struct draft *d)
+{
+    struct head h = {MAGIC, c->algorithm, d->n, d->slots, d->nchunks, 0};
+    h.check = head_check(&h);
+    pt_auto_free char *temp = NULL;
+    if (asprintf(&temp, "%s.XXXXXX", c->path) < 0) {
+        temp = NULL;
+        return -1;
+    }
+    pt_auto_fd int fd = mkostemp(temp, O_CLOEXEC);
+    if (fd < 0)
+        return -1;
+    if (write_all(fd, &h, sizeof(h)) == 0 && write_all(fd, d->entries, d->n * sizeof(*d->entries)) == 0 &&
+        write_all(fd, d->slot, d->slots * sizeof(*d->slot)) == 0 &&
+        write_all(fd, d->chunks, d->nchunks * sizeof(*d->chunks)) == 0 && rename(temp, c->path) == 0)
+        return 0;
+    int saved = errno;
+    unlink(temp);
+    errno = saved;
+    return -1;
 }
 
 int pt_hashcache_save(struct pt_hashcache *c)
 {
-    if (!c->path || (!c->changed && c->now.n == c->old.n))
+    size_t live = c->nfresh;
+    for (uint32_t i = 0; i < c->old.n; i++)
+        live += c->seen[i];
+    bool all = c->old.n + c->nfresh <= 2 * live;
+    if (!c->path || (!c->nfresh && (all || !c->old.n)))
         return 0;
-    struct pt_buf b = {0};
-    pt_put_u32(&b, MAGIC);
-    pt_put_u8(&b, (uint8_t)c->algorithm);
-    pt_put_u32(&b, (uint32_t)c->now.n);
-    for (size_t i = 0; i < c->now.n; i++)
-        put_entry(&b, &c->now.e[i]);
-    int rc = pt_sealed_write(c->path, &b);
-    pt_buf_fini(&b);
-    return rc;
+    size_t most = c->nfresh + c->old.n;
+    struct draft d = {.slots = 64, .chunks_cap = c->nchunks + c->old.nchunks};
+    while (d.slots < 2 * most)
+        d.slots *= 2;
+    pt_auto_free struct entry *entries = d.entries = calloc(most + 1, sizeof(*d.entries));
+    pt_auto_free uint32_t *slot = d.slot = calloc(d.slots, sizeof(*d.slot));
+    pt_auto_free struct pt_chunk *chunks = d.chunks = calloc(d.chunks_cap + 1, sizeof(*d.chunks));
+    if (!entries || !slot || !chunks)
+        return -1;
+    take_all(&d, c, all);
+    return write_draft(c, &d);
 }

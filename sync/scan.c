@@ -18,7 +18,7 @@ struct scan {
     struct pt_paths paths;   /* as listed */
     struct pt_paths folders; /* above them, and really folders */
     struct pt_hashcache *cache;
-    struct pt_digest *digest;
+    struct pt_content_reader *reader;
     struct pt_manifest *manifest;
 };
 
@@ -38,47 +38,45 @@ static int unreadable(const char *path, struct pt_err *err)
     return pt_files_hint(err, path);
 }
 
-/* One try: 1 when the digest is that of the content at `stamp`, 0 when it changed meanwhile, -1 with errno.
- */
-static int read_once(const struct scan *s, const char *path, struct pt_stamp *stamp, struct pt_entry *e)
+static int add_file(struct scan *s, struct pt_entry *e, const struct pt_hashed *h, struct pt_err *err)
 {
-    struct stat before, after;
-    uint64_t size;
-    pt_auto_fd int fd = openat(s->root, path, O_RDONLY | O_NOFOLLOW | O_CLOEXEC | O_NONBLOCK);
-    if (fd < 0 || fstat(fd, &before) < 0)
-        return -1;
-    if (!S_ISREG(before.st_mode)) {
-        errno = ENOENT;
-        return -1;
-    }
-    *stamp = pt_stamp_of(&before);
-    if (pt_digest_fd(s->digest, fd, e->digest, &size) < 0 || fstat(fd, &after) < 0)
-        return -1;
-    struct pt_stamp now = pt_stamp_of(&after);
-    e->size = stamp->size;
-    e->mtime_ns = stamp->mtime_ns;
-    e->mode = before.st_mode & 0777;
-    return size == stamp->size && pt_stamp_equal(stamp, &now);
+    memcpy(e->digest, h->digest, PT_DIGEST);
+    e->chunks = h->chunks;
+    e->nchunks = h->nchunks;
+    return pt_manifest_add(s->manifest, e, err);
 }
 
-/* Size, mtime and digest of a file. 0 when it is gone. */
-static int fill_file(struct scan *s, const struct stat *st, struct pt_entry *e, struct pt_err *err)
+/* A file that the cache does not know. */
+static int read_file(struct scan *s, struct pt_entry *e, struct pt_err *err)
 {
-    struct pt_stamp stamp = pt_stamp_of(st);
-    e->size = stamp.size;
-    if (pt_hashcache_get(s->cache, &stamp, e->digest))
-        return 1;
     for (int i = 0; i < READ_TRIES; i++) {
-        int rc = read_once(s, e->path, &stamp, e);
+        struct pt_content content;
+        int rc = pt_content_read(s->reader, s->root, e->path, false, &content);
         if (rc < 0)
             return vanished(errno) ? 0 : unreadable(e->path, err);
-        if (rc > 0) {
-            pt_hashcache_put(s->cache, &stamp, e->digest);
-            return 1;
-        }
+        if (rc == 0)
+            continue;
+        e->size = content.stamp.size;
+        e->mtime_ns = content.stamp.mtime_ns;
+        e->mode = content.mode;
+        pt_hashcache_put(s->cache, &content);
+        struct pt_hashed h = {content.digest, content.chunks, content.nchunks};
+        rc = add_file(s, e, &h, err);
+        pt_content_fini(&content);
+        return rc;
     }
     pt_err_set_kind(err, PT_ERR_USAGE, "%s changes all the time while it is read", e->path);
     return pt_files_hint(err, e->path);
+}
+
+static int fill_file(struct scan *s, const struct stat *st, struct pt_entry *e, struct pt_err *err)
+{
+    struct pt_stamp stamp = pt_stamp_of(st);
+    struct pt_hashed h;
+    if (!pt_hashcache_get(s->cache, &stamp, s->spec->chunks, &h))
+        return read_file(s, e, err);
+    e->size = stamp.size;
+    return add_file(s, e, &h, err);
 }
 
 static int fill_link(const struct scan *s, char target[PT_PATH_LIMIT], struct pt_entry *e, struct pt_err *err)
@@ -107,7 +105,7 @@ static int add_path(struct scan *s, const char *path, struct pt_err *err)
         rc = 1;
     } else if (S_ISREG(st.st_mode)) {
         e.type = PT_ENTRY_FILE;
-        rc = fill_file(s, &st, &e, err);
+        return fill_file(s, &st, &e, err);
     } else if (S_ISLNK(st.st_mode)) {
         e.type = PT_ENTRY_LINK;
         rc = fill_link(s, target, &e, err);
@@ -174,17 +172,17 @@ struct pt_manifest *pt_manifest_scan(const struct pt_tree_spec *spec, struct pt_
         return NULL;
     }
     s.cache = pt_hashcache_open(spec->cache, spec->algorithm);
-    s.digest = pt_digest_create(spec->algorithm, err);
+    s.reader = pt_content_create(spec->algorithm, spec->chunks, err);
     s.manifest = pt_manifest_create(spec->algorithm, spec->root, err);
     if (!s.cache)
         pt_err_set(err, "out of memory");
-    if (s.cache && s.digest && s.manifest && pt_files_list(spec, &s.paths, err) == 0 &&
+    if (s.cache && s.reader && s.manifest && pt_files_list(spec, &s.paths, err) == 0 &&
         add_all(&s, err) == 0 && pt_manifest_seal(s.manifest, err) == 0)
         out = pt_steal_ptr(&s.manifest);
     if (out)
         save_cache(&s);
     pt_hashcache_destroy(s.cache);
-    pt_digest_destroy(s.digest);
+    pt_content_destroy(s.reader);
     pt_manifest_destroy(s.manifest);
     pt_paths_fini(&s.paths);
     pt_paths_fini(&s.folders);

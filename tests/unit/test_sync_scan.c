@@ -308,6 +308,18 @@ static struct pt_stamp stamp_of(const char *path)
     return pt_stamp_of(&st);
 }
 
+static bool cache_has(struct pt_hashcache *c, const struct pt_stamp *stamp, const unsigned char *digest)
+{
+    struct pt_hashed h;
+    return pt_hashcache_get(c, stamp, false, &h) && memcmp(h.digest, digest, PT_DIGEST) == 0;
+}
+
+static void cache_put(struct pt_hashcache *c, const char *path, unsigned char first)
+{
+    struct pt_content content = {.stamp = stamp_of(path), .digest = {first}};
+    pt_hashcache_put(c, &content);
+}
+
 /* Waits until what was written before is older than any clock's grain. */
 static void let_it_age(const char *path)
 {
@@ -319,39 +331,41 @@ static void let_it_age(const char *path)
 
 Test(sync_scan, cache_knows_old_files_only)
 {
-    unsigned char digest[PT_DIGEST] = {7}, got[PT_DIGEST];
+    unsigned char digest[PT_DIGEST] = {7};
+    struct pt_hashed h;
     lab_text("old", "1");
     lab_text("other", "1");
     let_it_age("other");
     struct pt_hashcache *c = pt_hashcache_open("cachefile", PT_DIGEST_BLAKE2B);
     lab_text("fresh", "1");
     struct pt_stamp old = stamp_of("old"), fresh = stamp_of("fresh");
-    pt_hashcache_put(c, &old, digest);
-    pt_hashcache_put(c, &fresh, digest);
+    cache_put(c, "old", 7);
+    cache_put(c, "fresh", 7);
     cr_assert_eq(pt_hashcache_save(c), 0);
     pt_hashcache_destroy(c);
     c = pt_hashcache_open("cachefile", PT_DIGEST_BLAKE2B);
-    cr_assert(pt_hashcache_get(c, &old, got));
-    cr_assert_arr_eq(got, digest, PT_DIGEST);
-    cr_assert_not(pt_hashcache_get(c, &fresh, got), "it could change unseen");
+    cr_assert(cache_has(c, &old, digest));
+    cr_assert_not(pt_hashcache_get(c, &fresh, false, &h), "it could change unseen");
     struct pt_stamp changed[] = {old, old, old, old, old};
     changed[0].ino++, changed[1].size++, changed[2].mtime_ns++, changed[3].ctime_ns++, changed[4].dev++;
     for (size_t i = 0; i < 5; i++)
-        cr_assert_not(pt_hashcache_get(c, &changed[i], got), "%zu", i);
+        cr_assert_not(pt_hashcache_get(c, &changed[i], false, &h), "%zu", i);
     pt_hashcache_destroy(c);
     c = pt_hashcache_open("cachefile", PT_DIGEST_SHA256);
-    cr_assert_not(pt_hashcache_get(c, &old, got), "of another algorithm");
+    cr_assert_not(pt_hashcache_get(c, &old, false, &h), "of another algorithm");
     pt_hashcache_destroy(c);
 }
 
+/* A byte that differs may lie where it does not count, but never makes another digest. */
 Test(sync_scan, damaged_caches_are_ignored)
 {
-    unsigned char digest[PT_DIGEST] = {7}, got[PT_DIGEST];
+    unsigned char digest[PT_DIGEST] = {7};
+    struct pt_hashed h;
     lab_text("old", "1");
     let_it_age("old");
     struct pt_stamp old = stamp_of("old");
     struct pt_hashcache *c = pt_hashcache_open("cachefile", PT_DIGEST_BLAKE2B);
-    pt_hashcache_put(c, &old, digest);
+    cache_put(c, "old", 7);
     cr_assert_eq(pt_hashcache_save(c), 0);
     pt_hashcache_destroy(c);
     struct stat st;
@@ -359,7 +373,8 @@ Test(sync_scan, damaged_caches_are_ignored)
     cr_assert_eq(st.st_mode & 0777, 0600);
     char data[1024];
     int fd = open("cachefile", O_RDONLY);
-    ssize_t size = read(fd, data, sizeof(data));
+    ssize_t size = read(fd, data, sizeof(data)), unknown = 0;
+    cr_assert(size > 0 && size < (ssize_t)sizeof(data));
     close(fd);
     for (ssize_t i = 0; i < 2 * size; i++) {
         bool cut = i >= size;
@@ -369,9 +384,12 @@ Test(sync_scan, damaged_caches_are_ignored)
             copy[i] ^= 4;
         lab_write("cachefile", copy, cut ? (size_t)(i - size) : (size_t)size);
         c = pt_hashcache_open("cachefile", PT_DIGEST_BLAKE2B);
-        cr_assert_not(pt_hashcache_get(c, &old, got), "%zd", i);
+        bool known = pt_hashcache_get(c, &old, false, &h);
+        unknown += !known;
+        cr_assert(!known || (!cut && memcmp(h.digest, digest, PT_DIGEST) == 0), "%zd", i);
         pt_hashcache_destroy(c);
     }
+    cr_assert_geq(unknown, size + 32 + 88, "%zd of %zd", unknown, size);
 }
 
 /* A file that the cache knows and that cannot be read any more without notice: only a scan that reads would
@@ -387,9 +405,8 @@ Test(sync_scan, unchanged_files_are_not_read)
     pt_manifest_destroy(one);
     /* Of a cache that lies: what the scan gives comes from it, not from the file. */
     unsigned char lie[PT_DIGEST] = {42};
-    struct pt_stamp s = stamp_of("here/a.py");
     struct pt_hashcache *c = pt_hashcache_open("hashcache", PT_DIGEST_BLAKE2B);
-    pt_hashcache_put(c, &s, lie);
+    cache_put(c, "here/a.py", 42);
     cr_assert_eq(pt_hashcache_save(c), 0);
     pt_hashcache_destroy(c);
     struct pt_manifest *two = lab_scan();
