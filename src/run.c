@@ -89,6 +89,7 @@ int pt_run_scan(struct pt_run *run)
         .exclude = (const char *const *)run->opts->exclude.item,
         .nexclude = run->opts->exclude.n,
         .cache = scan->cache,
+        .copy_links = run->opts->copy_links,
         .algorithm = run->opts->digest == PT_OPTIONS_SHA256 ? PT_DIGEST_SHA256 : PT_DIGEST_BLAKE2B,
         .cancel = &run->cancel};
     run->scanning = true;

@@ -22,8 +22,6 @@ void pt_run_sync_look(struct pt_run_host *h)
         return;
     pt_run_host_set(h, PT_HOST_STOPPING);
     pt_lane_stop(h->lane, 0);
-    if (run->opts->quiet > run->opts->verbose)
-        return;
     struct pt_synced_words w = words_of(h);
     pt_synced_words(&w, words, sizeof(words));
     snprintf(line, sizeof(line), "%s: %s", h->host->name, words);
@@ -66,7 +64,6 @@ int pt_run_sync_end(struct pt_run *run, struct pt_err *err)
     for (size_t i = 0; i < run->hosts.n; i++)
         good += !run->at[i].lost && run->at[i].synced && run->at[i].tooled;
     int code = run->interrupted ? PT_EXIT_INTERRUPTED : good < run->hosts.n ? PT_EXIT_INFRA : PT_EXIT_OK;
-    if (run->opts->quiet < 2)
-        say_total(run, good);
+    say_total(run, good);
     return write_json(run, code, err) < 0 ? -1 : code;
 }
