@@ -45,8 +45,6 @@ void pt_fanout_destroy(struct pt_fanout *f)
     struct pt_fan_pack *idle = pt_fan_idle(f);
     pthread_mutex_unlock(&f->lock);
     pt_fan_destroy(idle);
-    while (f->pooled > 0)
-        free(f->pool[--f->pooled]);
     pt_spill_destroy(f->spill);
     if (f->root >= 0)
         close(f->root);
@@ -103,6 +101,7 @@ void pt_fan_destroy(struct pt_fan_pack *packs)
         for (size_t i = pack->first; i < pack->n; i++)
             pt_fan_piece_unref(f, pack->pieces[i]);
         pt_fan_refresh(f);
+        pt_fan_rest(f);
         pthread_mutex_unlock(&f->lock);
         free_pack(pack);
     }

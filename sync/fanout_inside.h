@@ -89,6 +89,8 @@ void pt_fan_squeeze(struct pt_fanout *f, struct pt_fan_piece *piece, int level, 
 bool pt_fan_make_room(struct pt_fanout *f, size_t n);
 /* Drop what no lane needs or will need. */
 void pt_fan_drop(struct pt_fan_pack *pack);
+/* Keep no buffers when there is no pack. */
+void pt_fan_rest(struct pt_fanout *f);
 
 /* True when a lane of that level is not to have the piece before it is compressed. */
 bool pt_fan_wants_packing(const struct pt_fan_piece *piece, int level);

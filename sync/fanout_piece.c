@@ -130,12 +130,12 @@ static bool can_shrink(const struct pt_fanout *f, const struct pt_fan_piece *pie
     return !f->spill_bad || piece->slot != PT_SPILL_NONE || (piece->data && piece->packed);
 }
 
-/* Of what the fastest lane has passed and memory still holds: what another needs last. */
+/* Of what memory holds and the fastest lane has passed, or no lane is there to take: what is needed last. */
 static struct pt_fan_piece *pack_victim(struct pt_fan_pack *pack, long *distance)
 {
     struct pt_fan_piece *out = NULL;
     long behind = -FAR;
-    size_t end = pt_fan_leader(pack, NULL);
+    size_t end = pack->parcels ? pt_fan_leader(pack, NULL) : pack->n;
     mark_readers(pack, true);
     for (size_t i = pack->first; i < end; i++) {
         struct pt_fan_piece *piece = pack->pieces[i];
@@ -200,18 +200,29 @@ static void shrink(struct pt_fanout *f, struct pt_fan_piece *piece)
     }
 }
 
+static void empty_pool(struct pt_fanout *f)
+{
+    for (; f->pooled > 0; f->kept -= PT_SEGMENT_MAX)
+        free(f->pool[--f->pooled]);
+}
+
+void pt_fan_rest(struct pt_fanout *f)
+{
+    if (!f->packs)
+        empty_pool(f);
+}
+
 bool pt_fan_make_room(struct pt_fanout *f, size_t n)
 {
     while (f->kept + n > PT_FANOUT_KEPT) {
-        struct pt_fan_piece *piece = f->pooled ? NULL : victim(f);
-        if (piece) {
+        bool pooled = f->pooled > 0;
+        struct pt_fan_piece *piece = pooled ? NULL : victim(f);
+        if (pooled)
+            empty_pool(f);
+        else if (piece)
             shrink(f, piece);
-        } else if (f->pooled) {
-            free(f->pool[--f->pooled]);
-            f->kept -= PT_SEGMENT_MAX;
-        } else {
+        else
             return false;
-        }
     }
     return true;
 }

@@ -111,6 +111,13 @@ int pt_spill_get(const struct pt_spill *s, uint32_t slot, void *out, size_t n)
     return 0;
 }
 
+/* Nothing is kept any more: give the disk its room back. */
+static void start_over(struct pt_spill *s)
+{
+    if (ftruncate(s->fd, 0) == 0)
+        s->used = s->nfree = 0;
+}
+
 void pt_spill_drop(struct pt_spill *s, uint32_t slot)
 {
     if (slot == PT_SPILL_NONE)
@@ -118,6 +125,8 @@ void pt_spill_drop(struct pt_spill *s, uint32_t slot)
     int saved = errno;
     pthread_mutex_lock(&s->lock);
     s->free[s->nfree++] = slot;
+    if (s->nfree == s->used)
+        start_over(s);
     pthread_mutex_unlock(&s->lock);
     errno = saved;
 }
