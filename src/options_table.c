@@ -78,10 +78,11 @@ const struct pt_option_row pt_option_rows[] = {
      .help = "Send these files too, even if git ignores them, such as built libraries: --extra-files 'build/**/*.so'. "
              "Relative to the project. May be repeated."},
     {"exclude", 0, PT_OPTION_WORDS, PT_GROUP_SEND, PT_FILES_ANY, AT(exclude), .value = "GLOB",
-     .help = "Do not send these files. Relative to the project. May be repeated."},
+     .help = "Do not send these files. Relative to the project; without a slash: anywhere in it. May be repeated."},
     {"keep", 0, PT_OPTION_WORDS, PT_GROUP_SEND, PT_FILES_ANY, AT(keep), .value = "GLOB",
-     .help = "What of this kind tests or builds leave in the workspace stays there for the next run; everything else "
-             "that is not in the tree is removed. Relative to the project; without a slash: anywhere in it. May be repeated."},
+     .help = "Let what tests or builds made in the workspace stay there for the next run, such as compiled files: --keep build. "
+             "Everything else that is not in the tree is removed. Relative to the project; without a slash: anywhere in it. "
+             "May be repeated."},
     {"copy-links", 0, PT_OPTION_FLAG, PT_GROUP_SEND, PT_FILES_ANY, AT(copy_links),
      .help = "Send what a symbolic link that leaves the project points to, in place of the link. Otherwise such a link is "
              "refused; links within the project are always sent as links."},

@@ -44,6 +44,8 @@ static const struct pt_option_note files[] = {
     {"~/.config/ptremote.conf",
      "the same for all projects. The command line comes first, then $PTREMOTE_HOSTS, the project's file, the "
      "user's; options that may be repeated add up"},
+    {".ptremoteignore",
+     "at the top of the project: what is not sent, in the syntax of .gitignore, besides what git ignores"},
     {".ptremote/", "in the project: the record of runs, durations, caches; may be deleted"},
     {"~/.ssh/config, ~/.ssh/known_hosts", "as OpenSSH uses them"},
     {"~/.cache/ptremote/", "on a host: programs, files and workspaces; may be deleted when nothing runs"},
@@ -58,6 +60,9 @@ static const struct pt_option_note examples[] = {
     {"ptremote --hosts big1 --init 'module load openmpi' --extra-files 'build/**/*.so'",
      "with an environment module, and libraries that git ignores"},
     {"ptremote --hosts big1:8 --junitxml report.xml --json report.json", "write reports"},
+    {"ptremote --hosts big1,big2 --sync-only", "bring programs and project there, run nothing"},
+    {"ptremote --hosts big1,big2 --shared-fs /net/home/me/project",
+     "run in the project where the hosts see it; send nothing"},
     {0},
 };
 
