@@ -144,6 +144,9 @@ int pt_segment_unpack(const struct pt_segment *s, void *out, struct pt_err *err)
         memcpy(out, s->data, s->raw);
         return 0;
     }
+    static const unsigned char magic[] = {0x28, 0xb5, 0x2f, 0xfd};
+    if (s->size < sizeof(magic) || memcmp(s->data, magic, sizeof(magic)) != 0)
+        return refuse("it is no zstd frame", err);
     size_t frame = ZSTD_findFrameCompressedSize(s->data, s->size);
     if (ZSTD_isError(frame))
         return refuse(ZSTD_getErrorName(frame), err);
