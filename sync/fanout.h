@@ -10,7 +10,7 @@ struct pt_err;
 struct pt_fanout;
 struct pt_parcel; /* one lane's reading end */
 
-#define PT_FANOUT_AHEAD (16u << 20) /* raw bytes that are read before the fastest lane asks for them */
+#define PT_FANOUT_AHEAD (4u << 20)  /* raw bytes that are read before the fastest lane asks for them */
 #define PT_FANOUT_KEPT  (64u << 20) /* bytes in memory; what slower lanes still need beyond goes to a file */
 
 /* What pt_parcel_next gave. */

@@ -123,7 +123,7 @@ Test(sync_fanout_bounds, lanes_far_apart)
 
 Test(sync_fanout_bounds, sets_that_differ_share_the_bound)
 {
-    enum { LANES = 6 };
+    enum { LANES = 20 };
     struct lab_lane *lanes[LANES];
     large_tree();
     struct pt_fanout *f = lab_fanout(lab_scan(), LANES);
