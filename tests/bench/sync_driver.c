@@ -8,7 +8,6 @@
  *   connect  new connections, until every agent has answered
  *   settle   until every host has its programs and its Python
  *   sync     scan the tree and send it, until every host has said that its workspace is the tree
- *   fresh    connect and sync at once, as a run does
  *   close    end all connections
  * Bytes are what TCP carried for our sockets both ways (tcp_info), without headers. */
 #include "common/err.h"
@@ -190,7 +189,7 @@ static double wait_all(struct driver *d, bool (*done)(const struct host *h))
     return last;
 }
 
-static void open_lanes(struct driver *d, const char *init)
+static void open_lanes(struct driver *d)
 {
     char run[64];
     snprintf(run, sizeof(run), "bench-%ld-%u", (long)getpid(), ++d->connections);
@@ -206,7 +205,7 @@ static void open_lanes(struct driver *d, const char *init)
                                      .cwd = (char *)"",
                                      .python = (char *)"",
                                      .mpirun = (char *)"",
-                                     .init = (char *)init,
+                                     .init = (char *)"",
                                      .hash_seed = (char *)"0",
                                      .silence_ms = SILENCE_MS};
         struct pt_lane_options o = {
@@ -308,7 +307,7 @@ static void run_command(struct driver *d, const char *command)
     struct totals before = totals();
     double begun = now();
     if (strcmp(command, "connect") == 0) {
-        open_lanes(d, "");
+        open_lanes(d);
         answer(d, command, wait_all(d, is_ready) - begun, &before);
         printf("}\n");
     } else if (strcmp(command, "settle") == 0) {
@@ -316,9 +315,6 @@ static void run_command(struct driver *d, const char *command)
         answer(d, command, now() - begun, &before);
         printf("}\n");
     } else if (strcmp(command, "sync") == 0) {
-        sync_all(d, command, begun, &before);
-    } else if (strcmp(command, "fresh") == 0) {
-        open_lanes(d, "sleep 50"); /* an environment that comes late, so no Python starts beside it */
         sync_all(d, command, begun, &before);
     } else if (strcmp(command, "close") == 0) {
         close_lanes(d);

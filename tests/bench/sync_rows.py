@@ -10,7 +10,7 @@ import sys
 import sync_trees
 from sync_lab import Lab
 from sync_quiet import Gate
-from sync_works import TUNED, WHOLE_PROGRAM, Broken, Connect, Once, Open, Rsync, SshTrue, Tar
+from sync_works import TUNED, Broken, Connect, Once, Open, Rsync, SshTrue, Tar
 
 FAR_MS = 20
 SLOW = "20mbit"
@@ -367,8 +367,8 @@ def report(b):
     gate = b.gate
     print(f"{versions()}; disk: {file_system(b.folder)}; medians of {b.rounds} rounds, ratios are medians of the rounds' ratios")
     print("; ".join(tree.describe() for tree in b.trees.values()))
-    print(f"'whole command' is {'`ptremote --sync-only`' if WHOLE_PROGRAM else 'sync_driver, in its place'}, from its start to its end, with "
-          "new connections; cold and slow rows are too")
+    print("whole command: `ptremote --sync-only` from its start to its end, over new connections, in cold and slow rows too; open: from "
+          "the word to the last host's answer")
     print(f"{gate.taken} samples, {gate.repeated} repeated as others used the machine, {gate.spoiled} kept though they did "
           f"(others seen by: {gate.machine.way})")
     print(table(b.lines))

@@ -12,7 +12,6 @@ from sync_lab import TARGETS, plain
 from sync_trees import Wrong
 
 TUNED = ("-o", "KexAlgorithms=curve25519-sha256", "-c", "aes128-gcm@openssh.com")
-WHOLE_PROGRAM = False  # True: `ptremote --sync-only` is there to be measured, False: the driver stands in for it
 
 
 @dataclasses.dataclass
@@ -273,13 +272,9 @@ class Once(Ours):
             self.bench.lab.wait_empty(self.hosts)
 
     def run(self):
-        if WHOLE_PROGRAM:
-            return spend(self.bench, self.name,
-                         [self.bench.program, "--sync-only", "--hosts", ",".join(self.hosts), "--ssh-config", self.bench.lab.config,
-                          "--project", self.tree.path, "--state-dir", self.state()], self.hosts, cwd=self.tree.path,
-                         stdin=subprocess.DEVNULL)
-        words = shlex.join(self.driver_words())
-        return spend(self.bench, self.name, ["sh", "-c", f"echo fresh | {words}"], self.hosts)
+        words = [self.bench.program, "--sync-only", "--hosts", ",".join(self.hosts), "--ssh-config", self.bench.lab.config,
+                 "--project", self.tree.path, "--state-dir", self.state()]
+        return spend(self.bench, self.name, words, self.hosts, cwd=self.tree.path, stdin=subprocess.DEVNULL)
 
     def trees(self):
         for host in self.hosts:
