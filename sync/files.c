@@ -1,305 +1,269 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-#include "sync/files.h"
+#include "sync/files_inside.h"
 
 #include "common/auto.h"
 #include "common/err.h"
-#include "sync/git.h"
-#include "sync/glob.h"
-#include "sync/walk.h"
 
+#include <dirent.h>
 #include <fcntl.h>
-#include <stdio.h>
 #include <string.h>
-#include <sys/stat.h>
-
-/* Made by tools, found in any tree, of use to nobody elsewhere. */
-static const char *const junk[] = {
-    ".git",        ".hg",         ".svn", ".bzr", "_darcs",        ".jj",         "__pycache__",
-    ".mypy_cache", ".ruff_cache", ".tox", ".nox", ".pytest_cache", ".hypothesis", ".ipynb_checkpoints"};
-
-struct list {
-    const struct pt_tree_spec *spec;
-    int root;
-    struct pt_paths exclude; /* the globs, those without a slash with "**" before */
-    bool *hit;               /* which of spec->extra found something */
-    struct pt_paths venvs;   /* folders that are virtual environments, sorted */
-};
 
 int pt_files_hint(struct pt_err *err, const char *path)
 {
     return pt_err_hint(err, "leave it out with --exclude '%s'", path);
 }
 
-static bool is_junk(const char *name, size_t n)
+int pt_files_unreadable(const char *path, struct pt_err *err)
 {
-    for (size_t i = 0; i < PT_COUNT(junk); i++)
-        if (strlen(junk[i]) == n && memcmp(junk[i], name, n) == 0)
-            return true;
-    return false;
-}
-
-static bool has_part(const char *path, bool (*is)(const char *name, size_t n))
-{
-    for (const char *p = path; *p;) {
-        size_t n = strcspn(p, "/");
-        if (is(p, n))
-            return true;
-        p += n + (p[n] == '/');
-    }
-    return false;
-}
-
-static bool is_own(const char *name, size_t n)
-{
-    return n == 9 && memcmp(name, ".ptremote", 9) == 0;
-}
-
-static const char *last_part(const char *path)
-{
-    const char *slash = strrchr(path, '/');
-    return slash ? slash + 1 : path;
-}
-
-/* True when path stays although there are --exclude globs. */
-static bool wanted(const void *arg, const char *path)
-{
-    const struct list *l = arg;
-    if (has_part(path, is_own))
-        return false;
-    for (size_t i = 0; i < l->exclude.n; i++)
-        if (pt_glob_covers(l->exclude.v[i], path))
-            return false;
-    return true;
-}
-
-static int prepare_excludes(struct list *l)
-{
-    for (size_t i = 0; i < l->spec->nexclude; i++) {
-        const char *glob = l->spec->exclude[i];
-        size_t n = strlen(glob);
-        while (n > 0 && glob[n - 1] == '/')
-            n--;
-        bool anywhere = n > 0 && !memchr(glob, '/', n);
-        if (pt_paths_add(&l->exclude, anywhere ? "**" : "", glob) < 0)
-            return -1;
-    }
-    return 0;
-}
-
-static bool is_venv(const struct list *l, const char *folder)
-{
-    struct stat st;
-    pt_auto_free char *path = NULL;
-    if (asprintf(&path, "%s/pyvenv.cfg", folder) < 0) {
-        path = NULL;
-        return false;
-    }
-    return fstatat(l->root, path, &st, AT_SYMLINK_NOFOLLOW) == 0;
-}
-
-/* --- without git --- */
-
-static int choose_plain(void *arg, const char *path, bool is_folder)
-{
-    const char *name = last_part(path);
-    if (!wanted(arg, path) || is_junk(name, strlen(name)) || (is_folder && is_venv(arg, path)))
-        return PT_WALK_SKIP;
-    return PT_WALK_TAKE | PT_WALK_ENTER;
-}
-
-/* --- with git --- */
-
-static bool below_venv(const struct list *l, const char *path)
-{
-    pt_auto_free char *folder = strdup(path);
-    for (char *slash; folder && (slash = strrchr(folder, '/'));) {
-        *slash = '\0';
-        if (pt_paths_has(&l->venvs, folder))
-            return true;
-    }
-    return false;
-}
-
-static bool no_junk(const void *arg, const char *path)
-{
-    return !has_part(path, is_junk) && !below_venv(arg, path);
-}
-
-static int find_venvs(struct list *l, const struct pt_paths *untracked)
-{
-    for (size_t i = 0; i < untracked->n; i++) {
-        const char *path = untracked->v[i], *name = last_part(path);
-        if (name == path || strcmp(name, "pyvenv.cfg") != 0)
-            continue;
-        if (pt_paths_add(&l->venvs, "", path) < 0)
-            return -1;
-        l->venvs.v[l->venvs.n - 1][name - path - 1] = '\0';
-    }
-    pt_paths_sort(&l->venvs);
-    return 0;
-}
-
-/* Looks for a file in folders that git does not list; true when there was none. */
-struct emptiness {
-    const struct list *l;
-    bool empty;
-};
-
-static int choose_empty(void *arg, const char *path, bool is_folder)
-{
-    struct emptiness *e = arg;
-    if (!is_folder || !choose_plain((void *)(uintptr_t)e->l, path, true))
-        e->empty = false;
-    return e->empty ? PT_WALK_TAKE | PT_WALK_ENTER : PT_WALK_SKIP;
-}
-
-struct candidates {
-    const struct list *l;
-    const struct pt_paths *known;
-    const char *folder;
-};
-
-static int choose_unknown(void *arg, const char *path, bool is_folder)
-{
-    const struct candidates *c = arg;
-    if (!is_folder || pt_paths_has(c->known, path) || !choose_plain((void *)(uintptr_t)c->l, path, true))
-        return PT_WALK_SKIP;
-    return PT_WALK_TAKE;
-}
-
-/* git knows no empty folders: add those that hold nothing at all. */
-static int add_empty(const struct list *l, struct pt_paths *out, struct pt_err *err)
-{
-    struct pt_paths known = {0}, found = {0};
-    bool failed = pt_paths_parents(out, &known) < 0 || pt_paths_add(&known, "", "") < 0;
-    int rc = failed ? pt_err_set(err, "out of memory") : 0;
-    pt_paths_sort(&known);
-    struct candidates c = {.l = l, .known = &known};
-    struct pt_walk outer = {.root = l->root, .choose = choose_unknown, .arg = &c, .cancel = l->spec->cancel};
-    for (size_t i = 0; rc == 0 && i < known.n; i++)
-        rc = pt_walk(&outer, known.v[i], &found, err);
-    for (size_t i = 0; rc == 0 && i < found.n; i++) {
-        struct emptiness e = {.l = l, .empty = true};
-        struct pt_walk inner = {
-            .root = l->root, .choose = choose_empty, .arg = &e, .cancel = l->spec->cancel};
-        size_t before = out->n;
-        if (pt_paths_add(out, "", found.v[i]) < 0)
-            rc = pt_err_set(err, "out of memory");
-        else if (pt_walk(&inner, found.v[i], out, NULL) < 0)
-            e.empty = false;
-        while (!e.empty && out->n > before)
-            free(pt_paths_pop(out));
-    }
-    pt_paths_fini(&known);
-    pt_paths_fini(&found);
-    return rc;
-}
-
-static int check_unread(const struct list *l, const struct pt_paths *unread, struct pt_err *err)
-{
-    for (size_t i = 0; i < unread->n; i++) {
-        const char *path = unread->v[i];
-        if (!wanted(l, path) || has_part(path, is_junk))
-            continue;
-        pt_err_set_kind(err, PT_ERR_USAGE, "cannot read the folder %s", path);
-        return pt_files_hint(err, path);
-    }
-    return 0;
-}
-
-/* 1 when git gave the list, 0 when it has none to give. */
-static int list_git(struct list *l, struct pt_paths *out, struct pt_err *err)
-{
-    struct pt_paths untracked = {0}, unread = {0};
-    int rc = pt_git_list(l->spec->root, l->spec->cancel, out, &untracked, &unread, err);
-    if (rc > 0 && check_unread(l, &unread, err) < 0)
-        rc = -1;
-    if (rc > 0 && find_venvs(l, &untracked) < 0)
-        rc = pt_err_set(err, "out of memory");
-    if (rc > 0)
-        pt_paths_filter(&untracked, no_junk, l);
-    for (size_t i = 0; rc > 0 && i < untracked.n; i++)
-        if (pt_paths_add(out, "", untracked.v[i]) < 0)
-            rc = pt_err_set(err, "out of memory");
-    pt_paths_fini(&untracked);
-    pt_paths_fini(&unread);
-    struct stat st;
-    if (rc > 0 && out->n == 0 && fstatat(l->root, ".git", &st, AT_SYMLINK_NOFOLLOW) < 0)
-        return 0; /* a folder that the repository around it ignores */
-    if (rc > 0) {
-        pt_paths_filter(out, wanted, l);
-        pt_paths_sort(out);
-        if (add_empty(l, out, err) < 0)
-            rc = -1;
-    }
-    return rc;
-}
-
-/* --- extra files --- */
-
-/* Caches are searched only by a glob that names them. */
-static bool named(const struct list *l, const char *name)
-{
-    for (size_t i = 0; i < l->spec->nextra; i++)
-        if (strstr(l->spec->extra[i], name))
-            return true;
-    return false;
-}
-
-static int choose_extra(void *arg, const char *path, bool is_folder)
-{
-    struct list *l = arg;
-    const char *name = last_part(path);
-    int choice = PT_WALK_SKIP;
-    if (!wanted(l, path) || (is_junk(name, strlen(name)) && !named(l, name)))
-        return PT_WALK_SKIP;
-    for (size_t i = 0; i < l->spec->nextra; i++) {
-        if (pt_glob_covers(l->spec->extra[i], path)) {
-            l->hit[i] = true;
-            choice |= PT_WALK_TAKE | PT_WALK_ENTER;
-        } else if (is_folder && pt_glob_enters(l->spec->extra[i], path)) {
-            choice |= PT_WALK_ENTER;
-        }
-    }
-    return choice;
-}
-
-static int list_extra(struct list *l, struct pt_paths *out, struct pt_err *err)
-{
-    if (!l->spec->nextra)
+    if (errno == ENOENT || errno == ENOTDIR || errno == ELOOP)
         return 0;
-    if (!(l->hit = calloc(l->spec->nextra, sizeof(*l->hit))))
-        return pt_err_set(err, "out of memory");
-    struct pt_walk w = {.root = l->root, .choose = choose_extra, .arg = l, .cancel = l->spec->cancel};
-    if (pt_walk(&w, "", out, err) < 0)
+    pt_err_set_kind(err, PT_ERR_USAGE, "cannot read %s: %s", path, strerror(errno));
+    return pt_files_hint(err, path);
+}
+
+static int no_memory(struct pt_err *err)
+{
+    return pt_err_set(err, "out of memory");
+}
+
+/* --- one path --- */
+
+int pt_files_take(struct pt_files *f, struct pt_item *x)
+{
+    x->type = PT_ENTRY_FILE;
+    if (!pt_hashcache_get(f->cache, &x->stamp, f->spec->chunks, &x->hashed))
+        x->hashed.digest = NULL;
+    return 0;
+}
+
+static int take_link(struct pt_worker *w, struct pt_folder *in, int dir, struct pt_item *x,
+                     struct pt_err *err)
+{
+    char target[PT_PATH_LIMIT];
+    ssize_t n = readlinkat(dir, x->path + x->name, target, sizeof(target));
+    if (n < 0)
+        return errno == EINVAL ? 0 : pt_files_unreadable(x->path, err);
+    if (n == 0 || (size_t)n == sizeof(target))
+        return pt_err_set_kind(err, PT_ERR_USAGE, "%s: its link target is too long", x->path);
+    if (!(x->link = pt_walk_copy(w, target, (size_t)n)))
+        return no_memory(err);
+    x->type = PT_ENTRY_LINK;
+    x->mode = 0;
+    struct pt_files *f = w->walk->arg;
+    return f->spec->copy_links ? pt_follow(w, in, dir, x, err) : 0;
+}
+
+int pt_files_enter(struct pt_worker *w, struct pt_folder *in, struct pt_item *x, const struct stat *st,
+                   unsigned state, struct pt_err *err)
+{
+    x->type = PT_ENTRY_DIR;
+    if (!x->folder && !state)
+        return 0;
+    if (!x->folder && !(x->folder = pt_walk_folder(w, in, x->path, strlen(x->path))))
+        return no_memory(err);
+    x->folder->dev = (uint64_t)st->st_dev;
+    x->folder->ino = (uint64_t)st->st_ino;
+    x->folder->state |= state;
+    pt_walk_queue(w->walk, x->folder);
+    return 0;
+}
+
+static unsigned state_of(const struct pt_item *x)
+{
+    return (x->flags & PT_ITEM_PLAIN ? PT_VISIT_PLAIN : 0) | (x->flags & PT_ITEM_ENTER ? PT_VISIT_EXTRA : 0);
+}
+
+int pt_files_look(struct pt_worker *w, struct pt_folder *in, int dir, struct pt_item *x, struct pt_err *err)
+{
+    struct pt_files *f = w->walk->arg;
+    const char *name = x->path + x->name;
+    struct stat st;
+    x->flags |= PT_ITEM_DONE;
+    if (strlen(x->path) >= PT_PATH_LIMIT)
+        return pt_err_set_kind(err, PT_ERR_USAGE, "%.60s...: the path is too long", x->path);
+    bool there = fstatat(dir, name, &st, AT_SYMLINK_NOFOLLOW) == 0;
+    if (!there && pt_files_unreadable(x->path, err) < 0)
         return -1;
-    for (size_t i = 0; i < l->spec->nextra; i++) {
-        if (l->hit[i])
-            continue;
-        pt_err_set_kind(err, PT_ERR_USAGE, "--extra-files: nothing in %s matches '%s'", l->spec->root,
-                        l->spec->extra[i]);
-        return pt_err_hint(err, "globs start at that folder; ** stands for any folders");
+    if (!(in->state & PT_VISIT_PLAIN) &&
+        !pt_choose_wants(&f->choose, x->path, name, there && S_ISDIR(st.st_mode))) {
+        x->flags |= PT_ITEM_OUT;
+        return 0;
+    }
+    if (!there)
+        return 0;
+    x->mode = st.st_mode & 0777;
+    x->stamp = pt_stamp_of(&st);
+    if (S_ISREG(st.st_mode))
+        return pt_files_take(f, x);
+    if (S_ISLNK(st.st_mode))
+        return take_link(w, in, dir, x, err);
+    return S_ISDIR(st.st_mode) ? pt_files_enter(w, in, x, &st, state_of(x), err) : 0;
+}
+
+/* --- one folder --- */
+
+struct note {
+    struct pt_worker *w;
+    struct pt_folder *folder;
+    bool venv;
+};
+
+/* Why a name is in the tree, if it is. */
+static unsigned choose(struct pt_files *f, const struct pt_folder *in, const struct pt_item *x, int kind)
+{
+    const char *name = x->path + x->name;
+    bool folder = kind == DT_DIR;
+    if (!pt_choose_wants(&f->choose, x->path, name, folder))
+        return 0;
+    unsigned flags = in->state & PT_VISIT_EXTRA ? pt_choose_extra(&f->choose, x->path, name, folder) : 0;
+    if (in->state & PT_VISIT_PLAIN)
+        return flags | (pt_choose_junk(name, strlen(name)) ? 0 : PT_ITEM_PLAIN);
+    return flags | (folder && f->git && !pt_choose_junk(name, strlen(name)) ? PT_ITEM_MAYBE : 0);
+}
+
+static int note_name(void *arg, const char *name, size_t n, int kind)
+{
+    struct note *note = arg;
+    struct pt_folder *in = note->folder;
+    struct pt_files *f = note->w->walk->arg;
+    bool plain = in->state & PT_VISIT_PLAIN;
+    if (kind != DT_DIR && kind != DT_REG && kind != DT_LNK)
+        return 0;
+    if (plain && n == 10 && memcmp(name, "pyvenv.cfg", 10) == 0)
+        note->venv = true;
+    if (!plain && kind != DT_DIR && !(in->state & PT_VISIT_EXTRA))
+        return 0;
+    struct pt_item *known = pt_walk_find(in, name);
+    if (known) {
+        known->flags |= choose(f, in, known, kind);
+        return 0;
+    }
+    struct pt_item *x = pt_walk_add(note->w, in, name, n);
+    if (!x) {
+        errno = ENOMEM;
+        return -1;
+    }
+    if (!(x->flags = choose(f, in, x, kind)))
+        pt_walk_drop(note->w, in);
+    return 0;
+}
+
+static int unreadable_folder(const char *path, struct pt_err *err)
+{
+    pt_err_set_kind(err, PT_ERR_USAGE, "cannot read the folder %s: %s", *path ? path : ".", strerror(errno));
+    return pt_files_hint(err, path);
+}
+
+/* Its names, once. */
+static int read_names(struct pt_worker *w, struct pt_folder *in, int fd, struct pt_err *err)
+{
+    struct note note = {.w = w, .folder = in};
+    pt_walk_tidy(in);
+    if (in->read)
+        return 0;
+    in->read = true;
+    if (pt_walk_names(w, fd, note_name, &note) < 0)
+        return unreadable_folder(in->path, err);
+    pt_walk_tidy(in);
+    if (!note.venv || !in->len)
+        return 0;
+    in->venv = true;
+    for (size_t i = 0; i < in->n; i++)
+        in->items[i].flags &= ~(unsigned)PT_ITEM_PLAIN;
+    return 0;
+}
+
+static int visit(struct pt_worker *w, struct pt_folder *in, struct pt_err *err)
+{
+    struct pt_files *f = w->walk->arg;
+    if (f->spec->cancel && *f->spec->cancel)
+        return pt_err_set_kind(err, PT_ERR_INTERRUPTED, "interrupted while reading %s",
+                               in->len ? in->path : f->spec->root);
+    bool follow = in->path == in->context && in->len;
+    pt_auto_fd int fd = openat(w->walk->root, in->len ? in->path : ".",
+                               O_RDONLY | O_DIRECTORY | O_CLOEXEC | (follow ? 0 : O_NOFOLLOW));
+    if (fd < 0) {
+        in->gone = errno == ENOENT || errno == ENOTDIR || errno == ELOOP;
+        return in->gone ? 0 : unreadable_folder(in->path, err);
+    }
+    in->news = false;
+    if (read_names(w, in, fd, err) < 0)
+        return -1;
+    for (size_t i = 0; i < in->n; i++) {
+        struct pt_item *x = &in->items[i];
+        bool wanted = !(x->flags & PT_ITEM_DONE) &&
+                      (x->flags & (PT_ITEM_SENT | PT_ITEM_ENTER) || (x->folder && !(x->flags & PT_ITEM_OUT)));
+        if (wanted && pt_files_look(w, in, fd, x, err) < 0)
+            return -1;
     }
     return 0;
 }
 
-int pt_files_list(const struct pt_tree_spec *spec, struct pt_paths *out, struct pt_err *err)
+/* --- the tree --- */
+
+struct pt_files *pt_files_start(const struct pt_tree_spec *spec, struct pt_err *err)
 {
-    struct list l = {.spec = spec};
-    pt_auto_fd int root = open(spec->root, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-    if (root < 0)
-        return pt_err_set_kind(err, PT_ERR_USAGE, "%s: %s", spec->root, strerror(errno));
-    l.root = root;
-    int rc = prepare_excludes(&l) < 0 ? pt_err_set(err, "out of memory") : list_git(&l, out, err);
-    if (rc == 0) {
-        struct pt_walk w = {.root = root, .choose = choose_plain, .arg = &l, .cancel = spec->cancel};
-        rc = pt_walk(&w, "", out, err);
+    struct pt_files *f = calloc(1, sizeof(*f));
+    struct stat st;
+    if (!f) {
+        no_memory(err);
+        return NULL;
     }
-    if (rc >= 0)
-        rc = list_extra(&l, out, err);
-    pt_paths_sort(out);
-    pt_paths_fini(&l.exclude);
-    pt_paths_fini(&l.venvs);
-    free(l.hit);
-    return rc;
+    f->spec = spec;
+    f->root = open(spec->root, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    pt_walk_init(&f->walk, f->root);
+    f->walk.visit = visit;
+    f->walk.arg = f;
+    if (f->root < 0 || fstat(f->root, &st) < 0) {
+        pt_err_set_kind(err, PT_ERR_USAGE, "%s: %s", spec->root, strerror(errno));
+    } else if (pt_git_start(spec->root, spec->cancel, &f->git, err) >= 0 &&
+               pt_choose_init(&f->choose, spec, f->root, err) == 0) {
+        f->walk.top.dev = (uint64_t)st.st_dev;
+        f->walk.top.ino = (uint64_t)st.st_ino;
+        return f;
+    }
+    pt_files_destroy(f);
+    return NULL;
+}
+
+void pt_files_destroy(struct pt_files *f)
+{
+    if (!f)
+        return;
+    int saved = errno;
+    pt_walk_fini(&f->walk);
+    pt_git_destroy(f->git);
+    pt_choose_fini(&f->choose);
+    pt_paths_fini(&f->untracked);
+    free(f->known);
+    free(f->items);
+    if (f->root >= 0)
+        close(f->root);
+    free(f);
+    errno = saved;
+}
+
+static int visit_plain(struct pt_files *f, struct pt_err *err)
+{
+    struct pt_folder *top = &f->walk.top;
+    pt_git_destroy(pt_steal_ptr(&f->git));
+    pt_walk_reset(&f->walk);
+    top->state = PT_VISIT_PLAIN | (f->spec->nextra ? PT_VISIT_EXTRA : 0);
+    pt_walk_queue(&f->walk, top);
+    return pt_walk_run(&f->walk, err);
+}
+
+int pt_files_list(struct pt_files *f, struct pt_hashcache *cache, struct pt_err *err)
+{
+    f->cache = cache;
+    int rc = f->git ? pt_listed_visit(f, err) : 0;
+    if (rc == 0)
+        rc = visit_plain(f, err);
+    return rc < 0 ? -1 : pt_choose_all_hit(&f->choose, err);
+}
+
+struct pt_item *const *pt_files_items(struct pt_files *f, size_t *n, int *root)
+{
+    *root = f->root;
+    return f->items = pt_walk_flatten(&f->walk, n);
 }

@@ -1,7 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "sync/glob.h"
 
-#include <stddef.h>
 #include <string.h>
 
 /* A run of bytes: one part of a glob or of a path, without its slash. */
@@ -25,13 +24,63 @@ static bool is_any_depth(struct part g)
     return g.end - g.p == 2 && g.p[0] == '*' && g.p[1] == '*';
 }
 
-/* The set that starts at g ("["); gives the byte after it, or NULL when it has no end. */
+static bool is_between(unsigned char c, char low, char high)
+{
+    return (unsigned char)low <= c && c <= (unsigned char)high;
+}
+
+/* Of ASCII, whatever the locale. */
+static bool in_class(unsigned char c, const char *name, size_t n, bool *known)
+{
+    bool lower = is_between(c, 'a', 'z'), upper = is_between(c, 'A', 'Z'), digit = is_between(c, '0', '9');
+    bool hex = digit || is_between(c, 'a', 'f') || is_between(c, 'A', 'F');
+    bool visible = is_between(c, '!', '~'), alnum = lower || upper || digit;
+    const struct {
+        const char *name;
+        bool in;
+    } classes[] = {{"alnum", alnum},
+                   {"alpha", lower || upper},
+                   {"blank", c == ' ' || c == '\t'},
+                   {"cntrl", c < ' ' || c == 127},
+                   {"digit", digit},
+                   {"graph", visible},
+                   {"lower", lower},
+                   {"print", visible || c == ' '},
+                   {"punct", visible && !alnum},
+                   {"space", c == ' ' || is_between(c, '\t', '\r')},
+                   {"upper", upper},
+                   {"xdigit", hex}};
+    for (size_t i = 0; i < sizeof(classes) / sizeof(classes[0]); i++)
+        if (strlen(classes[i].name) == n && memcmp(classes[i].name, name, n) == 0)
+            return classes[i].in;
+    *known = false;
+    return false;
+}
+
+/* Length of the "[:name:]" that begins at p, or 0. */
+static size_t class_length(const char *p, const char *end)
+{
+    if (end - p < 4 || p[1] != ':')
+        return 0;
+    for (const char *q = p + 2; q + 1 < end && *q != ']'; q++)
+        if (q[0] == ':' && q[1] == ']')
+            return (size_t)(q + 2 - p);
+    return 0;
+}
+
+/* The set that starts at g ("["); gives the byte after it, or NULL when it has no end or no meaning. */
 static const char *match_set(const char *g, const char *end, unsigned char c, bool *hit)
 {
     bool negate = g + 1 < end && (g[1] == '!' || g[1] == '^');
     const char *p = g + 1 + negate, *first = p;
-    bool found = false;
+    bool found = false, known = true;
     for (; p < end && (*p != ']' || p == first); p++) {
+        size_t n = *p == '[' ? class_length(p, end) : 0;
+        if (n) {
+            found |= in_class(c, p + 2, n - 4, &known);
+            p += n - 1;
+            continue;
+        }
         if (*p == '\\' && p + 1 < end)
             p++;
         unsigned char low = (unsigned char)*p, high = low;
@@ -43,10 +92,17 @@ static const char *match_set(const char *g, const char *end, unsigned char c, bo
         }
         found |= low <= c && c <= high;
     }
-    if (p >= end)
+    if (p >= end || !known)
         return NULL;
     *hit = found != negate;
     return p + 1;
+}
+
+size_t pt_glob_set(const char *s, size_t n)
+{
+    bool hit;
+    const char *after = match_set(s, s + n, 0, &hit);
+    return after ? (size_t)(after - s) : 0;
 }
 
 /* One byte of the path against what stands at g; gives the glob after it, or NULL when it does not match. */

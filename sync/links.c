@@ -1,12 +1,20 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "sync/links.h"
 
+#include <stdio.h>
 #include <string.h>
+#include <unistd.h>
 
 #define MAX_HOPS 40 /* as Linux */
 
 /* The way walked so far, and what is left to walk. */
 struct walk {
+    /* The target of a link at a path, NULL when none is there; good until the next call. */
+    const char *(*target)(struct walk *w, const char *path);
+    const struct pt_manifest *manifest;
+    int root;
+    const char *top;
+    char place[3 * PT_PATH_LIMIT], buffer[PT_PATH_LIMIT];
     char at[2 * PT_PATH_LIMIT];
     char rest[2 * PT_PATH_LIMIT];
 };
@@ -44,34 +52,63 @@ static bool down(struct walk *w, const char *name, size_t n)
     return true;
 }
 
-bool pt_link_leaves(const struct pt_manifest *m, const struct pt_entry *link)
+/* Follow target from the folder that path lies in. */
+static bool leaves(struct walk *w, const char *path, const char *target)
 {
-    struct walk w;
-    strcpy(w.at, link->path);
-    up(&w);
-    if (link->link[0] == '/' || !detour(&w, link->link, ""))
+    strcpy(w->at, path);
+    up(w);
+    if (target[0] == '/' || !detour(w, target, ""))
         return true;
     int hops = 0;
-    for (char *p = w.rest; *p;) {
+    for (char *p = w->rest; *p;) {
         size_t n = strcspn(p, "/");
         char *next = p + n + (p[n] == '/');
         if (n == 2 && memcmp(p, "..", 2) == 0) {
-            if (!up(&w))
+            if (!up(w))
                 return true;
         } else if (n > 0 && !(n == 1 && *p == '.')) {
-            if (!down(&w, p, n))
+            if (!down(w, p, n))
                 return true;
-            const struct pt_entry *e = pt_manifest_find(m, w.at);
-            if (e && e->type == PT_ENTRY_LINK) {
+            const char *link = w->target(w, w->at);
+            if (link) {
                 if (++hops > MAX_HOPS)
                     return false;
-                if (e->link[0] == '/' || !detour(&w, e->link, next))
+                if (link[0] == '/' || !detour(w, link, next))
                     return true;
-                up(&w);
-                next = w.rest;
+                up(w);
+                next = w->rest;
             }
         }
         p = next;
     }
     return false;
+}
+
+static const char *in_manifest(struct walk *w, const char *path)
+{
+    const struct pt_entry *e = pt_manifest_find(w->manifest, path);
+    return e ? e->link : NULL;
+}
+
+bool pt_link_leaves(const struct pt_manifest *m, const struct pt_entry *link)
+{
+    struct walk w = {.target = in_manifest, .manifest = m};
+    return leaves(&w, link->path, link->link);
+}
+
+static const char *on_disk(struct walk *w, const char *path)
+{
+    snprintf(w->place, sizeof(w->place), "%s%s%s", w->top, *w->top ? "/" : "", path);
+    ssize_t n = readlinkat(w->root, w->place, w->buffer, sizeof(w->buffer) - 1);
+    if (n < 0)
+        return NULL;
+    w->buffer[n] = '\0';
+    return w->buffer;
+}
+
+bool pt_link_leaves_folder(int root, const char *top, const char *path, const char *target)
+{
+    struct walk w = {.target = on_disk, .root = root, .top = top};
+    size_t n = strlen(top);
+    return leaves(&w, path + n + (n > 0), target);
 }

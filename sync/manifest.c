@@ -208,7 +208,7 @@ static int check_entry(const struct pt_manifest *m, const struct pt_entry *e, st
         return pt_err_set(err, "'%s' lies in something that is not a folder of the tree", e->path);
     if (e->type == PT_ENTRY_LINK && pt_link_leaves(m, e)) {
         pt_err_set_kind(err, PT_ERR_USAGE, "%s is a link to %s, outside of the tree", e->path, e->link);
-        return pt_err_hint(err, "leave it out with --exclude '%s'", e->path);
+        return pt_err_hint(err, "leave it out with --exclude '%s', or follow it with --copy-links", e->path);
     }
     return 0;
 }
