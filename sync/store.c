@@ -133,7 +133,8 @@ static bool is_known(const struct pt_store *s, size_t n, const char *file)
     return false;
 }
 
-int pt_store_scan(struct pt_store *s)
+/* Loads the packs that are not known yet. */
+static int scan(struct pt_store *s)
 {
     DIR *d = opendir(s->folder);
     if (!d)
@@ -157,6 +158,25 @@ int pt_store_scan(struct pt_store *s)
     }
     closedir(d);
     return rc == 0 && s->npacks > known ? insert_all(s, known) : rc;
+}
+
+static void look_at(const struct pt_store *s, struct store_pack *p)
+{
+    char file[STORE_FILE];
+    struct stat st;
+    pt_store_file(file, p->name, ".pack");
+    if (fstatat(s->dir, file, &st, AT_SYMLINK_NOFOLLOW) < 0)
+        p->gone = true;
+    pt_store_file(file, p->name, ".idx");
+    if (fstatat(s->dir, file, &st, AT_SYMLINK_NOFOLLOW) == 0)
+        p->used = st.st_mtim.tv_sec;
+}
+
+int pt_store_look(struct pt_store *s)
+{
+    for (size_t i = 0; i < s->npacks; i++)
+        look_at(s, s->packs[i]);
+    return pt_store_rebuild(s) < 0 || scan(s) < 0 ? -1 : 0;
 }
 
 /* --- open, close, ask --- */
@@ -216,7 +236,7 @@ struct pt_store *pt_store_open(const char *cache, enum pt_digest_algorithm algor
     if (getrandom(&s->seed, sizeof(s->seed), GRND_NONBLOCK) < 0)
         s->seed = (uint64_t)getpid();
     read_boot(s->boot);
-    if (make_folder(s, cache) < 0 || pt_store_scan(s) < 0) {
+    if (make_folder(s, cache) < 0 || scan(s) < 0) {
         pt_err_set_kind(err, PT_ERR_INFRA, "cannot use '%s/store' on the host: %s", cache, strerror(errno));
         pt_store_close(s);
         return NULL;

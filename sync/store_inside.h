@@ -81,8 +81,8 @@ int pt_store_take(struct pt_store *s, struct store_pack *p);
 int pt_store_rebuild(struct pt_store *s);
 struct store_blob *pt_store_find(const struct pt_store *s, const unsigned char digest[PT_DIGEST],
                                  uint32_t size, struct store_pack **pack);
-/* Loads the packs that are not known yet. */
-int pt_store_scan(struct pt_store *s);
+/* Forgets the packs that are gone, and loads those that came. */
+int pt_store_look(struct pt_store *s);
 
 /* --- store_pack.c: one pack --- */
 /* Is this the name of a pack, with that suffix? */

@@ -376,28 +376,27 @@ void pt_store_used(const struct pt_store *s, struct store_pack *p)
     p->used = now.tv_sec;
 }
 
-/* Learns from what was found. True when a blob that was not given may be elsewhere. */
+/* Learns from what was found. True when packs are not what they were. */
 static bool learn(struct reading *g)
 {
-    bool again = false;
+    bool changed = false;
     for (size_t i = 0; i < g->npieces; i++) {
         struct piece *p = &g->pieces[i];
         if (p->found == GOOD)
             pt_store_used(g->store, p->pack);
         p->pack->gone |= p->found == GONE;
         p->pack->damaged |= p->found == DAMAGED;
-        again |= p->found == GONE || p->found == DAMAGED;
+        changed |= p->found == GONE || p->found == DAMAGED;
     }
     for (size_t i = 0; i < g->npieces; i++)
         if (g->pieces[i].found == DAMAGED)
             g->pieces[i].blob->size = 0;
-    return again;
+    return changed;
 }
 
-/* Indexes that claim what is damaged are written anew, and new packs are sought where some are gone. */
-static int repair(struct pt_store *s)
+/* Indexes that claim what is damaged are written anew. */
+static void repair(struct pt_store *s)
 {
-    bool some_gone = false;
     for (size_t i = 0; i < s->npacks; i++) {
         struct store_pack *p = s->packs[i];
         size_t good = 0;
@@ -410,12 +409,10 @@ static int repair(struct pt_store *s)
             pt_store_pack_save(s, p);
         }
         p->damaged = false;
-        some_gone |= p->gone;
     }
-    return pt_store_rebuild(s) < 0 || (some_gone && pt_store_scan(s) < 0) ? -1 : 0;
 }
 
-/* One time over those that are lost so far; 1 when another may find more. */
+/* One time over those that are lost so far; 1 when packs are not what they were. */
 static int read_once(struct pt_store *s, struct pt_store_want *wants, size_t n, give_fn *give, void *arg,
                      struct pt_err *err)
 {
@@ -425,8 +422,11 @@ static int read_once(struct pt_store *s, struct pt_store_want *wants, size_t n, 
     int rc = plan(&g, wants, n) < 0 ? pt_err_set(err, "the store of files: out of memory") : 0;
     if (rc == 0 && g.npieces > 0)
         rc = run(&g, give, arg, err);
-    if (learn(&g) && repair(s) == 0 && rc == 0)
-        rc = 1;
+    if (learn(&g)) {
+        repair(s);
+        pt_store_look(s);
+        rc = rc < 0 ? rc : 1;
+    }
     pthread_mutex_destroy(&g.lock);
     pthread_cond_destroy(&g.changed);
     free(g.pieces);
@@ -434,13 +434,28 @@ static int read_once(struct pt_store *s, struct pt_store_want *wants, size_t n, 
     return rc;
 }
 
+static bool any_lost(const struct pt_store_want *wants, size_t n)
+{
+    for (size_t i = 0; i < n; i++)
+        if (wants[i].lost)
+            return true;
+    return false;
+}
+
+/* Where packs went, others that hold the same may have come; one look may miss them while they are renamed.
+ */
 int pt_store_read(struct pt_store *s, struct pt_store_want *wants, size_t n, give_fn *give, void *arg,
                   struct pt_err *err)
 {
+    bool again = s && n > 0;
+    int rc = 0;
     for (size_t i = 0; i < n; i++)
         wants[i].lost = true;
-    int rc = s && n > 0 ? 1 : 0;
-    for (int i = 0; rc == 1 && i < ROUNDS; i++)
+    for (int i = 0; again && i < ROUNDS; i++) {
+        if (i > 1)
+            pt_store_look(s);
         rc = read_once(s, wants, n, give, arg, err);
+        again = rc >= 0 && (i > 0 || rc == 1) && any_lost(wants, n);
+    }
     return rc < 0 ? -1 : 0;
 }

@@ -155,22 +155,6 @@ static void evict(struct pt_store *s, uint64_t limit)
 
 /* --- the rest --- */
 
-/* What others did since we looked. */
-static void look(const struct pt_store *s)
-{
-    for (size_t i = 0; i < s->npacks; i++) {
-        struct store_pack *p = s->packs[i];
-        char file[STORE_FILE];
-        struct stat st;
-        pt_store_file(file, p->name, ".pack");
-        if (fstatat(s->dir, file, &st, AT_SYMLINK_NOFOLLOW) < 0)
-            p->gone = true;
-        pt_store_file(file, p->name, ".idx");
-        if (fstatat(s->dir, file, &st, AT_SYMLINK_NOFOLLOW) == 0)
-            p->used = st.st_mtim.tv_sec;
-    }
-}
-
 static bool is_alone(const struct pt_store *s, const char *file)
 {
     char other[STORE_FILE];
@@ -214,8 +198,7 @@ void pt_store_tidy(struct pt_store *s, uint64_t limit)
 {
     if (!s)
         return;
-    look(s);
-    if (pt_store_rebuild(s) < 0 || pt_store_scan(s) < 0)
+    if (pt_store_look(s) < 0)
         return;
     pt_store_salvage(s);
     merge(s);

@@ -34,19 +34,20 @@ static int write_both(int fd, struct iovec *v, int n)
     return 0;
 }
 
-/* Made and held by us: whoever tidies may have taken a file without a lock for a dead one. */
+/* Made and held by us: whoever tidies looks for a moment whether it can lock the file. */
 static int take_file(const struct pt_store *s, const char *file)
 {
     struct stat st, now;
     pt_auto_fd int fd = openat(s->dir, file, O_RDWR | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC, 0600);
     if (fd < 0)
         return -1;
-    if ((flock(fd, LOCK_EX | LOCK_NB) < 0 && errno == EWOULDBLOCK) || fstat(fd, &st) < 0 ||
-        fstatat(s->dir, file, &now, AT_SYMLINK_NOFOLLOW) < 0 || st.st_ino != now.st_ino) {
-        errno = EEXIST;
-        return -1;
-    }
-    return pt_steal_fd(&fd);
+    bool held = flock(fd, LOCK_EX | LOCK_NB) == 0 || errno != EWOULDBLOCK;
+    if (held && fstat(fd, &st) == 0 && fstatat(s->dir, file, &now, AT_SYMLINK_NOFOLLOW) == 0 &&
+        st.st_ino == now.st_ino)
+        return pt_steal_fd(&fd);
+    unlinkat(s->dir, file, 0);
+    errno = EEXIST;
+    return -1;
 }
 
 struct store_pack *pt_store_pack_begin(const struct pt_store *s, const char *suffix)

@@ -131,20 +131,21 @@ Test(sync_untar, empty_files_and_an_empty_tar)
     pt_buf_fini(&tar);
 }
 
+/* Links, devices, folders; but a label is passed over, and some kinds are plain files by another name. */
 Test(sync_untar, refuses_what_is_no_plain_file)
 {
-    static const char types[] = "1234567SDVMN";
+    static const char *const kinds[] = {"123456D", "7SV"};
     struct pt_err err;
-    for (const char *t = types; *t; t++) {
-        struct pt_buf tar = {0};
-        tar_header(&tar, "0", *t, 0);
-        tar_file(&tar, "1", "x", 1);
-        tar_end(&tar);
-        int rc = verdict(&tar, 100, &err);
-        cr_assert(rc == -1 || ((*t == '7' || *t == 'S') && rc == 0), "type %c: %d", *t, rc);
-        cr_assert(rc == 0 || err.msg[0]);
-        pt_buf_fini(&tar);
-    }
+    for (int plain = 0; plain < 2; plain++)
+        for (const char *t = kinds[plain]; *t; t++) {
+            struct pt_buf tar = {0};
+            tar_header(&tar, "0", *t, 0);
+            tar_file(&tar, "1", "x", 1);
+            tar_end(&tar);
+            cr_assert_eq(verdict(&tar, 100, &err), plain ? 0 : -1, "type %c", *t);
+            cr_assert(plain || strstr(err.msg, "'0' is not a plain file"), "%s", err.msg);
+            pt_buf_fini(&tar);
+        }
 }
 
 Test(sync_untar, refuses_more_than_may_be)
