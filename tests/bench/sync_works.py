@@ -193,11 +193,11 @@ class Open(Ours):
 
     name = "ours, open"
 
-    def start(self):
+    def start(self, syncs=2):
         os.makedirs(self.state(), exist_ok=True)
         self.process = subprocess.Popen(self.driver_words(), stdin=subprocess.PIPE, stdout=subprocess.PIPE,
                                         stderr=self.bench.said, text=True)
-        for command in ("connect", "settle", "sync", "sync"):
+        for command in ["connect", "settle"] + ["sync"] * syncs:
             self.say(command)
         self.check()
 
