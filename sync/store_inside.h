@@ -28,6 +28,7 @@ struct store_segment_head {
     uint32_t magic, raw, size;
     uint8_t packed, zero[3];
 };
+_Static_assert(sizeof(struct store_segment_head) == STORE_SEGMENT_HEAD, "no gaps");
 #define STORE_SEGMENT_MAGIC htobe32(0x50545347) /* "PTSG" */
 
 struct store_segment {
@@ -51,8 +52,8 @@ struct store_pack {
     uint64_t bytes, raw; /* of its file as far as it is known, of the archive in it */
     int64_t used;        /* seconds: when its index was touched last */
     int fd;              /* while it is written, else -1 */
-    bool merging;
-    bool damaged, gone; /* blobs of it are; the file is */
+    bool damaged, gone;  /* blobs of it are; the file is */
+    bool merging;        /* into another, at the moment */
 };
 
 struct store_slot {

@@ -1,6 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "store_lab.h"
 
+#include <signal.h>
+#include <sys/resource.h>
+
 TestSuite(sync_store, .init = lab_open, .fini = lab_close);
 
 Test(sync_store, gives_back_what_came)
@@ -215,6 +218,32 @@ Test(sync_store, segments_that_are_none_end_the_archive)
     cr_assert_eq(lab_count(""), 2, "more than . and ..");
     lab_put(s, &set, 1000, 1);
     cr_assert_eq(lab_get(s, &set), 3);
+    pt_store_close(s);
+    set_free(&set);
+}
+
+Test(sync_store, a_full_disk_gets_its_room_back)
+{
+    struct pt_err err = PT_ERR_INIT;
+    struct lab_set set = set_make(8, 100, 9000);
+    struct rlimit all, little = {.rlim_cur = 100000, .rlim_max = RLIM_INFINITY};
+    struct pt_store *s = lab_store();
+    signal(SIGXFSZ, SIG_IGN);
+    cr_assert_eq(getrlimit(RLIMIT_FSIZE, &all), 0);
+    cr_assert_eq(setrlimit(RLIMIT_FSIZE, &little), 0);
+    struct pt_segment g = {.data = set.tar.data, .size = 60000, .raw = 60000};
+    cr_assert_eq(pt_store_begin(s, &err), 0);
+    cr_assert_eq(pt_store_segment(s, &g, &err), 0);
+    cr_assert_eq(lab_count(".part"), 1);
+    int rc = pt_store_segment(s, &g, &err);
+    setrlimit(RLIMIT_FSIZE, &all);
+    cr_assert_eq(rc, -1);
+    cr_assert(strstr(err.msg, "cannot keep files"), "%s", err.msg);
+    cr_assert_eq(lab_count(""), 2, "more than . and ..");
+    cr_assert_eq(pt_store_segment(s, &g, &err), 0);
+    cr_assert_eq(pt_store_end(s, &err), 0);
+    lab_put(s, &set, 60000, 0);
+    cr_assert_eq(lab_get(s, &set), 100);
     pt_store_close(s);
     set_free(&set);
 }
