@@ -3,28 +3,20 @@
 
 #include "common/auto.h"
 #include "common/err.h"
+#include "sync/arena.h"
 #include "sync/chunk.h"
 #include "sync/links.h"
 #include "sync/manifest_wire.h"
 
 #include <string.h>
 
-#define MAGIC      0x50544d32u /* "PTM2" */
-#define LEAST      17          /* bytes of the smallest encoded entry */
-#define ARENA_SIZE (64u << 10)
-#define CHUNK_SIZE (4 + PT_DIGEST) /* bytes of an encoded chunk */
-
-struct arena {
-    struct arena *next;
-    size_t used, size;
-    _Alignas(8) char data[];
-};
+#define BATCH (64u << 10) /* bytes that are digested at once */
 
 struct pt_manifest {
     enum pt_digest_algorithm algorithm;
     struct pt_entry *entries;
     size_t n, cap;
-    struct arena *arena;
+    struct pt_arena arena;
     char *folder;
     uint64_t bytes;
     uint32_t *first_blob; /* n + 1 numbers, once sealed */
@@ -49,10 +41,7 @@ void pt_manifest_destroy(struct pt_manifest *m)
     if (!m)
         return;
     int saved = errno;
-    for (struct arena *c = m->arena, *next; c; c = next) {
-        next = c->next;
-        free(c);
-    }
+    pt_arena_fini(&m->arena);
     free(m->entries);
     free(m->first_blob);
     free(m->folder);
@@ -60,28 +49,10 @@ void pt_manifest_destroy(struct pt_manifest *m)
     errno = saved;
 }
 
-/* Room for n bytes that lives as long as the manifest. */
-static void *room(struct pt_manifest *m, size_t n, size_t align)
-{
-    struct arena *a = m->arena;
-    size_t from = a ? (a->used + align - 1) & ~(align - 1) : 0;
-    if (!a || from > a->size || a->size - from < n) {
-        size_t size = n > ARENA_SIZE ? n : ARENA_SIZE;
-        a = malloc(sizeof(*a) + size);
-        if (!a)
-            return NULL;
-        *a = (struct arena){.next = m->arena, .size = size};
-        m->arena = a;
-        from = 0;
-    }
-    a->used = from + n;
-    return a->data + from;
-}
-
 /* A copy of n bytes and a NUL. */
 static const char *keep(struct pt_manifest *m, const char *s, size_t n)
 {
-    char *out = room(m, n + 1, 1);
+    char *out = pt_arena_take(&m->arena, n + 1, 1);
     if (!out)
         return NULL;
     memcpy(out, s, n);
@@ -91,11 +62,11 @@ static const char *keep(struct pt_manifest *m, const char *s, size_t n)
 
 static const struct pt_chunk *keep_chunks(struct pt_manifest *m, const struct pt_chunk *chunks, size_t n)
 {
-    struct pt_chunk *out = room(m, n * sizeof(*out), _Alignof(struct pt_chunk));
+    struct pt_chunk *out = pt_arena_take(&m->arena, n * sizeof(*out), _Alignof(struct pt_chunk));
     return out ? memcpy(out, chunks, n * sizeof(*out)) : NULL;
 }
 
-static int add(struct pt_manifest *m, const struct pt_entry *entry, size_t path_len, size_t link_len)
+int pt_manifest_take(struct pt_manifest *m, const struct pt_entry *entry, size_t path_len, size_t link_len)
 {
     if (m->n == m->cap) {
         size_t cap = m->cap ? 2 * m->cap : 256;
@@ -119,7 +90,7 @@ static int add(struct pt_manifest *m, const struct pt_entry *entry, size_t path_
 
 int pt_manifest_add(struct pt_manifest *m, const struct pt_entry *entry, struct pt_err *err)
 {
-    if (add(m, entry, strlen(entry->path), entry->link ? strlen(entry->link) : 0) < 0)
+    if (pt_manifest_take(m, entry, strlen(entry->path), entry->link ? strlen(entry->link) : 0) < 0)
         return pt_err_set(err, "manifest: out of memory");
     return 0;
 }
@@ -155,16 +126,49 @@ bool pt_path_valid(const char *path)
     }
 }
 
-static bool parent_is_dir(const struct pt_manifest *m, const char *path)
+/* The folders that the last path lies in, the innermost last: the next one mostly lies in one of them. */
+struct place {
+    const struct pt_entry *folder[32];
+    size_t len[32], n;
+};
+
+static const struct pt_entry *find_folder(const struct pt_manifest *m, const char *path, size_t len)
 {
-    const char *slash = strrchr(path, '/');
-    if (!slash)
-        return true;
-    char parent[PT_PATH_LIMIT];
-    memcpy(parent, path, (size_t)(slash - path));
-    parent[slash - path] = '\0';
-    const struct pt_entry *e = pt_manifest_find(m, parent);
-    return e && e->type == PT_ENTRY_DIR;
+    char folder[PT_PATH_LIMIT];
+    if (len >= sizeof(folder))
+        return NULL;
+    memcpy(folder, path, len);
+    folder[len] = '\0';
+    const struct pt_entry *e = pt_manifest_find(m, folder);
+    return e && e->type == PT_ENTRY_DIR ? e : NULL;
+}
+
+/* True when the first len bytes of path name a folder of the tree. */
+static bool in_folder(const struct pt_manifest *m, const char *path, size_t len, struct place *at)
+{
+    for (; at->n; at->n--) {
+        size_t n = at->len[at->n - 1];
+        if (n > len || memcmp(at->folder[at->n - 1]->path, path, n) != 0)
+            continue;
+        if (n == len)
+            return true;
+        if (path[n] == '/')
+            break;
+    }
+    const struct pt_entry *e = find_folder(m, path, len);
+    if (!e)
+        return false;
+    if (at->n == PT_COUNT(at->folder))
+        at->n = 0;
+    at->folder[at->n] = e;
+    at->len[at->n++] = len;
+    return true;
+}
+
+/* What a path in a folder that is known to be right may end with. */
+static bool is_name(const char *name)
+{
+    return *name && strcmp(name, ".") != 0 && strcmp(name, "..") != 0;
 }
 
 int pt_chunks_digest(enum pt_digest_algorithm algorithm, const struct pt_chunk *chunks, size_t n,
@@ -195,45 +199,27 @@ static bool chunks_fit(const struct pt_manifest *m, const struct pt_entry *e)
            memcmp(digest, e->digest, PT_DIGEST) == 0;
 }
 
-static int check_entry(const struct pt_manifest *m, const struct pt_entry *e, struct pt_err *err)
+static int check_entry(const struct pt_manifest *m, const struct pt_entry *e, struct place *at,
+                       struct pt_err *err)
 {
-    if (!pt_path_valid(e->path))
+    size_t len = strlen(e->path);
+    const char *slash = memrchr(e->path, '/', len);
+    bool placed = !slash || in_folder(m, e->path, (size_t)(slash - e->path), at);
+    bool named = placed && len < PT_PATH_LIMIT && is_name(slash ? slash + 1 : e->path);
+    if (!named && !pt_path_valid(e->path))
         return pt_err_set(err, "'%.200s' is no name for a file in a tree", e->path);
     if (e->type < PT_ENTRY_FILE || e->type > PT_ENTRY_LINK || (e->mode & ~0777u) ||
         (e->type == PT_ENTRY_LINK) != (e->link != NULL) || (e->type == PT_ENTRY_LINK && e->mode))
         return pt_err_set(err, "'%s': malformed entry", e->path);
     if (e->nchunks && !chunks_fit(m, e))
         return pt_err_set(err, "'%s': its chunks are not those of a file of that size and digest", e->path);
-    if (!parent_is_dir(m, e->path))
+    if (!placed)
         return pt_err_set(err, "'%s' lies in something that is not a folder of the tree", e->path);
     if (e->type == PT_ENTRY_LINK && pt_link_leaves(m, e)) {
         pt_err_set_kind(err, PT_ERR_USAGE, "%s is a link to %s, outside of the tree", e->path, e->link);
         return pt_err_hint(err, "leave it out with --exclude '%s', or follow it with --copy-links", e->path);
     }
     return 0;
-}
-
-void pt_manifest_put_entry(struct pt_buf *b, const struct pt_entry *e, enum pt_put what)
-{
-    bool all = what == PT_PUT_ALL;
-    pt_put_u8(b, (uint8_t)e->type);
-    pt_put_u32(b, e->mode);
-    if (all)
-        pt_put_u64(b, (uint64_t)e->mtime_ns);
-    pt_put_str(b, e->path);
-    if (e->type == PT_ENTRY_LINK)
-        pt_put_str(b, e->link);
-    if (e->type == PT_ENTRY_FILE) {
-        pt_put_u64(b, e->size);
-        pt_buf_append(b, e->digest, PT_DIGEST);
-    }
-    if (all && e->size > PT_CHUNKED_FROM) {
-        pt_put_u32(b, e->nchunks);
-        for (uint32_t i = 0; i < e->nchunks; i++) {
-            pt_put_u32(b, e->chunks[i].size);
-            pt_buf_append(b, e->chunks[i].digest, PT_DIGEST);
-        }
-    }
 }
 
 /* Which blobs belong to which entry. */
@@ -261,11 +247,10 @@ static int compute_root(struct pt_manifest *m, struct pt_err *err)
     if (!d)
         return -1;
     struct pt_buf b = {0};
-    pt_put_u32(&b, MAGIC);
-    pt_put_u8(&b, (uint8_t)m->algorithm);
+    pt_manifest_put_head(&b, m->algorithm);
     for (size_t i = 0; i < m->n; i++) {
         pt_manifest_put_entry(&b, &m->entries[i], PT_PUT_ROOT);
-        if (b.len >= ARENA_SIZE) {
+        if (b.len >= BATCH) {
             pt_digest_add(d, b.data, b.len);
             b.len = 0;
         }
@@ -279,128 +264,39 @@ static int compute_root(struct pt_manifest *m, struct pt_err *err)
     return rc;
 }
 
+static bool is_sorted(const struct pt_manifest *m)
+{
+    for (size_t i = 1; i < m->n; i++)
+        if (strcmp(m->entries[i - 1].path, m->entries[i].path) >= 0)
+            return false;
+    return true;
+}
+
+static int sort(struct pt_manifest *m, struct pt_err *err)
+{
+    if (is_sorted(m))
+        return 0;
+    qsort(m->entries, m->n, sizeof(*m->entries), by_path);
+    for (size_t i = 1; i < m->n; i++)
+        if (strcmp(m->entries[i - 1].path, m->entries[i].path) == 0)
+            return pt_err_set(err, "'%s' is listed twice", m->entries[i].path);
+    return 0;
+}
+
 int pt_manifest_seal(struct pt_manifest *m, struct pt_err *err)
 {
-    if (m->n)
-        qsort(m->entries, m->n, sizeof(*m->entries), by_path);
+    struct place at = {.n = 0};
+    if (sort(m, err) < 0)
+        return -1;
     m->bytes = 0;
     for (size_t i = 0; i < m->n; i++) {
         const struct pt_entry *e = &m->entries[i];
-        if (i && strcmp(m->entries[i - 1].path, e->path) == 0)
-            return pt_err_set(err, "'%s' is listed twice", e->path);
-        if (check_entry(m, e, err) < 0)
+        if (check_entry(m, e, &at, err) < 0)
             return -1;
         if (__builtin_add_overflow(m->bytes, e->size, &m->bytes))
             return pt_err_set(err, "the tree is too large");
     }
     return number_blobs(m, err) < 0 ? -1 : compute_root(m, err);
-}
-
-void pt_manifest_encode(const struct pt_manifest *m, struct pt_buf *out)
-{
-    pt_put_u32(out, MAGIC);
-    pt_put_u8(out, (uint8_t)m->algorithm);
-    pt_buf_append(out, m->root, PT_DIGEST);
-    pt_put_u32(out, (uint32_t)m->n);
-    for (size_t i = 0; i < m->n; i++)
-        pt_manifest_put_entry(out, &m->entries[i], PT_PUT_ALL);
-}
-
-const char *pt_manifest_get_name(struct pt_reader *r, size_t *n)
-{
-    const char *s = pt_get_bytes(r, n);
-    if (!s || *n == 0 || *n >= PT_PATH_LIMIT || memchr(s, 0, *n)) {
-        r->bad = true;
-        return NULL;
-    }
-    return s;
-}
-
-/* The chunks of a large file, to be freed. */
-static struct pt_chunk *get_chunks(struct pt_reader *r, uint32_t *n)
-{
-    *n = pt_get_u32(r);
-    if (r->bad || *n > r->left / CHUNK_SIZE) {
-        r->bad = true;
-        return NULL;
-    }
-    struct pt_chunk *chunks = calloc(*n + 1, sizeof(*chunks));
-    if (!chunks)
-        r->bad = true;
-    for (uint32_t i = 0; i < *n && !r->bad; i++) {
-        chunks[i].size = pt_get_u32(r);
-        const void *digest = pt_get_raw(r, PT_DIGEST);
-        if (digest)
-            memcpy(chunks[i].digest, digest, PT_DIGEST);
-    }
-    return chunks;
-}
-
-/* One entry from the reader into m; what is wrong with it in itself makes the reader bad. */
-static void get_entry(struct pt_reader *r, struct pt_manifest *m)
-{
-    size_t path_len = 0, link_len = 0;
-    struct pt_entry e = {.type = pt_get_u8(r)};
-    e.mode = pt_get_u32(r);
-    e.mtime_ns = (int64_t)pt_get_u64(r);
-    e.path = pt_manifest_get_name(r, &path_len);
-    if (e.type == PT_ENTRY_LINK)
-        e.link = pt_manifest_get_name(r, &link_len);
-    if (e.type == PT_ENTRY_FILE) {
-        e.size = pt_get_u64(r);
-        const void *digest = pt_get_raw(r, PT_DIGEST);
-        if (digest)
-            memcpy(e.digest, digest, PT_DIGEST);
-    }
-    pt_auto_free struct pt_chunk *chunks = NULL;
-    if (!r->bad && e.size > PT_CHUNKED_FROM)
-        e.chunks = chunks = get_chunks(r, &e.nchunks);
-    if (r->bad)
-        return;
-    if (add(m, &e, path_len, link_len) < 0)
-        r->bad = true;
-    else if (m->n > 1 && strcmp(m->entries[m->n - 2].path, m->entries[m->n - 1].path) >= 0)
-        r->bad = true;
-}
-
-void pt_manifest_get_entries(struct pt_reader *r, uint32_t n, struct pt_manifest *m)
-{
-    if (n > r->left / LEAST)
-        r->bad = true;
-    for (uint32_t i = 0; i < n && !r->bad; i++)
-        get_entry(r, m);
-}
-
-struct pt_manifest *pt_manifest_decode(const void *data, size_t len, struct pt_err *err)
-{
-    struct pt_reader r = {.p = data, .left = len};
-    unsigned char root[PT_DIGEST] = {0};
-    uint32_t magic = pt_get_u32(&r);
-    uint8_t algorithm = pt_get_u8(&r);
-    const void *raw = pt_get_raw(&r, PT_DIGEST);
-    if (raw)
-        memcpy(root, raw, PT_DIGEST);
-    uint32_t n = pt_get_u32(&r);
-    if (magic != MAGIC)
-        r.bad = true;
-    struct pt_manifest *m = pt_manifest_create(algorithm, NULL, err);
-    if (!m)
-        return NULL;
-    pt_manifest_get_entries(&r, n, m);
-    if (!pt_get_end(&r)) {
-        pt_err_set(err, "manifest: malformed");
-        goto error;
-    }
-    if (pt_manifest_seal(m, err) < 0)
-        goto error;
-    if (memcmp(root, m->root, PT_DIGEST) != 0) {
-        pt_err_set(err, "manifest: its root is not that of its entries");
-        goto error;
-    }
-    return m;
-error:
-    pt_manifest_destroy(m);
-    return NULL;
 }
 
 size_t pt_manifest_count(const struct pt_manifest *m)

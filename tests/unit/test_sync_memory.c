@@ -6,8 +6,10 @@
 #define reallocarray(p, n, size) fail_realloc(p, (n) * (size))
 
 #include "src/common/wire.c"
+#include "sync/arena.c"
 #include "sync/links.c"
 #include "sync/manifest.c"
+#include "sync/manifest_wire.c"
 
 #include <criterion/criterion.h>
 
