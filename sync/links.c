@@ -15,6 +15,10 @@ struct walk {
     int root;
     const char *top;
     char place[3 * PT_PATH_LIMIT], buffer[PT_PATH_LIMIT];
+    bool followed;                 /* links that leave the tree are replaced by what they lead to */
+    bool inside;                   /* what is walked is the target of another link: */
+    char outer[2 * PT_PATH_LIMIT]; /* of this one, */
+    size_t after;                  /* with so much left to walk after it */
     char at[2 * PT_PATH_LIMIT];
     char rest[2 * PT_PATH_LIMIT];
 };
@@ -52,6 +56,37 @@ static bool down(struct walk *w, const char *name, size_t n)
     return true;
 }
 
+enum step { ON, LEAVES, LOOPS };
+
+/* One part of what is left to walk. */
+static enum step step(struct walk *w, const char **p, int *hops)
+{
+    size_t n = strcspn(*p, "/");
+    const char *part = *p, *next = part + n + (part[n] == '/');
+    *p = next;
+    if (n == 2 && memcmp(part, "..", 2) == 0)
+        return up(w) ? ON : LEAVES;
+    if (n == 0 || (n == 1 && *part == '.'))
+        return ON;
+    if (!down(w, part, n))
+        return LEAVES;
+    const char *link = w->target(w, w->at);
+    if (!link)
+        return ON;
+    if (++*hops > MAX_HOPS)
+        return LOOPS;
+    if (!w->inside) {
+        strcpy(w->outer, w->at);
+        w->after = strlen(next);
+        w->inside = true;
+    }
+    if (link[0] == '/' || !detour(w, link, next))
+        return LEAVES;
+    up(w);
+    *p = w->rest;
+    return ON;
+}
+
 /* Follow target from the folder that path lies in. */
 static bool leaves(struct walk *w, const char *path, const char *target)
 {
@@ -60,26 +95,20 @@ static bool leaves(struct walk *w, const char *path, const char *target)
     if (target[0] == '/' || !detour(w, target, ""))
         return true;
     int hops = 0;
-    for (char *p = w->rest; *p;) {
-        size_t n = strcspn(p, "/");
-        char *next = p + n + (p[n] == '/');
-        if (n == 2 && memcmp(p, "..", 2) == 0) {
-            if (!up(w))
-                return true;
-        } else if (n > 0 && !(n == 1 && *p == '.')) {
-            if (!down(w, p, n))
-                return true;
-            const char *link = w->target(w, w->at);
-            if (link) {
-                if (++hops > MAX_HOPS)
-                    return false;
-                if (link[0] == '/' || !detour(w, link, next))
-                    return true;
-                up(w);
-                next = w->rest;
-            }
-        }
-        p = next;
+    for (const char *p = w->rest; *p;) {
+        const char *end = p + strlen(p);
+        w->inside = w->inside && (size_t)(end - p) > w->after;
+        enum step s = step(w, &p, &hops);
+        if (s == LOOPS)
+            return false;
+        if (s == ON)
+            continue;
+        if (!w->inside || !w->followed)
+            return true;
+        /* It is that link which leaves, and what it leads to will be in its place. */
+        strcpy(w->at, w->outer);
+        p += strlen(p) - w->after;
+        w->inside = false;
     }
     return false;
 }
@@ -108,7 +137,7 @@ static const char *on_disk(struct walk *w, const char *path)
 
 bool pt_link_leaves_folder(int root, const char *top, const char *path, const char *target)
 {
-    struct walk w = {.target = on_disk, .root = root, .top = top};
+    struct walk w = {.target = on_disk, .root = root, .top = top, .followed = true};
     size_t n = strlen(top);
     return leaves(&w, path + n + (n > 0), target);
 }
