@@ -162,8 +162,10 @@ static int read_names(struct pt_worker *w, struct pt_folder *in, int fd, struct 
     if (in->read)
         return 0;
     in->read = true;
-    if (pt_walk_names(w, fd, note_name, &note) < 0)
-        return unreadable_folder(in->path, err);
+    if (pt_walk_names(w, fd, note_name, &note) < 0) {
+        in->gone = errno == ENOENT;
+        return in->gone ? 0 : unreadable_folder(in->path, err);
+    }
     pt_walk_tidy(in);
     if (!note.venv || !in->len)
         return 0;
@@ -189,7 +191,7 @@ static int visit(struct pt_worker *w, struct pt_folder *in, struct pt_err *err)
     in->news = false;
     if (read_names(w, in, fd, err) < 0)
         return -1;
-    for (size_t i = 0; i < in->n; i++) {
+    for (size_t i = 0; i < in->n && !in->gone; i++) {
         struct pt_item *x = &in->items[i];
         bool wanted = !(x->flags & PT_ITEM_DONE) &&
                       (x->flags & (PT_ITEM_SENT | PT_ITEM_ENTER) || (x->folder && !(x->flags & PT_ITEM_OUT)));
