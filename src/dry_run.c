@@ -41,13 +41,15 @@ static void print_host(const struct pt_run *run, const struct pt_run_host *h)
         printf("\n");
         return;
     }
-    struct pt_manifest *has = pt_sent_load(run->state_dir, h->host->name);
-    pt_sent_missing(run->manifest, has, &files, &bytes);
+    const struct pt_manifest *tree = pt_fanout_manifest(run->tree);
+    struct pt_sent *sent = pt_sent_load(run->state_dir, h->host->name, run->opts->remote_dir);
+    const struct pt_manifest *has = sent ? pt_sent_manifest(sent) : NULL;
+    pt_sent_missing(tree, has, &files, &bytes);
     printf("%s: %llu of %zu entries to send, %llu bytes before compression%s%s\n", h->host->name,
-           (unsigned long long)files, pt_manifest_count(run->manifest), (unsigned long long)bytes,
+           (unsigned long long)files, pt_manifest_count(tree), (unsigned long long)bytes,
            has ? "" : " (nothing was sent there before)",
            h->slots ? "" : "; slots not given: planned as 1, a run takes its cores");
-    pt_manifest_destroy(has);
+    pt_sent_destroy(sent);
 }
 
 int pt_dry_run(struct pt_run *run, struct pt_err *err)

@@ -85,14 +85,8 @@ static int run_command(struct pt_lane *lane, const struct pt_lane_command *c, st
         lane->stop_by = pt_now_ms() + c->grace_ms + 10000;
         pt_lane_say(lane, PT_C_STOP, c->grace_ms, 4);
     }
-    if (c->manifest && lane->push) { /* one tree after the other */
-        lane->next = c->manifest;
-        return 0;
-    }
-    if (c->manifest) {
-        lane->manifest = c->manifest;
-        return pt_lane_push(lane, err);
-    }
+    if (c->tree)
+        return pt_lane_push(lane, c->tree, err);
     if (c->frame.len)
         pt_mux_send(lane->mux, PT_MUX_CONTROL, c->frame.data, c->frame.len);
     return 0;
@@ -124,6 +118,8 @@ static int hello(struct pt_lane *lane, struct pt_err *err)
     lane->channels = lane->mux ? pt_channels_create(lane->mux, err) : NULL;
     if (!lane->channels)
         return -1;
+    if (pt_rate_ask(&lane->rate, 0, pt_now_ms(), true))
+        pt_lane_say(lane, PT_C_PING, lane->rate.token, 8);
     pt_setup_encode(&lane->o.setup, &b);
     size_t mark = pt_frame_begin(&b, PT_C_TOOLS);
     pt_put_u32(&b, PT_TOOLS);
@@ -134,9 +130,22 @@ static int hello(struct pt_lane *lane, struct pt_err *err)
         pt_put_u64(&b, tool->size);
     }
     pt_frame_end(&b, mark);
+    if (!lane->o.setup.shared || !*lane->o.setup.shared)
+        pt_frame_end(&b, pt_frame_begin(&b, PT_C_SURVEY));
     int rc = b.bad ? -1 : pt_mux_send(lane->mux, PT_MUX_CONTROL, b.data, b.len);
     pt_buf_fini(&b);
     return rc < 0 ? pt_err_set(err, "out of memory") : 0;
+}
+
+/* While the host takes the first words. */
+static int remember(struct pt_lane *lane)
+{
+    int rc = pt_lane_write(lane);
+    if (lane->o.state_dir)
+        lane->sent = pt_sent_load(lane->o.state_dir, lane->o.target.name, lane->o.remote_dir);
+    if (lane->sent)
+        lane->rate.rate = pt_sent_rate(lane->sent);
+    return rc;
 }
 
 static int feed(struct pt_lane *lane, const void *data, size_t n, struct pt_err *err)
@@ -185,13 +194,12 @@ static int wait_some(struct pt_lane *lane, struct pt_err *err)
     struct pollfd fds[2 + PT_CHANNELS_MAX];
     size_t n = 0;
     fds[n++] = (struct pollfd){.fd = lane->wake, .events = POLLIN};
-    int push_fd =
-        lane->push && pt_mux_queued(lane->mux, PT_MUX_BULK) < PT_LANE_BULK ? pt_push_fd(lane->push) : -1;
+    int push_fd = pt_lane_push_fd(lane);
     if (push_fd >= 0)
         fds[n++] = (struct pollfd){.fd = push_fd, .events = POLLIN};
     size_t first = n;
     n += pt_channels_polls(lane->channels, fds + n);
-    bool want_write = lane->out.len > 0 || pt_mux_ready(lane->mux);
+    bool want_write = lane->out.len > lane->out_sent || pt_mux_ready(lane->mux);
     if (lane->transport->ops->wait(lane->transport, fds, n, want_write, 500, err) < 0)
         return pt_lane_gone(lane, "talking to the agent", err);
     pt_channels_move(lane->channels, fds + first, n - first);
@@ -205,6 +213,7 @@ static int talk(struct pt_lane *lane, struct pt_err *err)
             return -1;
         if (pt_lane_write(lane) < 0)
             return pt_lane_gone(lane, "talking to the agent", err);
+        pt_lane_measure(lane);
         int rc = read_all(lane, err);
         if (rc != 0)
             return rc < 0 ? -1 : 0;
@@ -226,6 +235,8 @@ static int live(struct pt_lane *lane, struct pt_err *err)
         pt_lane_tell(lane, PT_LANE_CONNECTED, pushed);
         rc = hello(lane, err);
     }
+    if (rc == 0 && remember(lane) < 0)
+        rc = pt_lane_gone(lane, "talking to the agent", err);
     if (rc == 0)
         rc = rest.len ? feed(lane, rest.data, rest.len, err) : 0;
     if (rc == 0)
@@ -234,12 +245,27 @@ static int live(struct pt_lane *lane, struct pt_err *err)
     return rc;
 }
 
+/* No command is taken from here on; trees that nobody will send are told so. */
+static void close_commands(struct pt_lane *lane)
+{
+    struct pt_lane_command *c;
+    pthread_mutex_lock(&lane->lock);
+    lane->down = true;
+    pthread_mutex_unlock(&lane->lock);
+    while ((c = command_take(lane))) {
+        if (c->tree)
+            pt_fanout_skip(c->tree);
+        command_free(c);
+    }
+}
+
 static void *lane_main(void *arg)
 {
     struct pt_lane *lane = arg;
     struct pt_err err = PT_ERR_INIT;
     int rc = live(lane, &err);
-    pt_lane_push_end(lane);
+    close_commands(lane);
+    pt_lane_push_fini(lane);
     pt_channels_destroy(lane->channels);
     pt_mux_destroy(lane->mux);
     if (lane->transport)
@@ -266,6 +292,7 @@ struct pt_lane *pt_lane_create(const struct pt_lane_options *options, struct pt_
     lane->o = *options;
     lane->tail = &lane->head;
     lane->failure = PT_ERR_INIT;
+    pt_rate_init(&lane->rate, 0);
     pthread_mutex_init(&lane->lock, NULL);
     lane->wake = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
     int rc = lane->wake < 0 ? errno : pthread_create(&lane->thread, NULL, lane_main, lane);
@@ -288,17 +315,33 @@ static void command(struct pt_lane *lane, const struct pt_lane_command *what)
     *c = *what;
     c->next = NULL;
     pthread_mutex_lock(&lane->lock);
-    *lane->tail = c;
-    lane->tail = &c->next;
+    bool down = lane->down;
+    if (!down) {
+        *lane->tail = c;
+        lane->tail = &c->next;
+    }
     pthread_mutex_unlock(&lane->lock);
+    if (down) {
+        if (c->tree)
+            pt_fanout_skip(c->tree);
+        command_free(c);
+        return;
+    }
     uint64_t one = 1;
     while (write(lane->wake, &one, sizeof(one)) < 0 && errno == EINTR)
         ;
 }
 
-void pt_lane_tree(struct pt_lane *lane, const struct pt_manifest *manifest)
+void pt_lane_survey(struct pt_lane *lane)
 {
-    command(lane, &(struct pt_lane_command){.manifest = manifest});
+    struct pt_lane_command c = {0};
+    pt_frame_end(&c.frame, pt_frame_begin(&c.frame, PT_C_SURVEY));
+    command(lane, &c);
+}
+
+void pt_lane_tree(struct pt_lane *lane, struct pt_fanout *tree)
+{
+    command(lane, &(struct pt_lane_command){.tree = tree});
 }
 
 void pt_lane_launch(struct pt_lane *lane, const struct pt_launch *launch)
@@ -333,12 +376,9 @@ void pt_lane_stop(struct pt_lane *lane, uint32_t grace_ms)
 
 void pt_lane_destroy(struct pt_lane *lane)
 {
-    struct pt_lane_command *c;
     if (!lane)
         return;
     pthread_join(lane->thread, NULL);
-    while ((c = command_take(lane)))
-        command_free(c);
     close(lane->wake);
     pthread_mutex_destroy(&lane->lock);
     free(lane);

@@ -5,7 +5,8 @@
 #include "common/err.h"
 #include "common/message.h"
 #include "remote/transport.h"
-#include "sync/manifest.h"
+#include "sync/fanout.h"
+#include "sync/offer.h"
 
 struct pt_lane;
 struct pt_loop;
@@ -13,9 +14,9 @@ struct pt_loop;
 enum pt_lane_kind {
     PT_LANE_CONNECTED, /* the agent speaks; bytes: 1 when it had to be sent */
     PT_LANE_READY,     /* ready */
-    PT_LANE_SENDING,   /* bytes: of the tree given to the channel so far; at most some ten times a second */
-    PT_LANE_SYNCED,    /* the workspace is the tree; bytes: sent for it */
-    PT_LANE_STALE,     /* the tree changed while it was sent: scan again, pt_lane_tree again */
+    PT_LANE_SENDING,   /* sync: as far as it got; at most some ten times a second */
+    PT_LANE_SYNCED,    /* the workspace is the tree; sync */
+    PT_LANE_STALE,     /* the tree changed while it was sent (text: why): scan again, pt_lane_tree again */
     PT_LANE_TOOLED,    /* the programs are there: pt_lane_launch may be called */
     PT_LANE_LAUNCHED,  /* mpirun runs */
     PT_LANE_PYTHON,    /* text: versions of Python and pytest */
@@ -27,10 +28,21 @@ enum pt_lane_kind {
                      last */
 };
 
+/* The way of a tree to one host; of several when it changed meanwhile, but for `synced`. */
+struct pt_lane_sync {
+    uint64_t wire;           /* bytes sent */
+    uint64_t raw, total;     /* bytes of content given to the channel; of so many */
+    uint64_t rate;           /* bytes a second that the way takes, 0: not known */
+    struct pt_synced synced; /* what the host made of it */
+    double offer, send,
+        finish; /* seconds: until it knows what it lacks, until that is sent, until it is done */
+};
+
 struct pt_lane_event {
     enum pt_lane_kind kind;
     uint32_t host;
     struct pt_ready ready;
+    struct pt_lane_sync sync;
     uint64_t bytes;
     int fd;
     uint8_t program, level;
@@ -44,8 +56,11 @@ struct pt_lane_options {
     uint32_t host;           /* number in the run */
     struct pt_target target; /* borrowed strings must live until destroy */
     const struct pt_transport_options *transport;
-    const char *remote_dir;                                   /* or "" */
-    struct pt_setup setup;                                    /* borrowed */
+    const char *remote_dir;  /* or "" */
+    struct pt_setup setup;   /* borrowed */
+    const char *state_dir;   /* where is remembered what hosts have */
+    const char *const *keep; /* globs of what stays in workspaces; borrowed */
+    size_t nkeep;
     struct pt_loop *loop;                                     /* where on_event runs */
     void (*on_event)(void *arg, struct pt_lane_event *event); /* event is the lane's; take fd by -1 */
     void *arg;
@@ -54,8 +69,10 @@ struct pt_lane_options {
 /* Start the thread. NULL on failure. */
 struct pt_lane *pt_lane_create(const struct pt_lane_options *options, struct pt_err *err);
 /* The calls below may come at any time from the loop's thread; a lane that is down ignores them. */
-/* This is the tree; it must live until the lane is destroyed. */
-void pt_lane_tree(struct pt_lane *lane, const struct pt_manifest *manifest);
+/* A tree will follow: the host may look at its workspace. (A lane says so for the first one by itself.) */
+void pt_lane_survey(struct pt_lane *lane);
+/* This is the tree; it must live until the lane is destroyed. The lane joins the fanout, or skips it once. */
+void pt_lane_tree(struct pt_lane *lane, struct pt_fanout *tree);
 /* Start the workers; the message is copied. */
 void pt_lane_launch(struct pt_lane *lane, const struct pt_launch *launch);
 /* Collect in the workspace; json is copied. */

@@ -150,23 +150,12 @@ static int on_python(struct pt_lane *lane, struct pt_reader *r, struct pt_err *e
     return 0;
 }
 
-/* What the push makes of TREE, NEED, SYNCED, RESEND. */
-static int on_tree(struct pt_lane *lane, uint8_t type, struct pt_reader *r, struct pt_err *err)
+static int on_pong(struct pt_lane *lane, struct pt_reader *r, struct pt_err *err)
 {
-    if (!lane->push)
-        return pt_err_set(err, "message %u without a tree under way", type);
-    if (pt_push_control(lane->push, type, r, err) < 0)
-        return -1;
-    enum pt_push_state state = pt_push_state(lane->push);
-    if (state != PT_PUSH_DONE && state != PT_PUSH_STALE)
-        return 0;
-    pt_lane_push_end(lane);
-    if (lane->next) {
-        lane->manifest = lane->next;
-        lane->next = NULL;
-        return pt_lane_push(lane, err);
-    }
-    pt_lane_tell(lane, state == PT_PUSH_DONE ? PT_LANE_SYNCED : PT_LANE_STALE, pt_lane_pushed(lane));
+    uint64_t token = pt_get_u64(r);
+    if (!pt_get_end(r))
+        return pt_err_set(err, "malformed PONG");
+    pt_rate_answer(&lane->rate, token, pt_now_ms());
     return 0;
 }
 
@@ -181,7 +170,7 @@ static int on_control(struct pt_lane *lane, uint8_t type, struct pt_reader *r, s
     case PT_C_NEED:
     case PT_C_SYNCED:
     case PT_C_RESEND:
-        return on_tree(lane, type, r, err);
+        return pt_lane_push_control(lane, type, r, err);
     case PT_C_LAUNCHED:
         pt_lane_tell(lane, PT_LANE_LAUNCHED, 0);
         return 0;
@@ -192,7 +181,7 @@ static int on_control(struct pt_lane *lane, uint8_t type, struct pt_reader *r, s
     case PT_C_FAIL:
         return on_fail(lane, r, err);
     case PT_C_PONG:
-        return 0;
+        return on_pong(lane, r, err);
     case PT_C_STOPPED:
         lane->stopped = true;
         return 0;

@@ -53,23 +53,27 @@ int pt_lane_gone(struct pt_lane *lane, const char *doing, struct pt_err *err)
 /* Give the transport what is ready. 0, or -1 when it is gone. */
 int pt_lane_write(struct pt_lane *lane)
 {
-    size_t sent = 0;
+    struct pt_buf *out = &lane->out;
     for (;;) {
-        if (lane->mux && lane->out.len - sent < PT_LANE_OUT) {
-            pt_buf_consume(&lane->out, sent);
-            sent = 0;
-            pt_mux_pull(lane->mux, &lane->out, PT_LANE_OUT);
+        if (lane->mux && out->len - lane->out_sent < PT_LANE_LOW) {
+            pt_buf_consume(out, lane->out_sent);
+            lane->out_sent = 0;
+            pt_mux_pull(lane->mux, out, PT_LANE_OUT);
+            if (out->bad)
+                return -1;
         }
-        if (lane->out.len == sent)
+        if (out->len == lane->out_sent)
             break;
-        ssize_t n = lane->transport->ops->write(lane->transport, lane->out.data + sent, lane->out.len - sent);
+        ssize_t n = lane->transport->ops->write(lane->transport, out->data + lane->out_sent,
+                                                out->len - lane->out_sent);
         if (n < 0 && errno != EAGAIN && errno != EINTR)
             return -1;
         if (n <= 0)
-            break;
-        sent += (size_t)n;
+            return 0;
+        lane->out_sent += (size_t)n;
     }
-    pt_buf_consume(&lane->out, sent);
+    pt_buf_clear(out);
+    lane->out_sent = 0;
     return 0;
 }
 
@@ -116,7 +120,8 @@ static int boot_run(struct pt_lane *lane, struct pt_boot *boot, struct pt_buf *r
         if (pt_now_ms() - lane->heard > BOOT_SILENCE_MS)
             return pt_err_set_kind(err, PT_ERR_INFRA, "the login shell gave no answer in %d s",
                                    BOOT_SILENCE_MS / 1000);
-        if (lane->transport->ops->wait(lane->transport, NULL, 0, lane->out.len > 0, 500, err) < 0)
+        if (lane->transport->ops->wait(lane->transport, NULL, 0, lane->out.len > lane->out_sent, 500, err) <
+            0)
             return pt_lane_gone(lane, "starting the agent", err);
     }
 }

@@ -1,25 +1,29 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #pragma once
 /* What the files of a lane share: lane.c (the thread and the run's side), lane_boot.c (until the agent
- * speaks), lane_agent.c (what the agent says), lane_bulk.c (what it is sent). All but the command list
+ * speaks), lane_agent.c (what the agent says), lane_push.c (what it is sent). All but the command list
  * belongs to the lane's thread. */
 #include "channels.h"
 #include "common/mux.h"
 #include "lane.h"
+#include "lane_rate.h"
+#include "sent.h"
 #include "sync/push.h"
 #include "tools.h"
 
 #include <pthread.h>
 #include <sys/utsname.h>
 
-#define PT_LANE_OUT  (256u << 10) /* bytes kept ready for the transport */
-#define PT_LANE_BULK (1u << 20)   /* bytes kept queued on the bulk stream */
-#define PT_LANE_TAIL 4096         /* of the command's stderr */
+#define PT_LANE_OUT   (256u << 10) /* bytes kept ready for the transport */
+#define PT_LANE_LOW   (64u << 10)  /* so few left: get more ready */
+#define PT_LANE_BULK  (1u << 20)   /* bytes kept queued on the bulk stream */
+#define PT_LANE_FIRST (512u << 10) /* of an archive, before anything is known of the way to the host */
+#define PT_LANE_TAIL  4096         /* of the command's stderr */
 
 struct pt_lane_command {
     struct pt_lane_command *next;
-    struct pt_buf frame;                /* whole control frame, or empty */
-    const struct pt_manifest *manifest; /* a tree to push */
+    struct pt_buf frame;    /* whole control frame, or empty */
+    struct pt_fanout *tree; /* to push */
     bool stop;
     uint32_t grace_ms;
 };
@@ -28,8 +32,9 @@ struct pt_lane {
     struct pt_lane_options o;
     pthread_t thread;
     int wake;
-    pthread_mutex_t lock; /* guards head and tail */
+    pthread_mutex_t lock; /* guards head, tail and down */
     struct pt_lane_command *head, **tail;
+    bool down; /* nobody takes commands any more */
 
     /* the thread's own from here on */
     struct utsname here;
@@ -37,13 +42,19 @@ struct pt_lane {
     struct pt_mux *mux;
     struct pt_channels *channels;
     struct pt_buf out;     /* bytes for the transport */
+    size_t out_sent;       /* of them */
     struct pt_buf control; /* control stream, not yet whole frames */
     struct pt_push *push;
-    const struct pt_manifest *manifest, *next; /* what is pushed; what to push after it, or NULL */
-    uint32_t tools[PT_TOOLS];                  /* to send, in order */
+    struct pt_fanout *tree, *next;  /* what is pushed; what to push after it, or NULL */
+    const struct pt_manifest *base; /* what the workspace was made on this connection, or NULL */
+    struct pt_sent *sent;           /* what is remembered of the host */
+    struct pt_rate rate;
+    uint32_t tools[PT_TOOLS]; /* to send, in order */
     size_t ntools, tool_sent;
-    bool tool_open, push_open; /* in the middle of an object */
-    uint64_t pushed;           /* bytes of earlier pushes */
+    bool tool_open;           /* in the middle of one */
+    struct pt_lane_sync sync; /* of earlier pushes; the phases up to `phase_at` */
+    enum pt_push_state phase;
+    double phase_at;
     char tail_text[PT_LANE_TAIL];
     size_t tail_len;
     int64_t heard, pinged, told;
@@ -75,9 +86,15 @@ void pt_lane_stderr(struct pt_lane *lane);
 /* The connection is at its end: why. Returns -1. */
 int pt_lane_gone(struct pt_lane *lane, const char *doing, struct pt_err *err);
 
-/* Begin to push lane->manifest; end what is pushed. */
-int pt_lane_push(struct pt_lane *lane, struct pt_err *err);
-void pt_lane_push_end(struct pt_lane *lane);
-uint64_t pt_lane_pushed(const struct pt_lane *lane);
+/* Begin to push this tree, or do it once what is pushed now is done. */
+int pt_lane_push(struct pt_lane *lane, struct pt_fanout *tree, struct pt_err *err);
+/* What the push makes of TREE, NEED, SYNCED and RESEND. */
+int pt_lane_push_control(struct pt_lane *lane, uint8_t type, struct pt_reader *r, struct pt_err *err);
+/* The lane ends. */
+void pt_lane_push_fini(struct pt_lane *lane);
+/* What to wait for before more can be sent, or -1. */
+int pt_lane_push_fd(const struct pt_lane *lane);
 /* Keep the bulk stream filled. */
 int pt_lane_fill(struct pt_lane *lane, struct pt_err *err);
+/* After bytes went to the transport. */
+void pt_lane_measure(struct pt_lane *lane);

@@ -138,6 +138,14 @@ int pt_ledger_add_host(struct pt_ledger *l, const struct pt_ledger_host *h, stru
     bind_real(s, 7, h->connect);
     bind_real(s, 8, h->sync);
     bind_real(s, 9, h->launch);
+    const struct pt_ledger_sync *t = &h->tree;
+    const uint64_t counts[] = {t->files_sent,   t->bytes_raw, t->files_reused,
+                               t->bytes_reused, t->removed,   t->rate};
+    for (int i = 0; i < (int)PT_COUNT(counts); i++)
+        sqlite3_bind_int64(s, 10 + i, (int64_t)counts[i]);
+    bind_real(s, 16, t->offer);
+    bind_real(s, 17, t->send);
+    bind_real(s, 18, t->finish);
     return finish(l, s, err);
 }
 

@@ -39,12 +39,22 @@ int pt_ledger_begin_run(struct pt_ledger *l, struct pt_ledger_run *run, struct p
 int pt_ledger_finish_run(struct pt_ledger *l, double finished, int exitcode, unsigned missing,
                          struct pt_err *err);
 
+/* What the tree's way to a host came to. */
+struct pt_ledger_sync {
+    uint64_t files_sent, bytes_raw;      /* written from what was sent, before compression */
+    uint64_t files_reused, bytes_reused; /* from the host's store */
+    uint64_t removed;
+    uint64_t rate;              /* bytes a second of the way there, 0: not known */
+    double offer, send, finish; /* seconds; negative: it did not come to that */
+};
+
 struct pt_ledger_host {
     uint32_t number;
     const char *name, *state; /* state: one word or line: "ready", "lost", why it could not be used */
     uint32_t slots;
     uint64_t bytes_sent;
     double connect, sync, launch; /* seconds; negative: not known */
+    struct pt_ledger_sync tree;
 };
 /* Adding a number again changes it. */
 int pt_ledger_add_host(struct pt_ledger *l, const struct pt_ledger_host *host, struct pt_err *err);

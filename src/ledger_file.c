@@ -6,7 +6,7 @@
 #include <stdio.h>
 #include <string.h>
 
-#define SCHEMA         1
+#define SCHEMA         2
 #define APPLICATION_ID 0x70747265 /* "ptre" */
 #define BUSY_MS        10000
 #define CHECK_WHOLE    (16 << 20) /* bytes of a file that is checked whole */
@@ -15,7 +15,9 @@ static const char schema[] =
     "CREATE TABLE runs(id INTEGER PRIMARY KEY AUTOINCREMENT, name TEXT NOT NULL UNIQUE, command TEXT,"
     " rootdir TEXT, hash_seed TEXT, started REAL, finished REAL, exitcode INTEGER);"
     "CREATE TABLE hosts(run INTEGER, number INTEGER, name TEXT, state TEXT, slots INTEGER,"
-    " bytes_sent INTEGER, connect REAL, sync REAL, launch REAL, PRIMARY KEY(run, number)) WITHOUT ROWID;"
+    " bytes_sent INTEGER, connect REAL, sync REAL, launch REAL, files_sent INTEGER, bytes_raw INTEGER,"
+    " files_reused INTEGER, bytes_reused INTEGER, removed INTEGER, rate INTEGER, offer REAL, send REAL,"
+    " finish REAL, PRIMARY KEY(run, number)) WITHOUT ROWID;"
     "CREATE TABLE tests(run INTEGER, number INTEGER, nodeid TEXT, file TEXT, occurrence INTEGER,"
     " PRIMARY KEY(run, number)) WITHOUT ROWID;"
     "CREATE TABLE attempts(run INTEGER, bundle INTEGER, attempt INTEGER, host INTEGER, started REAL,"
@@ -29,8 +31,19 @@ static const char schema[] =
     "CREATE TABLE durations(file TEXT, nodeid TEXT, occurrence INTEGER, seconds REAL, run INTEGER,"
     " PRIMARY KEY(file, nodeid, occurrence)) WITHOUT ROWID;";
 
+/* Layout 1 did not tell how the tree came to a host. */
+static const char upgrade[] = "ALTER TABLE hosts ADD COLUMN files_sent INTEGER;"
+                              "ALTER TABLE hosts ADD COLUMN bytes_raw INTEGER;"
+                              "ALTER TABLE hosts ADD COLUMN files_reused INTEGER;"
+                              "ALTER TABLE hosts ADD COLUMN bytes_reused INTEGER;"
+                              "ALTER TABLE hosts ADD COLUMN removed INTEGER;"
+                              "ALTER TABLE hosts ADD COLUMN rate INTEGER;"
+                              "ALTER TABLE hosts ADD COLUMN offer REAL;"
+                              "ALTER TABLE hosts ADD COLUMN send REAL;"
+                              "ALTER TABLE hosts ADD COLUMN finish REAL;";
+
 static const char *const statements[PT_LEDGER_STATEMENTS] = {
-    [PT_LEDGER_ADD_HOST] = "INSERT OR REPLACE INTO hosts VALUES(?,?,?,?,?,?,?,?,?)",
+    [PT_LEDGER_ADD_HOST] = "INSERT OR REPLACE INTO hosts VALUES(?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?)",
     [PT_LEDGER_ADD_TEST] = "INSERT INTO tests VALUES(?,?,?,?,?)",
     [PT_LEDGER_ADD_ATTEMPT] =
         ("INSERT INTO attempts VALUES(?,?,?,?,?,?,?) ON CONFLICT DO UPDATE SET ended=excluded.ended,"
@@ -82,7 +95,7 @@ void pt_ledger_close_file(struct pt_ledger *l)
     l->open = l->failed = l->damaged = false;
 }
 
-/* 0 an empty file, 1 ours, -1 err. */
+/* The layout: 0 an empty file, else ours; -1 err. */
 static int check_version(struct pt_ledger *l, struct pt_err *err)
 {
     bool ok;
@@ -94,7 +107,7 @@ static int check_version(struct pt_ledger *l, struct pt_err *err)
                                "ledger %s was written by a newer ptremote (layout %lld, this one knows %d)",
                                l->path, (long long)version, SCHEMA);
     l->damaged = version < 0;
-    return version < 0 ? pt_err_set(err, "ledger %s: no such layout", l->path) : version > 0;
+    return version < 0 ? pt_err_set(err, "ledger %s: no such layout", l->path) : (int)version;
 }
 
 static int make_schema(struct pt_ledger *l, struct pt_err *err)
@@ -105,8 +118,8 @@ static int make_schema(struct pt_ledger *l, struct pt_err *err)
     if (pt_ledger_exec(l, "BEGIN IMMEDIATE", err) < 0)
         return -1;
     int version = check_version(l, err); /* another process may have been quicker */
-    if (version < 0 ||
-        (version == 0 && (pt_ledger_exec(l, schema, err) < 0 || pt_ledger_exec(l, pragmas, err) < 0)))
+    if (version < 0 || (version < SCHEMA && (pt_ledger_exec(l, version ? upgrade : schema, err) < 0 ||
+                                             pt_ledger_exec(l, pragmas, err) < 0)))
         return -1;
     return pt_ledger_exec(l, "COMMIT", err);
 }
@@ -156,7 +169,7 @@ static int open_db(struct pt_ledger *l, struct pt_err *err)
         return l->damaged ? 1 : -1;
     if (pt_ledger_exec(l, "PRAGMA journal_mode=WAL; PRAGMA synchronous=FULL; PRAGMA cell_size_check=1", err) <
             0 ||
-        (version == 0 && make_schema(l, err) < 0) || prepare_all(l, err) < 0)
+        (version < SCHEMA && make_schema(l, err) < 0) || prepare_all(l, err) < 0)
         return l->damaged || sqlite3_errcode(l->db) == SQLITE_ERROR ? 1 : -1;
     return sound(l) ? 0 : 1;
 }

@@ -75,10 +75,12 @@ int pt_ledger_get_run(struct pt_ledger *l, int64_t run, struct pt_ledger_run *ou
 int pt_ledger_each_host(struct pt_ledger *l, int64_t run, pt_ledger_host_fn *fn, void *arg,
                         struct pt_err *err)
 {
-    sqlite3_stmt *s = prepare(l,
-                              "SELECT number,name,state,slots,bytes_sent,connect,sync,launch FROM hosts"
-                              " WHERE run=? ORDER BY number",
-                              run, err);
+    sqlite3_stmt *s =
+        prepare(l,
+                "SELECT number,name,state,slots,bytes_sent,connect,sync,launch,files_sent,bytes_raw,"
+                "files_reused,bytes_reused,removed,rate,offer,send,finish FROM hosts"
+                " WHERE run=? ORDER BY number",
+                run, err);
     int rc = s ? 0 : -1;
     int step = SQLITE_DONE;
     while (rc == 0 && (step = sqlite3_step(s)) == SQLITE_ROW) {
@@ -91,6 +93,15 @@ int pt_ledger_each_host(struct pt_ledger *l, int64_t run, pt_ledger_host_fn *fn,
             .connect = real(s, 5),
             .sync = real(s, 6),
             .launch = real(s, 7),
+            .tree = {.files_sent = (uint64_t)sqlite3_column_int64(s, 8),
+                     .bytes_raw = (uint64_t)sqlite3_column_int64(s, 9),
+                     .files_reused = (uint64_t)sqlite3_column_int64(s, 10),
+                     .bytes_reused = (uint64_t)sqlite3_column_int64(s, 11),
+                     .removed = (uint64_t)sqlite3_column_int64(s, 12),
+                     .rate = (uint64_t)sqlite3_column_int64(s, 13),
+                     .offer = real(s, 14),
+                     .send = real(s, 15),
+                     .finish = real(s, 16)},
         };
         rc = fn(arg, &host);
     }

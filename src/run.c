@@ -18,7 +18,6 @@
 #include "output/junit.h"
 #include "project.h"
 #include "run.h"
-#include "sent.h"
 #include "tools.h"
 
 #include <errno.h>
@@ -39,7 +38,7 @@ struct scan {
     struct pt_run *run;
     struct pt_tree_spec spec;
     char *cache;
-    struct pt_manifest *manifest;
+    struct pt_fanout *tree;
     struct pt_err err;
 };
 
@@ -48,14 +47,14 @@ static void scan_done(void *arg)
     struct scan *scan = arg;
     struct pt_run *run = scan->run;
     run->scanning = false;
-    if (!scan->manifest) {
+    if (!scan->tree) {
         if (!run->stopping)
             pt_run_fail(run, &scan->err);
     } else {
-        run->old[run->scans - 1] = scan->manifest;
-        run->manifest = scan->manifest;
-        pt_debug("the tree has %zu entries, %llu bytes", pt_manifest_count(run->manifest),
-                 (unsigned long long)pt_manifest_bytes(run->manifest));
+        run->tree = run->trees[run->scans - 1] = scan->tree;
+        const struct pt_manifest *m = pt_fanout_manifest(run->tree);
+        pt_debug("the tree has %zu entries, %llu bytes", pt_manifest_count(m),
+                 (unsigned long long)pt_manifest_bytes(m));
         pt_run_hosts_tree(run);
     }
     free(scan->cache);
@@ -66,7 +65,10 @@ static void scan_done(void *arg)
 static void *scan_main(void *arg)
 {
     struct scan *scan = arg;
-    scan->manifest = pt_manifest_scan(&scan->spec, &scan->err);
+    const struct pt_run *run = scan->run;
+    struct pt_manifest *m = pt_manifest_scan(&scan->spec, &scan->err);
+    if (m)
+        scan->tree = pt_fanout_create(m, run->state_dir, (unsigned)run->hosts.n, &scan->err);
     if (pt_loop_post(scan->run->loop, scan_done, scan) < 0)
         abort();
     return NULL;
@@ -270,7 +272,7 @@ static void check_hosts(struct pt_run *run)
 void pt_run_check(struct pt_run *run)
 {
     bool started = run->root && !run->opts->dry_run;
-    if (run->opts->dry_run && run->collected && (run->manifest || run->opts->shared_fs))
+    if (run->opts->dry_run && run->collected && (run->tree || run->opts->shared_fs))
         stop_lanes(run);
     if (started && !run->ending && !run->stopping) {
         if (run->opts->sync_only) {
@@ -293,16 +295,25 @@ void pt_run_record_hosts(struct pt_run *run)
     struct pt_err err = PT_ERR_INIT;
     for (size_t i = 0; i < run->hosts.n; i++) {
         const struct pt_run_host *h = &run->at[i];
+        const struct pt_lane_sync *sync = &h->sync;
         struct pt_ledger_host row = {.number = h->number,
                                      .name = h->host->name,
                                      .state = h->lost ? (h->why[0] ? h->why : "lost") : "ok",
                                      .slots = h->slots,
-                                     .bytes_sent = h->bytes_sent,
+                                     .bytes_sent = sync->wire,
                                      .connect = h->connected ? h->connected - h->begun : -1,
                                      .sync = h->synced_at ? h->synced_at - h->connected : -1,
-                                     .launch = h->joined && h->tooled_at ? h->joined - h->tooled_at : -1};
-        if ((run->ledger && pt_ledger_add_host(run->ledger, &row, &err) < 0) ||
-            (h->tree && pt_sent_save(run->state_dir, h->host->name, h->tree, &err) < 0))
+                                     .launch = h->joined && h->tooled_at ? h->joined - h->tooled_at : -1,
+                                     .tree = {.files_sent = sync->synced.files_sent,
+                                              .bytes_raw = sync->raw,
+                                              .files_reused = sync->synced.files_reused,
+                                              .bytes_reused = sync->synced.bytes_reused,
+                                              .removed = sync->synced.removed,
+                                              .rate = sync->rate,
+                                              .offer = h->synced_at ? sync->offer : -1,
+                                              .send = h->synced_at ? sync->send : -1,
+                                              .finish = h->synced_at ? sync->finish : -1}};
+        if (run->ledger && pt_ledger_add_host(run->ledger, &row, &err) < 0)
             pt_warn("%s", err.msg);
     }
 }
@@ -440,7 +451,7 @@ static void fini(struct pt_run *run)
     pt_shared_fini(&run->shared);
     pt_hosts_fini(&run->hosts);
     for (unsigned i = 0; i < PT_RUN_SCANS; i++)
-        pt_manifest_destroy(run->old[i]);
+        pt_fanout_destroy(run->trees[i]);
     pt_tls_identity_fini(&run->identity);
     pt_tls_ca_destroy(run->ca);
     pt_ledger_close(run->ledger);

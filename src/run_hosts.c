@@ -154,13 +154,25 @@ static void workers_lost(struct pt_run_host *h, const char *why)
 
 /* --- lane events --- */
 
+/* The host gets the tree, or will do without it: whatever was kept for it need not be any more. */
+static void offer_tree(struct pt_run_host *h, bool give)
+{
+    struct pt_run *run = h->run;
+    if (!run->tree)
+        return;
+    if (give)
+        pt_lane_tree(h->lane, run->tree);
+    else if (h->offered != run->tree)
+        pt_fanout_skip(run->tree);
+    h->offered = run->tree;
+}
+
 static void on_connected(struct pt_run_host *h, const struct pt_lane_event *e)
 {
     h->connected = e->at;
     pt_run_host_set(h, PT_HOST_PREPARING);
     pt_run_host_show(h, e->bytes ? "connected, agent installed" : "connected");
-    if (h->run->manifest)
-        pt_lane_tree(h->lane, h->run->manifest);
+    offer_tree(h, true);
 }
 
 static void on_ready(struct pt_run_host *h, const struct pt_lane_event *e)
@@ -188,23 +200,46 @@ static void on_synced(struct pt_run_host *h, const struct pt_lane_event *e)
 {
     h->synced = true;
     h->synced_at = e->at;
-    h->bytes_sent = e->bytes;
-    h->tree = h->run->manifest;
+    h->sync = e->sync;
+    const struct pt_synced *s = &h->sync.synced;
+    pt_debug("%s: %llu files and %llu bytes sent as %llu, %llu files from its store, %llu were right, %llu "
+             "removed;"
+             " survey %u ms, apply %u ms",
+             h->host->name, (unsigned long long)s->files_sent, (unsigned long long)s->bytes_sent,
+             (unsigned long long)h->sync.wire, (unsigned long long)s->files_reused,
+             (unsigned long long)s->files_right, (unsigned long long)s->removed, s->survey_ms, s->apply_ms);
     pt_run_host_begin(h);
     pt_run_collect_offer(h);
 }
 
-static void on_stale(struct pt_run_host *h)
+/* "sending 12.3 of 67.2 MB, 45 MB/s": of the content, as the user sees its files. */
+static void on_sending(struct pt_run_host *h, const struct pt_lane_event *e)
+{
+    char text[96], rate[32] = "";
+    double seconds = e->sync.send, done = (double)e->sync.raw / 1e6;
+    if (!e->sync.total)
+        return;
+    if (seconds > 0.05)
+        snprintf(rate, sizeof(rate), ", %.*f MB/s", done / seconds < 10, done / seconds);
+    snprintf(text, sizeof(text), "sending %.1f of %.1f MB%s", done, (double)e->sync.total / 1e6, rate);
+    pt_run_host_show(h, text);
+}
+
+static void on_stale(struct pt_run_host *h, const struct pt_lane_event *e)
 {
     struct pt_run *run = h->run;
     struct pt_err err = PT_ERR_INIT;
     if (run->scans >= PT_RUN_SCANS) {
-        pt_err_set_kind(&err, PT_ERR_USAGE, "the tree in %s keeps changing while it is sent", run->root);
+        pt_err_set_kind(&err, PT_ERR_USAGE, "the tree in %s keeps changing while it is sent%s%s", run->root,
+                        e->text && e->text[0] ? ": " : "", e->text ? e->text : "");
         pt_err_hint(&err, "stop what writes there, or leave its files out with --exclude");
         pt_run_fail(run, &err);
-    } else if (!run->scanning) {
-        pt_run_scan(run);
+        return;
     }
+    pt_debug("%s: the tree changed while it was sent: %s", h->host->name, e->text ? e->text : "");
+    pt_lane_survey(h->lane);
+    if (!run->scanning)
+        pt_run_scan(run);
 }
 
 static void last_line(const char *text, char *out, size_t size)
@@ -258,6 +293,7 @@ static void on_down(struct pt_run_host *h, const struct pt_lane_event *e)
     pt_loop_cancel(run->loop, h->timer);
     h->timer = 0;
     pt_plan_expect(run->plan, h->number, 0);
+    offer_tree(h, false);
     if (e->err.msg[0] && was != PT_HOST_STOPPING && !run->interrupted) {
         h->lost = true;
         snprintf(h->why, sizeof(h->why), "%s", e->err.msg);
@@ -279,17 +315,14 @@ static void on_event(void *arg, struct pt_lane_event *e)
         if (h->run->opts->shared_fs)
             on_synced(h, e);
         break;
-    case PT_LANE_SENDING: {
-        char text[64];
-        snprintf(text, sizeof(text), "sending %.1f MB", (double)e->bytes / 1e6);
-        pt_run_host_show(h, text);
+    case PT_LANE_SENDING:
+        on_sending(h, e);
         break;
-    }
     case PT_LANE_SYNCED:
         on_synced(h, e);
         break;
     case PT_LANE_STALE:
-        on_stale(h);
+        on_stale(h, e);
         break;
     case PT_LANE_TOOLED:
         on_tooled(h, e);
@@ -347,6 +380,9 @@ static void start_lane(void *arg)
                                 .transport = &run->transport,
                                 .remote_dir = run->opts->remote_dir ? run->opts->remote_dir : "",
                                 .setup = h->setup,
+                                .state_dir = run->state_dir,
+                                .keep = (const char *const *)run->opts->keep.item,
+                                .nkeep = run->opts->keep.n,
                                 .loop = run->loop,
                                 .on_event = on_event,
                                 .arg = h};
@@ -391,8 +427,8 @@ void pt_run_hosts_tree(struct pt_run *run)
 {
     for (size_t i = 0; i < run->hosts.n; i++) {
         struct pt_run_host *h = &run->at[i];
-        if (h->state >= PT_HOST_PREPARING && h->state < PT_HOST_WORKING && !h->synced)
-            pt_lane_tree(h->lane, run->manifest);
+        if (h->state != PT_HOST_CONNECTING) /* who connects still will get it then */
+            offer_tree(h, h->state < PT_HOST_WORKING && !h->synced);
     }
 }
 

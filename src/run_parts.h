@@ -17,7 +17,7 @@
 #include "plan.h"
 #include "shared.h"
 #include "suite.h"
-#include "sync/manifest.h"
+#include "sync/fanout.h"
 #include "verdict.h"
 
 #define PT_RUN_LAUNCHES  4     /* the first, and three times again */
@@ -51,13 +51,13 @@ struct pt_run_host {
     uint32_t launch_slots;
     struct pt_link *link;
     uint64_t seq, acked; /* last received of this launch; last acknowledged */
-    uint64_t bytes_sent;
+    struct pt_lane_sync sync;
     double begun, connected, ready, synced_at, tooled_at, joined;
-    char why[PT_ERR_MAX];           /* why it is down */
-    uint64_t timer;                 /* until connecting again, or until a launch must have joined */
-    const struct pt_manifest *tree; /* what its workspace is, once synced */
-    bool collecting;                /* the remote collector runs here */
-    bool broken;                    /* said that pytest cannot start */
+    char why[PT_ERR_MAX];            /* why it is down */
+    uint64_t timer;                  /* until connecting again, or until a launch must have joined */
+    const struct pt_fanout *offered; /* the last tree that it was given, or was told to do without */
+    bool collecting;                 /* the remote collector runs here */
+    bool broken;                     /* said that pytest cannot start */
 };
 
 struct pt_run {
@@ -88,8 +88,8 @@ struct pt_run {
     size_t nguests;
 
     struct pt_shared shared; /* --shared-fs */
-    struct pt_manifest *manifest;
-    struct pt_manifest *old[PT_RUN_SCANS]; /* lanes may still send these */
+    struct pt_fanout *tree;
+    struct pt_fanout *trees[PT_RUN_SCANS]; /* the last is `tree`; lanes may still send the others */
     unsigned scans;
     bool scanning;
 
@@ -146,7 +146,7 @@ void pt_run_host_set(struct pt_run_host *h, enum pt_host_state state);
 void pt_run_host_show(struct pt_run_host *h, const char *state);
 void pt_run_host_unlink(struct pt_run_host *h);
 int pt_run_hosts_start(struct pt_run *run, struct pt_err *err);
-void pt_run_hosts_tree(struct pt_run *run);    /* the manifest is there */
+void pt_run_hosts_tree(struct pt_run *run);    /* the tree is there */
 void pt_run_hosts_session(struct pt_run *run); /* the session is there */
 void pt_run_hosts_quit(struct pt_run *run, uint32_t grace_ms);
 void pt_run_hosts_stop(struct pt_run *run, uint32_t grace_ms);

@@ -11,7 +11,14 @@
 static struct pt_synced_words words_of(const struct pt_run_host *h)
 {
     double done = h->synced_at > h->tooled_at ? h->synced_at : h->tooled_at;
-    return (struct pt_synced_words){.wire = h->bytes_sent, .seconds = done - h->run->started};
+    const struct pt_synced *s = &h->sync.synced;
+    return (struct pt_synced_words){.wire = h->sync.wire,
+                                    .files_sent = s->files_sent,
+                                    .bytes_sent = s->bytes_sent,
+                                    .files_reused = s->files_reused + s->files_right,
+                                    .bytes_reused = s->bytes_reused + s->bytes_right,
+                                    .removed = s->removed,
+                                    .seconds = done - h->run->started};
 }
 
 void pt_run_sync_look(struct pt_run_host *h)
@@ -33,7 +40,7 @@ static void say_total(struct pt_run *run, uint32_t good)
     char wire[32], line[256];
     uint64_t bytes = 0;
     for (size_t i = 0; i < run->hosts.n; i++)
-        bytes += run->at[i].bytes_sent;
+        bytes += run->at[i].sync.wire;
     pt_bytes_words(bytes, wire, sizeof(wire));
     snprintf(line, sizeof(line), "%u of %zu host%s up to date, %s on the wire, in %.2f s", good, run->hosts.n,
              run->hosts.n == 1 ? "" : "s", wire, pt_wall_clock() - run->started);

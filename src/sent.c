@@ -3,78 +3,171 @@
 
 #include "common/auto.h"
 #include "common/err.h"
-#include "output/atomic.h"
-#include "sync/digest.h"
+#include "sync/sealed.h"
 
 #include <errno.h>
-#include <fcntl.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/stat.h>
 
-#define SENT_MAX (1u << 30)
+#define MAGIC 0x50545332u /* "PTS2" */
+
+struct pt_sent {
+    char *path;
+    unsigned char root[PT_DIGEST];
+    bool has_root, changed;
+    struct pt_buf encoded; /* the tree of that root */
+    struct pt_manifest *manifest;
+    struct pt_known *known;
+    uint64_t rate;
+};
 
 /* A host's name may hold anything: its digest names the file. */
-static char *path_of(const char *state_dir, const char *host)
+static char *path_of(const char *state_dir, const char *host, const char *remote_dir)
 {
     unsigned char digest[PT_DIGEST];
     char hex[PT_DIGEST_HEX], *path = NULL;
-    if (pt_digest_buffer(PT_DIGEST_BLAKE2B, host, strlen(host), digest, NULL) < 0)
+    struct pt_buf b = {0};
+    pt_put_str(&b, host);
+    pt_put_str(&b, remote_dir);
+    int rc = b.bad ? -1 : pt_digest_buffer(PT_DIGEST_BLAKE2B, b.data, b.len, digest, NULL);
+    pt_buf_fini(&b);
+    if (rc < 0)
         return NULL;
     pt_digest_hex(digest, hex);
     return asprintf(&path, "%s/sent/%.24s", state_dir, hex) < 0 ? NULL : path;
 }
 
-static int read_file(const char *path, struct pt_buf *b)
+static void forget(struct pt_sent *s)
 {
-    pt_auto_fd int fd = open(path, O_RDONLY | O_CLOEXEC | O_NOFOLLOW);
-    struct stat st;
-    if (fd < 0 || fstat(fd, &st) < 0 || !S_ISREG(st.st_mode) || (uint64_t)st.st_size > SENT_MAX)
-        return -1;
-    ssize_t n = -1;
-    while (pt_buf_reserve(b, (size_t)st.st_size + 1) && (n = read(fd, b->data + b->len, b->cap - b->len)) > 0)
-        b->len += (size_t)n;
-    return n == 0 ? 0 : -1;
+    pt_manifest_destroy(s->manifest);
+    pt_known_destroy(s->known);
+    pt_buf_fini(&s->encoded);
+    s->manifest = NULL;
+    s->known = NULL;
+    s->has_root = false;
 }
 
-static int write_file(const char *path, const struct pt_buf *b, struct pt_err *err)
+static bool decode(struct pt_sent *s, struct pt_reader *r)
 {
-    struct pt_atomic file;
-    if (pt_atomic_init(&file, path, err) < 0)
-        return -1;
-    int rc = fwrite(b->data, 1, b->len, file.file) == b->len
-                 ? pt_atomic_finish(&file, err)
-                 : pt_err_set(err, "%s: %s", path, strerror(errno));
-    pt_atomic_fini(&file);
-    return rc;
+    size_t n;
+    uint32_t magic = pt_get_u32(r);
+    s->rate = pt_get_u64(r);
+    const void *root = pt_get_raw(r, PT_DIGEST);
+    const void *encoded = pt_get_bytes(r, &n);
+    if (r->bad || magic != MAGIC || !(s->known = pt_known_decode(r)) || !pt_get_end(r))
+        return false;
+    memcpy(s->root, root, PT_DIGEST);
+    pt_buf_append(&s->encoded, encoded, n);
+    s->has_root = !s->encoded.bad;
+    return s->has_root;
 }
 
-int pt_sent_save(const char *state_dir, const char *host, const struct pt_manifest *m, struct pt_err *err)
+struct pt_sent *pt_sent_load(const char *state_dir, const char *host, const char *remote_dir)
 {
-    pt_auto_free char *path = path_of(state_dir, host);
-    struct pt_manifest *known = pt_sent_load(state_dir, host);
-    bool same = known && memcmp(pt_manifest_root(known), pt_manifest_root(m), PT_DIGEST) == 0;
-    pt_manifest_destroy(known);
-    if (same)
+    struct pt_buf b = {0};
+    struct pt_sent *s = calloc(1, sizeof(*s));
+    if (!s || !(s->path = path_of(state_dir, host, remote_dir))) {
+        free(s);
+        return NULL;
+    }
+    if (pt_sealed_read(s->path, &b) == 0) {
+        struct pt_reader r = {.p = b.data, .left = b.len};
+        if (!decode(s, &r)) {
+            forget(s);
+            s->rate = 0;
+        }
+    }
+    pt_buf_fini(&b);
+    return s;
+}
+
+void pt_sent_destroy(struct pt_sent *s)
+{
+    if (!s)
+        return;
+    forget(s);
+    free(s->path);
+    free(s);
+}
+
+const unsigned char *pt_sent_root(const struct pt_sent *s)
+{
+    return s->has_root ? s->root : NULL;
+}
+
+const struct pt_manifest *pt_sent_manifest(struct pt_sent *s)
+{
+    if (s->has_root && !s->manifest) {
+        s->manifest = pt_manifest_decode(s->encoded.data, s->encoded.len, NULL);
+        if (!s->manifest || memcmp(pt_manifest_root(s->manifest), s->root, PT_DIGEST) != 0)
+            forget(s);
+    }
+    return s->manifest;
+}
+
+const struct pt_known *pt_sent_known(const struct pt_sent *s)
+{
+    return s->known;
+}
+
+uint64_t pt_sent_rate(const struct pt_sent *s)
+{
+    return s->rate;
+}
+
+int pt_sent_tree(struct pt_sent *s, const struct pt_manifest *m, bool forgot, struct pt_err *err)
+{
+    bool same = s->has_root && memcmp(s->root, pt_manifest_root(m), PT_DIGEST) == 0;
+    if (same && !forgot)
         return 0;
-    if (!path)
+    if (forgot) {
+        pt_known_destroy(s->known);
+        s->known = NULL;
+    }
+    pt_manifest_destroy(s->manifest);
+    s->manifest = NULL;
+    s->has_root = false;
+    pt_buf_clear(&s->encoded);
+    pt_manifest_encode(m, &s->encoded);
+    if (s->encoded.bad || (!s->known && !(s->known = pt_known_create())) || pt_known_add(s->known, m) < 0)
         return pt_err_set(err, "out of memory");
-    struct pt_buf b = {0};
-    pt_manifest_encode(m, &b);
-    int rc = b.bad ? pt_err_set(err, "out of memory") : write_file(path, &b, err);
-    pt_buf_fini(&b);
-    return rc;
+    memcpy(s->root, pt_manifest_root(m), PT_DIGEST);
+    s->has_root = s->changed = true;
+    return 0;
 }
 
-struct pt_manifest *pt_sent_load(const char *state_dir, const char *host)
+/* A little more or less is not worth a file. */
+void pt_sent_set_rate(struct pt_sent *s, uint64_t rate)
 {
-    pt_auto_free char *path = path_of(state_dir, host);
+    uint64_t low = s->rate / 4 * 3, high = s->rate + s->rate / 3;
+    if (rate >= low && rate <= high && s->rate)
+        return;
+    s->changed |= s->rate != rate;
+    s->rate = rate;
+}
+
+int pt_sent_save(struct pt_sent *s, struct pt_err *err)
+{
+    if (!s->changed || !s->has_root)
+        return 0;
     struct pt_buf b = {0};
-    struct pt_manifest *m = NULL;
-    if (path && read_file(path, &b) == 0)
-        m = pt_manifest_decode(b.data, b.len, NULL);
+    pt_put_u32(&b, MAGIC);
+    pt_put_u64(&b, s->rate);
+    pt_buf_append(&b, s->root, PT_DIGEST);
+    pt_put_bytes(&b, s->encoded.data, s->encoded.len);
+    pt_known_encode(s->known, &b);
+    char *slash = strrchr(s->path, '/');
+    *slash = '\0';
+    int rc = mkdir(s->path, 0700) < 0 && errno != EEXIST ? -1 : 0;
+    *slash = '/';
+    if (rc == 0)
+        rc = pt_sealed_write(s->path, &b);
+    if (rc < 0)
+        pt_err_set_kind(err, PT_ERR_INFRA, "%s: %s", s->path, strerror(errno));
     pt_buf_fini(&b);
-    return m;
+    s->changed = rc < 0;
+    return rc;
 }
 
 void pt_sent_missing(const struct pt_manifest *m, const struct pt_manifest *has, uint64_t *files,

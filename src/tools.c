@@ -3,7 +3,7 @@
 
 #include "common/auto.h"
 #include "common/err.h"
-#include "sync/unpack.h"
+#include "sync/smalltar.h"
 
 #include <errno.h>
 #include <pthread.h>

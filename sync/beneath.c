@@ -14,11 +14,8 @@
 
 void pt_beneath_forget(struct pt_beneath *b)
 {
-    if (b->fd >= 0)
-        close(b->fd);
-    free(b->at);
-    b->fd = -1;
-    b->at = NULL;
+    while (b->depth > 0)
+        close(b->fds[--b->depth]);
 }
 
 void pt_beneath_fini(struct pt_beneath *b)
@@ -28,30 +25,31 @@ void pt_beneath_fini(struct pt_beneath *b)
     errno = saved;
 }
 
-/* From the folder `from` down the n bytes of `way`. A new descriptor, or -1. */
-static int descend(int from, const char *way, size_t n)
+/* One part further down: its descriptor is the last of b's then. When there are too many, the one before
+ * goes.
+ */
+static int enter(struct pt_beneath *b, const char *path, size_t from, size_t end)
 {
-    int fd = fcntl(from, F_DUPFD_CLOEXEC, 0);
     char part[256];
-    for (const char *p = way, *end = way + n; fd >= 0 && p < end;) {
-        const char *slash = memchr(p, '/', (size_t)(end - p));
-        size_t len = (size_t)((slash ? slash : end) - p);
-        bool dots = len <= 2 && memcmp(p, "..", len) == 0;
-        if (len >= sizeof(part) || dots) {
-            close(fd);
-            errno = dots ? EINVAL : ENAMETOOLONG;
-            return -1;
-        }
-        memcpy(part, p, len);
-        part[len] = '\0';
-        int next = openat(fd, part, O_PATH | FOLDER);
-        int saved = errno;
-        close(fd);
-        errno = saved;
-        fd = next;
-        p += len + 1;
+    size_t len = end - from;
+    bool dots = len <= 2 && memcmp(path + from, "..", len) == 0;
+    if (len >= sizeof(part) || dots || end >= sizeof(b->at)) {
+        errno = dots ? EINVAL : ENAMETOOLONG;
+        return -1;
     }
-    return fd;
+    memcpy(part, path + from, len);
+    part[len] = '\0';
+    int fd = openat(b->depth ? b->fds[b->depth - 1] : b->root, part, O_PATH | FOLDER);
+    if (fd < 0)
+        return -1;
+    if (b->depth == PT_BENEATH_LEVELS)
+        close(b->fds[--b->depth]);
+    memcpy(b->at + from, path + from, len);
+    if (from)
+        b->at[from - 1] = '/';
+    b->fds[b->depth] = fd;
+    b->ends[b->depth++] = end;
+    return 0;
 }
 
 int pt_beneath_parent(struct pt_beneath *b, const char *path, const char **name)
@@ -64,22 +62,18 @@ int pt_beneath_parent(struct pt_beneath *b, const char *path, const char **name)
     }
     if (!slash)
         return b->root;
-    size_t n = (size_t)(slash - path), have = b->at ? strlen(b->at) : 0;
-    if (b->at && have == n && memcmp(b->at, path, n) == 0)
-        return b->fd;
-    bool on_the_way = b->at && have < n && memcmp(b->at, path, have) == 0 && path[have] == '/';
-    int fd = on_the_way ? descend(b->fd, path + have + 1, n - have - 1) : descend(b->root, path, n);
-    if (fd < 0)
-        return -1;
-    char *at = strndup(path, n);
-    if (!at) {
-        close(fd);
-        return -1;
+    size_t n = (size_t)(slash - path), have;
+    for (; b->depth > 0; close(b->fds[--b->depth])) {
+        have = b->ends[b->depth - 1];
+        if (have <= n && path[have] == '/' && memcmp(b->at, path, have) == 0)
+            break;
     }
-    pt_beneath_forget(b);
-    b->fd = fd;
-    b->at = at;
-    return fd;
+    for (size_t from = b->depth ? b->ends[b->depth - 1] + 1 : 0, end; from <= n; from = end + 1) {
+        end = (size_t)((const char *)memchr(path + from, '/', n + 1 - from) - path);
+        if (enter(b, path, from, end) < 0)
+            return -1;
+    }
+    return b->fds[b->depth - 1];
 }
 
 int pt_beneath_stat(struct pt_beneath *b, const char *path, struct stat *st)

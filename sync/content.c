@@ -12,7 +12,6 @@
 
 struct pt_content_reader {
     enum pt_digest_algorithm algorithm;
-    bool chunks;
     struct pt_digest *digest;
     struct pt_chunk zeros; /* the chunk that a long hole begins with; size 0 until it is known */
     unsigned char buffer[READ_SIZE];
@@ -34,8 +33,7 @@ void pt_content_fini(struct pt_content *c)
     *c = (struct pt_content){0};
 }
 
-struct pt_content_reader *pt_content_create(enum pt_digest_algorithm algorithm, bool chunks,
-                                            struct pt_err *err)
+struct pt_content_reader *pt_content_create(enum pt_digest_algorithm algorithm, struct pt_err *err)
 {
     struct pt_content_reader *r = calloc(1, sizeof(*r));
     if (!r) {
@@ -43,7 +41,6 @@ struct pt_content_reader *pt_content_create(enum pt_digest_algorithm algorithm, 
         return NULL;
     }
     r->algorithm = algorithm;
-    r->chunks = chunks;
     r->digest = pt_digest_create(algorithm, err);
     if (r->digest)
         return r;
@@ -220,8 +217,8 @@ int pt_content_read(struct pt_content_reader *r, int root, const char *path, boo
     out->stamp = pt_stamp_of(&before);
     out->mode = before.st_mode & 0777;
     bool sparse = before.st_blocks < before.st_size / 512;
-    int rc = r->chunks && out->stamp.size > PT_CHUNKED_FROM ? read_chunks(r, fd, sparse, out, &size)
-                                                            : read_whole(r, fd, out, &size);
+    int rc = out->stamp.size > PT_CHUNKED_FROM ? read_chunks(r, fd, sparse, out, &size)
+                                               : read_whole(r, fd, out, &size);
     if (rc == 0 && (rc = fstat(fd, &after)) == 0) {
         struct pt_stamp now = pt_stamp_of(&after);
         rc = size == out->stamp.size && pt_stamp_equal(&out->stamp, &now);

@@ -16,9 +16,7 @@ void pt_content_fini(struct pt_content *c);
 
 /* Reads one file after another, for one thread, in little memory. */
 struct pt_content_reader;
-/* With chunks, files of more than PT_CHUNKED_FROM bytes are cut. */
-struct pt_content_reader *pt_content_create(enum pt_digest_algorithm algorithm, bool chunks,
-                                            struct pt_err *err);
+struct pt_content_reader *pt_content_create(enum pt_digest_algorithm algorithm, struct pt_err *err);
 void pt_content_destroy(struct pt_content_reader *r);
 /* Read the file at `path` below the folder `root`; a link there is followed or none. 1 when out is filled, 0
  * when the file changed while it was read, -1 with errno; ENOENT when no file is there. */

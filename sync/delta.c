@@ -158,3 +158,12 @@ struct pt_manifest *pt_delta_apply(const struct pt_manifest *base, const void *d
     pt_err_set(err, "delta: out of memory");
     return NULL;
 }
+
+const unsigned char *pt_delta_base(const void *data, size_t len)
+{
+    struct pt_reader r = {.p = data, .left = len};
+    uint32_t magic = pt_get_u32(&r);
+    pt_get_u8(&r);
+    const unsigned char *root = pt_get_raw(&r, PT_DIGEST);
+    return magic == MAGIC ? root : NULL;
+}

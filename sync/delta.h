@@ -9,3 +9,5 @@ int pt_delta_encode(const struct pt_manifest *base, const struct pt_manifest *ta
  * made from, a path removed that is not there, a root that differs. */
 struct pt_manifest *pt_delta_apply(const struct pt_manifest *base, const void *data, size_t len,
                                    struct pt_err *err);
+/* The root of the manifest that a delta was made from, or NULL when this is none. */
+const unsigned char *pt_delta_base(const void *data, size_t len);

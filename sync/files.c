@@ -31,7 +31,7 @@ static int no_memory(struct pt_err *err)
 int pt_files_take(struct pt_files *f, struct pt_item *x)
 {
     x->type = PT_ENTRY_FILE;
-    if (!pt_hashcache_get(f->cache, &x->stamp, f->spec->chunks, &x->hashed))
+    if (!pt_hashcache_get(f->cache, &x->stamp, &x->hashed))
         x->hashed.digest = NULL;
     return 0;
 }

@@ -196,11 +196,10 @@ static bool chunks_whole(const struct pt_hashcache *c, const struct entry *e)
            memcmp(digest, e->digest, PT_DIGEST) == 0;
 }
 
-bool pt_hashcache_get(struct pt_hashcache *c, const struct pt_stamp *stamp, bool chunks,
-                      struct pt_hashed *out)
+bool pt_hashcache_get(struct pt_hashcache *c, const struct pt_stamp *stamp, struct pt_hashed *out)
 {
     const struct entry *e = find(&c->old, stamp);
-    bool wanted = chunks && stamp->size > PT_CHUNKED_FROM;
+    bool wanted = stamp->size > PT_CHUNKED_FROM;
     if (!e || !pt_stamp_equal(&e->stamp, stamp) || wanted != (e->nchunks > 0) ||
         (wanted && !chunks_whole(c, e)))
         return false;

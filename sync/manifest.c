@@ -211,7 +211,7 @@ static int check_entry(const struct pt_manifest *m, const struct pt_entry *e, st
     if (e->type < PT_ENTRY_FILE || e->type > PT_ENTRY_LINK || (e->mode & ~0777u) ||
         (e->type == PT_ENTRY_LINK) != (e->link != NULL) || (e->type == PT_ENTRY_LINK && e->mode))
         return pt_err_set(err, "'%s': malformed entry", e->path);
-    if (e->nchunks && !chunks_fit(m, e))
+    if ((e->nchunks > 0) != (e->size > PT_CHUNKED_FROM) || (e->nchunks && !chunks_fit(m, e)))
         return pt_err_set(err, "'%s': its chunks are not those of a file of that size and digest", e->path);
     if (!placed)
         return pt_err_set(err, "'%s' lies in something that is not a folder of the tree", e->path);

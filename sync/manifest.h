@@ -47,7 +47,6 @@ struct pt_tree_spec {
     size_t nexclude;
     const char *cache; /* file of the hash cache, or NULL */
     enum pt_digest_algorithm algorithm;
-    bool chunks;                /* large files are cut into chunks */
     bool copy_links;            /* --copy-links: what links out of the tree lead to is sent in their place */
     const volatile int *cancel; /* becomes non-zero: give up; may be NULL */
 };

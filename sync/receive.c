@@ -1,319 +1,356 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * One MANIFEST after the other, each served to its end:
- *   root known and the workspace is that tree, or becomes it without a byte of content -> TREE 0, SYNCED
- *   else TREE 1, the manifest comes, NEED goes out, then what is too much is removed while the archive is on
- * its way; each of its files is checked and renamed into place; SYNCED. The archive ends early (the tree
- * changed while it was sent) -> RESEND; what arrived stays. Anything else -> FAIL, and the end. Killed at any
- * moment, it leaves files that are whole. The record of the last tree stays true meanwhile, since it vouches
- * for a file only as long as stat(2) gives what it gave then.
+ * One MANIFEST after the other, each served to its end: the tree is found (the record's, or a delta on it, or
+ * sent whole after TREE), compared with the workspace, and what is too much is removed. Content that is
+ * lacking is taken from the store, then from the archive that came with the offer, and what is lacking still
+ * is asked for by NEED; SYNCED. An archive that ends early (the tree changed while it was sent), or content
+ * that is not what was announced -> RESEND; what arrived and was right stays. Anything else -> FAIL, and the
+ * end.
+ * Killed at any moment, it leaves files that are whole. The record of the last tree stays true meanwhile,
+ * since it vouches for a file only as long as stat(2) gives what it gave then.
  */
 #include "sync/receive.h"
 
 #include "common/auto.h"
+#include "common/log.h"
+#include "common/loop.h"
 #include "common/message.h"
 #include "sync/beneath.h"
-#include "sync/compress.h"
-#include "sync/diff.h"
-#include "sync/frames.h"
+#include "sync/intake.h"
 #include "sync/unpack.h"
 
 #include <fcntl.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/stat.h>
 
-#define MAX_MANIFEST (256u << 20) /* bytes, encoded */
+#define IDLE_MS     200 /* nothing comes for so long: time to tidy the store */
+#define STORE_LIMIT (4ull << 30)
 
 struct receiver {
     struct pt_frames frames;
-    struct pt_place place;
+    const char *cache;
     char *folder; /* the workspace: tree, tmp, record, lock */
     char *record_path;
+    int tree, temp;
     struct pt_record record;
     struct pt_survey survey;
     bool surveyed;
-    uint8_t algorithm;
-    unsigned char root[PT_DIGEST];
-    uint64_t removed;
+    struct pt_store *store; /* opened when content is lacking */
+    uint8_t store_algorithm;
+    bool stored; /* an archive since the store was last tidied */
+};
+
+/* One tree on its way. */
+struct passage {
+    struct receiver *r;
+    struct pt_offer offer;
+    struct pt_manifest *sent; /* the tree when it was sent, else NULL */
+    struct pt_site site;
+    struct pt_diff diff;
+    struct pt_placer *placer;
+    struct pt_synced figures;
+    int64_t began;
 };
 
 enum served { SERVED_END = 0, SERVED_ONE = 1 };
 
 /* --- answers --- */
 
-static int answer_tree(struct receiver *r, uint8_t wanted, struct pt_err *err)
+static int answer_bytes(struct receiver *r, uint8_t type, const void *data, size_t n, struct pt_err *err)
 {
     struct pt_buf b = {0};
-    size_t mark = pt_frame_begin(&b, PT_C_TREE);
-    pt_put_u8(&b, wanted);
+    size_t mark = pt_frame_begin(&b, type);
+    pt_buf_append(&b, data, n);
     pt_frame_end(&b, mark);
     int rc = pt_frames_send(&r->frames, &b, err);
     pt_buf_fini(&b);
     return rc;
 }
 
-static int answer_need(struct receiver *r, const struct pt_manifest *m, const struct pt_diff *d,
+static int answer_need(struct receiver *r, uint32_t blobs, const unsigned char *bits, struct pt_err *err)
+{
+    struct pt_buf b = {0};
+    size_t mark = pt_frame_begin(&b, PT_C_NEED);
+    pt_put_u32(&b, blobs);
+    pt_put_bytes(&b, bits, ((size_t)blobs + 7) / 8);
+    pt_frame_end(&b, mark);
+    int rc = pt_frames_send(&r->frames, &b, err);
+    pt_buf_fini(&b);
+    return rc;
+}
+
+static int answer_synced(struct receiver *r, const struct pt_synced *figures, struct pt_err *err)
+{
+    struct pt_buf b = {0};
+    pt_synced_encode(figures, &b);
+    int rc = pt_frames_send(&r->frames, &b, err);
+    pt_buf_fini(&b);
+    return rc;
+}
+
+static int answer_text(struct receiver *r, uint8_t type, int first, const struct pt_err *text,
                        struct pt_err *err)
 {
     struct pt_buf b = {0};
-    size_t n = pt_manifest_count(m), mark = pt_frame_begin(&b, PT_C_NEED);
-    pt_put_u32(&b, (uint32_t)n);
-    pt_put_bytes(&b, d->need, (n + 7) / 8);
+    size_t mark = pt_frame_begin(&b, type);
+    if (first >= 0)
+        pt_put_u8(&b, (uint8_t)first);
+    pt_put_str(&b, text->msg);
+    if (type == PT_C_FAIL)
+        pt_put_str(&b, text->hint);
     pt_frame_end(&b, mark);
     int rc = pt_frames_send(&r->frames, &b, err);
     pt_buf_fini(&b);
     return rc;
 }
 
-static int answer_synced(struct receiver *r, uint64_t files, uint64_t bytes, uint64_t removed,
-                         struct pt_err *err)
+static void warn(void *arg, const struct pt_err *why)
 {
-    struct pt_buf b = {0};
-    size_t mark = pt_frame_begin(&b, PT_C_SYNCED);
-    pt_put_u64(&b, files);
-    pt_put_u64(&b, bytes);
-    pt_put_u64(&b, removed);
-    pt_frame_end(&b, mark);
-    int rc = pt_frames_send(&r->frames, &b, err);
-    pt_buf_fini(&b);
-    return rc;
+    struct pt_err text = *why;
+    pt_err_wrap(&text, "what is sent now is not kept on the host");
+    answer_text(arg, PT_C_LOG, PT_LOG_WARN, &text, NULL);
 }
 
-static int answer_resend(struct receiver *r, const char *why, struct pt_err *err)
-{
-    struct pt_buf b = {0};
-    size_t mark = pt_frame_begin(&b, PT_C_RESEND);
-    pt_put_str(&b, why);
-    pt_frame_end(&b, mark);
-    int rc = pt_frames_send(&r->frames, &b, err);
-    pt_buf_fini(&b);
-    return rc;
-}
-
-static void answer_fail(struct receiver *r, const struct pt_err *err)
-{
-    struct pt_buf b = {0};
-    size_t mark = pt_frame_begin(&b, PT_C_FAIL);
-    pt_put_u8(&b, PT_STAGE_TREE);
-    pt_put_str(&b, err->msg);
-    pt_put_str(&b, err->hint);
-    pt_frame_end(&b, mark);
-    pt_frames_send(&r->frames, &b, NULL);
-    pt_buf_fini(&b);
-}
-
-/* --- the workspace --- */
+/* --- what is there --- */
 
 static int survey(struct receiver *r, struct pt_err *err)
 {
     if (r->surveyed)
         return 0;
-    pt_record_fini(&r->record);
     pt_survey_fini(&r->survey);
-    pt_record_load(&r->record, r->record_path);
-    if (pt_survey_take(&r->survey, r->place.tree, err) < 0)
+    if (fchmod(r->tree, 0700) < 0)
+        return pt_err_set_kind(err, PT_ERR_INFRA, "%s/tree: %s", r->folder, strerror(errno));
+    if (pt_survey_take(&r->survey, r->tree, r->folder, err) < 0)
         return -1;
     r->surveyed = true;
     return 0;
 }
 
-/* The workspace is the tree now: its modes, and the record of it. */
-static int seal(struct receiver *r, const struct pt_manifest *m, struct pt_err *err)
+static void open_store(struct receiver *r, uint8_t algorithm)
 {
-    struct pt_record next = {.manifest = (struct pt_manifest *)(uintptr_t)m};
-    next.clock_ns = pt_stamp_clock(r->folder);
-    next.stamps = calloc(pt_manifest_count(m) + 1, sizeof(*next.stamps));
-    if (!next.stamps)
-        return pt_err_set(err, "out of memory");
-    r->surveyed = false;
-    int rc = pt_diff_seal(m, &r->place, next.stamps, err);
-    if (rc == 0 && pt_record_save(&next, r->record_path) < 0)
-        rc = pt_err_set_kind(err, PT_ERR_INFRA, "cannot write %s: %s", r->record_path, strerror(errno));
-    free(next.stamps);
-    return rc;
+    struct pt_err err = PT_ERR_INIT;
+    if (r->store_algorithm == algorithm)
+        return;
+    pt_store_close(r->store);
+    r->store_algorithm = algorithm;
+    r->store = pt_store_open(r->cache, algorithm, &err);
+    if (!r->store)
+        warn(r, &err);
 }
 
-/* 1 when the workspace is the tree that was asked for, or could be made so from here. */
-static int already_there(struct receiver *r, struct pt_err *err)
+static bool has_root(const struct pt_manifest *m, const struct pt_offer *offer)
 {
-    const struct pt_manifest *m = r->record.manifest;
-    struct pt_diff d = {0};
-    if (!m || pt_manifest_algorithm(m) != r->algorithm ||
-        memcmp(pt_manifest_root(m), r->root, PT_DIGEST) != 0)
-        return 0;
-    if (pt_diff_make(&d, m, &r->record, &r->survey, &r->place, err) < 0)
+    return m && pt_manifest_algorithm(m) == offer->algorithm &&
+           memcmp(pt_manifest_root(m), offer->root, PT_DIGEST) == 0;
+}
+
+/* --- which tree --- */
+
+/* It is not known here: it comes whole, without the archive that was made for what is known. */
+static int ask_for_tree(struct passage *p, struct pt_err *err)
+{
+    struct pt_frames *f = &p->r->frames;
+    if (answer_bytes(p->r, PT_C_TREE, "\1", 1, err) < 0 ||
+        (p->offer.archive && pt_intake_drop(f, PT_B_ARCHIVE, err) < 0))
         return -1;
-    int rc = d.nneed ? 0 : 1;
-    if (rc && (d.local || d.extra) && pt_diff_settle(m, &r->survey, &r->place, err) < 0)
-        rc = -1;
-    if (rc > 0 && (d.local || d.extra || d.reread) && seal(r, m, err) < 0)
-        rc = -1;
-    r->removed = d.extra;
-    pt_diff_fini(&d);
-    return rc;
+    p->offer.archive = false;
+    p->sent = pt_intake_manifest(f, err);
+    return p->sent ? 0 : -1;
 }
 
-/* --- objects --- */
-
-static int unexpected(uint8_t type, struct pt_err *err)
+static int find_tree(struct passage *p, struct pt_err *err)
 {
-    return pt_err_set_kind(err, PT_ERR_INFRA, "the tree: message %u came out of turn or is malformed", type);
-}
-
-/* The first frame of an object. */
-static int begin(struct receiver *r, uint8_t wanted, struct pt_err *err)
-{
-    uint8_t type;
-    struct pt_reader body;
-    int rc = pt_frames_next(&r->frames, &type, &body, err);
+    struct pt_frames *f = &p->r->frames;
+    const struct pt_manifest *last = p->r->record.manifest;
+    int rc = 0;
+    if (has_root(last, &p->offer)) {
+        p->site.target = last;
+        return p->offer.how == PT_OFFER_ROOT
+                   ? 0
+                   : pt_intake_drop(f, p->offer.how == PT_OFFER_DELTA ? PT_B_DELTA : PT_B_MANIFEST, err);
+    }
+    if (p->offer.how == PT_OFFER_WHOLE)
+        rc = (p->sent = pt_intake_manifest(f, err)) ? 1 : -1;
+    else if (p->offer.how == PT_OFFER_DELTA)
+        rc = pt_intake_delta(f, last, &p->sent, err);
     if (rc == 0)
-        return pt_err_set_kind(err, PT_ERR_INFRA, "the connection ended while the tree was sent");
-    if (rc > 0 && (type != wanted || !pt_get_end(&body)))
-        return unexpected(type, err);
+        rc = ask_for_tree(p, err);
+    if (rc >= 0 && !has_root(p->sent, &p->offer))
+        rc = pt_err_set_kind(err, PT_ERR_INFRA, "the manifest is not the one that was announced");
+    p->site.target = p->sent;
     return rc < 0 ? -1 : 0;
 }
 
-/* The next bytes of an object: how many, 0 at its end. */
-static ssize_t next_data(struct receiver *r, const void **data, struct pt_err *err)
+/* --- content --- */
+
+static int next_segment(void *arg, struct pt_segment *out, struct pt_err *err)
 {
-    uint8_t type;
-    struct pt_reader body;
-    int rc = pt_frames_next(&r->frames, &type, &body, err);
-    if (rc == 0)
-        return pt_err_set_kind(err, PT_ERR_INFRA, "the connection ended while the tree was sent");
-    if (rc < 0)
-        return -1;
-    if (type == PT_B_END && body.left == 0)
-        return 0;
-    if (type != PT_B_DATA || body.left == 0)
-        return unexpected(type, err);
-    *data = body.p;
-    return (ssize_t)body.left;
+    struct receiver *r = arg;
+    return pt_intake_segment(&r->frames, out, err);
 }
 
-static struct pt_manifest *take_manifest(struct receiver *r, struct pt_err *err)
+/* As pt_unpack_archive. */
+static int take_archive(struct passage *p, const unsigned char *expected, struct pt_err *err)
 {
-    struct pt_buf plain = {0};
-    struct pt_manifest *m = NULL;
-    struct pt_inflate *z = pt_inflate_create(MAX_MANIFEST, err);
-    const void *data;
-    ssize_t n = z ? begin(r, PT_B_MANIFEST, err) : -1;
-    if (n == 0)
-        while ((n = next_data(r, &data, err)) > 0)
-            if (pt_inflate_add(z, data, (size_t)n, &plain, err) < 0) {
-                n = -1;
-                break;
-            }
-    if (n == 0 && pt_inflate_end(z, err) == 0)
-        m = pt_manifest_decode(plain.data, plain.len, err);
-    if (m &&
-        (pt_manifest_algorithm(m) != r->algorithm || memcmp(pt_manifest_root(m), r->root, PT_DIGEST) != 0)) {
-        pt_err_set_kind(err, PT_ERR_INFRA, "the manifest is not the one that was announced");
-        pt_manifest_destroy(m);
-        m = NULL;
+    struct receiver *r = p->r;
+    struct pt_unpack u = {.manifest = p->site.target,
+                          .expected = expected,
+                          .placer = p->placer,
+                          .store = r->store,
+                          .next = next_segment,
+                          .warn = warn,
+                          .arg = r};
+    if (pt_intake_begin(&r->frames, PT_B_ARCHIVE, err) < 0)
+        return -1;
+    r->stored = true;
+    return pt_unpack_archive(&u, err);
+}
+
+/* An archive that came with the offer. */
+static int take_announced(struct passage *p, struct pt_err *err)
+{
+    uint32_t n = p->offer.blobs;
+    if (n != pt_manifest_blobs(p->site.target) || (n % 8 && p->offer.sent[n / 8] >> n % 8))
+        return pt_err_set_kind(err, PT_ERR_INFRA, "the offer of a tree is malformed");
+    open_store(p->r, p->offer.algorithm);
+    return take_archive(p, p->offer.sent, err);
+}
+
+static int take_needed(struct passage *p, struct pt_err *err)
+{
+    uint32_t blobs = pt_manifest_blobs(p->site.target);
+    pt_auto_free unsigned char *bits = calloc(blobs / 8 + 1, 1);
+    if (!bits)
+        return pt_err_set(err, "out of memory");
+    pt_placer_need(p->placer, bits);
+    pt_store_end(p->r->store, NULL);
+    if (answer_need(p->r, blobs, bits, err) < 0)
+        return -1;
+    return take_archive(p, bits, err);
+}
+
+/* Everything that is lacking: 0, 1 when it must be sent again (err says why), -1. */
+static int fill(struct passage *p, struct pt_err *err)
+{
+    int rc = 0;
+    if (p->diff.local || p->diff.wrong)
+        rc = pt_settle(&p->site, err);
+    if (rc == 0 && p->diff.wrong && !(p->placer = pt_placer_create(&p->site, &p->figures, err)))
+        rc = -1;
+    if (rc == 0 && p->placer && pt_placer_lacks(p->placer)) {
+        open_store(p->r, p->offer.algorithm);
+        rc = pt_placer_restore(p->placer, p->r->store, p->offer.archive ? p->offer.sent : NULL, err);
     }
-    pt_inflate_destroy(z);
-    pt_buf_fini(&plain);
-    return m;
-}
-
-struct archive_source {
-    struct receiver *r;
-    struct pt_err *err;
-    bool ended;
-};
-
-static ssize_t read_archive(void *arg, const void **data)
-{
-    struct archive_source *s = arg;
-    ssize_t n = next_data(s->r, data, s->err);
-    s->ended = n == 0;
-    return n;
-}
-
-static int64_t choose_mtime(void *arg, const struct pt_entry *e)
-{
-    const struct archive_source *s = arg;
-    return pt_diff_mtime(e, &s->r->record, &s->r->survey);
-}
-
-/* 0 when it is unpacked, 1 when it ended early. */
-static int take_archive(struct receiver *r, const struct pt_manifest *m, const struct pt_diff *d,
-                        struct pt_unpack *u, struct pt_err *err)
-{
-    struct archive_source s = {.r = r, .err = err};
-    const void *data;
-    *u = (struct pt_unpack){.manifest = m,
-                            .need = d->need,
-                            .tree = r->place.tree,
-                            .temp = r->place.temp,
-                            .read = read_archive,
-                            .mtime = choose_mtime,
-                            .arg = &s};
-    if (begin(r, PT_B_ARCHIVE, err) < 0)
-        return -1;
-    int rc = pt_unpack_archive(u, err);
-    while (rc >= 0 && !s.ended)
-        if (read_archive(&s, &data) < 0)
-            rc = -1;
+    if (rc == 0 && p->offer.archive)
+        rc = take_announced(p, err);
+    if (rc == 0 && p->placer && pt_placer_lacks(p->placer))
+        rc = take_needed(p, err);
     return rc;
 }
 
 /* --- one tree --- */
 
-static int fetch(struct receiver *r, const struct pt_manifest *m, struct pt_err *err)
+/* The record of what the workspace is now. */
+static int seal(struct passage *p, struct pt_record *next, struct pt_err *err)
 {
-    struct pt_diff d;
-    struct pt_unpack u = {0};
-    if (pt_diff_make(&d, m, &r->record, &r->survey, &r->place, err) < 0)
-        return -1;
-    int rc = answer_need(r, m, &d, err);
+    const struct pt_manifest *m = p->site.target;
+    *next = (struct pt_record){.stamps = calloc(pt_manifest_count(m) + 1, sizeof(*next->stamps))};
+    if (!next->stamps)
+        return pt_err_set(err, "out of memory");
+    return pt_settle_seal(&p->site, pt_stamp_clock(p->r->folder), next->stamps, err);
+}
+
+/* What was sent is what was written last, from now on; kept on disk only after the answer. */
+static void remember(struct passage *p, struct pt_record *next)
+{
+    struct receiver *r = p->r;
+    if (p->sent) {
+        next->manifest = p->sent;
+        p->sent = NULL;
+    } else {
+        next->manifest = r->record.manifest;
+        r->record.manifest = NULL;
+    }
+    pt_record_fini(&r->record);
+    r->record = *next;
+    *next = (struct pt_record){0};
+    pt_record_save(&r->record, r->record_path); /* else the last one is there, and as true as before */
+}
+
+static int apply(struct passage *p, struct pt_err *err)
+{
+    struct receiver *r = p->r;
+    struct pt_record next = {0};
+    bool same = !p->sent && !p->diff.local && !p->diff.wrong && !p->diff.reread;
+    p->figures.files_right = p->diff.right;
+    p->figures.bytes_right = p->diff.right_bytes;
+    p->figures.removed = p->diff.extra;
+    p->figures.survey_ms = r->survey.ms;
+    r->surveyed = false; /* it changes now, or when tests run */
+    int rc = fill(p, err);
+    if (rc == 0 && !same)
+        rc = seal(p, &next, err);
+    p->figures.apply_ms = (uint32_t)(pt_now_ms() - p->began);
     if (rc == 0)
-        rc = pt_diff_settle(m, &r->survey, &r->place, err);
-    if (rc == 0 && d.nneed)
-        rc = take_archive(r, m, &d, &u, err);
-    r->surveyed = false;
-    if (rc == 0)
-        rc = seal(r, m, err);
-    if (rc == 0)
-        rc = answer_synced(r, u.files, u.bytes, d.extra, err);
+        rc = answer_synced(r, &p->figures, err);
     else if (rc > 0)
-        rc = answer_resend(r, "the archive ended early", err);
-    pt_diff_fini(&d);
+        rc = answer_text(r, PT_C_RESEND, -1, err, err) < 0 ? -1 : 1;
+    if (rc == 0 && !same)
+        remember(p, &next);
+    pt_store_end(r->store, NULL);
+    pt_record_fini(&next);
+    return rc < 0 ? -1 : 0;
+}
+
+static int serve_tree(struct receiver *r, struct pt_reader *body, struct pt_err *err)
+{
+    struct passage p = {.r = r, .began = pt_now_ms(), .site.temp = r->temp};
+    p.site.present = (struct pt_present){.tree = r->tree, .record = &r->record, .survey = &r->survey};
+    p.site.diff = &p.diff;
+    int rc = pt_offer_decode(body, &p.offer, err);
+    if (rc == 0)
+        rc = survey(r, err);
+    if (rc == 0)
+        rc = find_tree(&p, err);
+    if (rc == 0)
+        rc = pt_diff_make(&p.diff, p.site.target, &p.site.present, p.offer.keep, p.offer.nkeep, err);
+    if (rc == 0)
+        rc = apply(&p, err);
+    pt_placer_destroy(p.placer);
+    pt_diff_fini(&p.diff);
+    pt_manifest_destroy(p.sent);
+    pt_offer_fini(&p.offer);
     return rc;
 }
 
-static int serve_manifest(struct receiver *r, struct pt_err *err)
+static void tidy(struct receiver *r)
 {
-    if (survey(r, err) < 0)
-        return -1;
-    int there = already_there(r, err);
-    if (there < 0)
-        return -1;
-    if (answer_tree(r, there ? 0 : 1, err) < 0)
-        return -1;
-    if (there)
-        return answer_synced(r, 0, 0, r->removed, err);
-    struct pt_manifest *m = take_manifest(r, err);
-    int rc = m ? fetch(r, m, err) : -1;
-    pt_manifest_destroy(m);
-    return rc;
+    const struct pt_manifest *m = r->record.manifest;
+    if (!r->stored || !pt_frames_idle(&r->frames, IDLE_MS))
+        return;
+    pt_store_tidy(r->store, STORE_LIMIT + 2 * (m ? pt_manifest_bytes(m) : 0));
+    r->stored = false;
 }
 
 static int serve_one(struct receiver *r, struct pt_err *err)
 {
     uint8_t type;
     struct pt_reader body;
+    tidy(r);
     int rc = pt_frames_next(&r->frames, &type, &body, err);
     if (rc <= 0)
         return rc < 0 ? -1 : SERVED_END;
-    r->algorithm = pt_get_u8(&body);
-    const void *root = pt_get_raw(&body, PT_DIGEST);
-    if (type != PT_C_MANIFEST || !pt_get_end(&body))
-        return unexpected(type, err);
-    memcpy(r->root, root, PT_DIGEST);
-    return serve_manifest(r, err) < 0 ? -1 : SERVED_ONE;
+    if (type == PT_C_SURVEY && pt_get_end(&body)) {
+        survey(r, NULL); /* an error comes again when it matters */
+        return SERVED_ONE;
+    }
+    if (type != PT_C_MANIFEST)
+        return pt_intake_unexpected(type, err);
+    return serve_tree(r, &body, err) < 0 ? -1 : SERVED_ONE;
 }
+
+/* --- life --- */
 
 static int open_place(struct receiver *r, const char *tree, struct pt_err *err)
 {
@@ -330,37 +367,40 @@ static int open_place(struct receiver *r, const char *tree, struct pt_err *err)
         temp = NULL;
         return pt_err_set(err, "out of memory");
     }
-    r->place.tree = open(tree, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
-    r->place.temp = open(temp, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
-    if (r->place.tree < 0 || r->place.temp < 0 || fchmod(r->place.tree, 0700) < 0)
+    r->tree = open(tree, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
+    r->temp = open(temp, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
+    if (r->tree < 0 || r->temp < 0)
         return pt_err_set_kind(err, PT_ERR_INFRA, "%s: %s", tree, strerror(errno));
-    pt_purge(r->place.temp); /* of one that was killed; what resists shows when it matters */
+    pt_purge(r->temp); /* of one that was killed; what resists shows when it matters */
     return 0;
 }
 
-int pt_receive(int fd, const char *tree, struct pt_err *err)
+int pt_receive(int fd, const char *tree, const char *cache, struct pt_err *err)
 {
-    struct receiver r = {.frames = {.fd = fd}, .place = {-1, -1}};
+    struct receiver r = {.frames = {.fd = fd}, .cache = cache, .tree = -1, .temp = -1};
     struct pt_err local = PT_ERR_INIT;
     if (!err)
         err = &local;
+    umask(0); /* modes are those of the tree */
     int rc = open_place(&r, tree, err);
-    /* While the master still scans; an error comes again when it matters. */
-    if (rc == 0)
+    if (rc == 0) {
+        /* While the master still scans; an error comes again when it matters. */
+        pt_record_load(&r.record, r.record_path);
         survey(&r, NULL);
-    if (rc == 0)
         while ((rc = serve_one(&r, err)) == SERVED_ONE)
             ;
+    }
     if (rc < 0)
-        answer_fail(&r, err);
+        answer_text(&r, PT_C_FAIL, PT_STAGE_TREE, err, NULL);
+    pt_store_close(r.store);
     pt_frames_fini(&r.frames);
     pt_record_fini(&r.record);
     pt_survey_fini(&r.survey);
     free(r.folder);
     free(r.record_path);
-    if (r.place.tree >= 0)
-        close(r.place.tree);
-    if (r.place.temp >= 0)
-        close(r.place.temp);
+    if (r.tree >= 0)
+        close(r.tree);
+    if (r.temp >= 0)
+        close(r.temp);
     return rc;
 }

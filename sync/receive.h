@@ -15,7 +15,7 @@ struct pt_receive_options {
  * failure). Called by the agent before it forks the receiver. */
 char *pt_workspace_take(const struct pt_receive_options *options, int *lock_fd, struct pt_err *err);
 
-/* Serve MANIFEST and bulk frames from fd until it ends; answers TREE, NEED, SYNCED, RESEND, FAIL frames go
- * to the same fd. `tree` is what pt_workspace_take gave. 0 at the end of fd, -1 when it could not go on (a
- * FAIL frame was sent). */
-int pt_receive(int fd, const char *tree, struct pt_err *err);
+/* Serve SURVEY, MANIFEST and bulk frames from fd until it ends; TREE, NEED, SYNCED, RESEND, LOG, FAIL frames
+ * go to the same fd. `tree` is what pt_workspace_take gave; the store is in the folder `cache`. 0 at the end
+ * of fd, -1 when it could not go on (a FAIL frame was sent). Changes the umask. */
+int pt_receive(int fd, const char *tree, const char *cache, struct pt_err *err);

@@ -4,8 +4,12 @@
 #include "common/auto.h"
 #include "sync/sealed.h"
 
-#define MAGIC      0x50545232u /* "PTR2" */
+#include <fcntl.h>
+#include <string.h>
+
+#define MAGIC      0x50545233u /* "PTR3" */
 #define STAMP_SIZE 32
+#define BOOT_SIZE  64
 
 void pt_record_fini(struct pt_record *r)
 {
@@ -23,11 +27,21 @@ static struct pt_stamp get_stamp(struct pt_reader *r)
     return s;
 }
 
+/* What the kernel calls this boot; "" when it says nothing. */
+static void read_boot(char boot[BOOT_SIZE])
+{
+    pt_auto_fd int fd = open("/proc/sys/kernel/random/boot_id", O_RDONLY | O_CLOEXEC);
+    ssize_t n = fd < 0 ? 0 : read(fd, boot, BOOT_SIZE - 1);
+    boot[n > 0 ? n : 0] = '\0';
+    boot[strcspn(boot, "\n")] = '\0';
+}
+
 static bool decode(struct pt_record *rec, struct pt_reader *r)
 {
     size_t len;
     uint32_t magic = pt_get_u32(r);
-    rec->clock_ns = (int64_t)pt_get_u64(r);
+    char boot[BOOT_SIZE];
+    pt_auto_free char *was = pt_get_str(r, BOOT_SIZE);
     const void *encoded = pt_get_bytes(r, &len);
     if (r->bad || magic != MAGIC || !(rec->manifest = pt_manifest_decode(encoded, len, NULL)))
         return false;
@@ -36,6 +50,8 @@ static bool decode(struct pt_record *rec, struct pt_reader *r)
         return false;
     for (size_t i = 0; i < n; i++)
         rec->stamps[i] = get_stamp(r);
+    read_boot(boot);
+    rec->rebooted = boot[0] && was[0] && strcmp(boot, was) != 0;
     return pt_get_end(r);
 }
 
@@ -54,8 +70,10 @@ void pt_record_load(struct pt_record *r, const char *path)
 int pt_record_save(const struct pt_record *r, const char *path)
 {
     struct pt_buf b = {0};
+    char boot[BOOT_SIZE];
     pt_put_u32(&b, MAGIC);
-    pt_put_u64(&b, (uint64_t)r->clock_ns);
+    read_boot(boot);
+    pt_put_str(&b, boot);
     size_t mark = b.len;
     pt_put_u32(&b, 0);
     pt_manifest_encode(r->manifest, &b);
@@ -72,12 +90,7 @@ int pt_record_save(const struct pt_record *r, const char *path)
     return rc;
 }
 
-const struct pt_stamp *pt_record_find(const struct pt_record *r, const char *path,
-                                      const struct pt_entry **entry)
+bool pt_record_vouches(const struct pt_record *r, size_t i, const struct pt_stamp *now)
 {
-    const struct pt_entry *e = r->manifest ? pt_manifest_find(r->manifest, path) : NULL;
-    if (!e)
-        return NULL;
-    *entry = e;
-    return &r->stamps[e - pt_manifest_get(r->manifest, 0)];
+    return !r->rebooted && r->stamps[i].ino && pt_stamp_equal(&r->stamps[i], now);
 }

@@ -6,8 +6,8 @@
 
 struct pt_record {
     struct pt_manifest *manifest;
-    struct pt_stamp *stamps; /* of each entry of the manifest */
-    int64_t clock_ns;        /* of the file system, before the first stamp was taken */
+    struct pt_stamp *stamps; /* of each entry of the manifest; inode 0: vouches for nothing */
+    bool rebooted;           /* since it was written: nothing was forced to disk then, so no stamp vouches */
 };
 
 /* A record that is missing or damaged gives an empty one: manifest NULL. */
@@ -15,6 +15,5 @@ void pt_record_load(struct pt_record *r, const char *path);
 /* -1 with errno. */
 int pt_record_save(const struct pt_record *r, const char *path);
 void pt_record_fini(struct pt_record *r);
-/* The stamp that path had, with its entry; NULL when there is none. */
-const struct pt_stamp *pt_record_find(const struct pt_record *r, const char *path,
-                                      const struct pt_entry **entry);
+/* True when `now` shows that the content is still that of entry i. */
+bool pt_record_vouches(const struct pt_record *r, size_t i, const struct pt_stamp *now);

@@ -62,7 +62,7 @@ static void read_some(void *arg, unsigned number)
 {
     struct scan *s = arg;
     struct pt_err err = PT_ERR_INIT;
-    struct pt_content_reader *r = pt_content_create(s->spec->algorithm, s->spec->chunks, &err);
+    struct pt_content_reader *r = pt_content_create(s->spec->algorithm, &err);
     int rc = r ? 0 : -1;
     (void)number;
     while (rc == 0 && !s->failed) {

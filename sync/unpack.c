@@ -3,301 +3,220 @@
 
 #include "common/auto.h"
 #include "common/err.h"
-#include "sync/beneath.h"
-#include "sync/stamp.h"
+#include "sync/compress.h"
+#include "sync/untar.h"
+#include "sync/verify.h"
 
-#include <archive.h>
-#include <archive_entry.h>
-#include <fcntl.h>
+#include <stdio.h>
 #include <string.h>
 
-#define BUFFER_SIZE (128u << 10)
-#define TEMP_NAME   ".ptremote.new"
-#define TAR_GROWS   16u /* a file of a small tar is at most so many times as big as the tar */
+#define HEADER  2048u      /* bytes of an entry's headers and padding, at most */
+#define SLACK   (1u << 20) /* bytes around all entries, at most */
+#define NO_BLOB UINT32_MAX
 
 struct job {
-    struct pt_unpack *u;
-    struct archive *archive;
-    struct archive_entry *entry; /* the archive's, at the moment */
-    struct pt_beneath beneath;
-    struct pt_digest *digest;
-    size_t next; /* the first entry of the manifest that may still come */
-    bool ended, gave_up;
-    unsigned char *buffer;
+    const struct pt_unpack *u;
+    struct pt_err *err;
+    struct pt_untar *untar;
+    struct pt_verify *verify;
+    struct pt_piece *piece; /* the raw bytes of the segment at hand */
+    uint32_t next;          /* the first blob that may still come */
+    uint64_t left;          /* raw bytes that may still come */
+    bool begun, ended;
+    bool warned;
+    uint32_t bad; /* the first blob that has not its digest; these two are the second thread's */
+    unsigned char *bad_bits;
 };
 
-static la_ssize_t read_in(struct archive *a, void *arg, const void **data)
+static int refuse(struct pt_err *err, const char *name, const char *why)
+{
+    return pt_err_set_kind(err, PT_ERR_INFRA, "the archive of the tree is refused: '%s' %s", name, why);
+}
+
+static bool bit(const unsigned char *bits, uint32_t i)
+{
+    return bits[i / 8] >> (i % 8) & 1;
+}
+
+/* The file that a blob belongs to. */
+static const char *path_of(const struct pt_manifest *m, uint32_t blob)
+{
+    return pt_manifest_get(m, pt_manifest_blob(m, blob).entry)->path;
+}
+
+/* The blob that must come next; NO_BLOB when none must. */
+static uint32_t expected(struct job *j)
+{
+    uint32_t n = pt_manifest_blobs(j->u->manifest);
+    for (; j->next < n; j->next++)
+        if (bit(j->u->expected, j->next))
+            return j->next;
+    return NO_BLOB;
+}
+
+/* --- bytes --- */
+
+static void keep(struct job *j, const struct pt_segment *s)
+{
+    struct pt_err err = PT_ERR_INIT;
+    if (j->warned || !j->u->store)
+        return;
+    int rc = j->begun ? 0 : pt_store_begin(j->u->store, &err);
+    j->begun = true;
+    if (rc == 0)
+        rc = pt_store_segment(j->u->store, s, &err);
+    if (rc < 0)
+        j->u->warn(j->u->arg, &err);
+    j->warned = rc < 0;
+}
+
+static int next_piece(struct job *j, const struct pt_segment *s)
+{
+    pt_piece_release(j->piece);
+    j->piece = s->raw > 0 && s->raw <= PT_SEGMENT_MAX ? pt_piece_create(s->raw) : NULL;
+    if (!j->piece)
+        return pt_err_set(j->err, "the archive of the tree: a segment of %u bytes", s->raw);
+    if (pt_segment_unpack(s, pt_piece_data(j->piece), j->err) < 0)
+        return pt_err_wrap(j->err, "the archive of the tree is refused");
+    if (s->raw > j->left)
+        return pt_err_set_kind(j->err, PT_ERR_INFRA, "the archive of the tree goes on beyond its end");
+    j->left -= s->raw;
+    return 0;
+}
+
+static ssize_t read_tar(void *arg, const void **data)
 {
     struct job *j = arg;
-    ssize_t n = j->ended || j->gave_up ? 0 : j->u->read(j->u->arg, data);
-    j->ended |= n == 0;
-    j->gave_up |= n < 0;
-    if (n < 0)
-        archive_set_error(a, EIO, "the connection ended");
-    return n < 0 ? -1 : n;
-}
-
-/* libarchive is at a loss: 1 when only because the bytes ended. */
-static int broken(const struct job *j, struct pt_err *err)
-{
-    if (j->gave_up)
+    struct pt_segment s;
+    int rc = j->ended ? 0 : j->u->next(j->u->arg, &s, j->err);
+    j->ended |= rc == 0;
+    if (rc <= 0)
+        return rc;
+    if (next_piece(j, &s) < 0)
         return -1;
-    if (j->ended)
-        return 1;
-    const char *why = archive_error_string(j->archive);
-    return pt_err_set_kind(err, PT_ERR_INFRA, "the archive of the tree is broken: %s", why ? why : "?");
+    keep(j, &s);
+    *data = pt_piece_data(j->piece);
+    return (ssize_t)s.raw;
 }
 
-static int cannot_write(const char *path, struct pt_err *err)
-{
-    bool full = errno == ENOSPC || errno == EDQUOT;
-    pt_err_set_kind(err, PT_ERR_INFRA, "cannot write '%s' on the host: %s", path, strerror(errno));
-    return full ? pt_err_hint(err, "make room on the host, or name another place with --remote-dir") : -1;
-}
+/* --- blobs --- */
 
-static int refuse(const char *path, const char *why, struct pt_err *err)
+/* By the second thread. */
+static void checked(void *arg, const struct pt_verify_job *job, bool good)
 {
-    return pt_err_set_kind(err, PT_ERR_INFRA, "the archive of the tree is refused: '%s' %s", path, why);
-}
-
-static int write_all(int fd, const unsigned char *p, size_t n)
-{
-    while (n > 0) {
-        ssize_t done = write(fd, p, n);
-        if (done < 0 && errno == EINTR)
-            continue;
-        if (done < 0)
-            return -1;
-        p += done;
-        n -= (size_t)done;
+    struct job *j = arg;
+    if (good) {
+        pt_store_note(j->u->store, job->digest, job->offset, job->size);
+        return;
     }
-    return 0;
+    if (j->bad > job->number)
+        j->bad = job->number;
+    j->bad_bits[job->number / 8] |= (unsigned char)(1u << (job->number % 8));
 }
 
-/* The entry that must come next, which is the next that was asked for; NULL when there is none. */
-static const struct pt_entry *expected(struct job *j)
+static int check_later(struct job *j, const struct pt_untar_entry *e, const struct pt_blob *b,
+                       uint32_t number)
 {
-    size_t n = pt_manifest_count(j->u->manifest);
-    for (; j->next < n; j->next++)
-        if (j->u->need[j->next / 8] >> (j->next % 8) & 1)
-            return pt_manifest_get(j->u->manifest, j->next);
-    return NULL;
-}
-
-static const struct pt_entry *check_header(struct job *j, struct pt_err *err)
-{
-    const struct pt_entry *e = expected(j);
-    const char *path = archive_entry_pathname(j->entry);
-    if (!path)
-        path = "";
-    if (archive_entry_filetype(j->entry) != AE_IFREG || archive_entry_hardlink(j->entry) ||
-        archive_entry_symlink(j->entry))
-        refuse(path, "is not a plain file", err);
-    else if (!e || strcmp(path, e->path) != 0)
-        refuse(path, pt_path_valid(path) ? "was not asked for" : "is no name for a file in a tree", err);
-    else if (!archive_entry_size_is_set(j->entry) || (uint64_t)archive_entry_size(j->entry) != e->size)
-        refuse(path, "has not the size that was announced", err);
-    else
-        return e;
-    return NULL;
-}
-
-/* The content of the entry into fd, checked. */
-static int write_content(struct job *j, const struct pt_entry *e, int fd, struct pt_err *err)
-{
-    unsigned char digest[PT_DIGEST];
-    uint64_t size = 0;
-    for (;;) {
-        la_ssize_t n = archive_read_data(j->archive, j->buffer, BUFFER_SIZE);
-        if (n < 0)
-            return broken(j, err);
-        if (n == 0)
-            break;
-        size += (uint64_t)n;
-        if (size > e->size)
-            return refuse(e->path, "is longer than was announced", err);
-        pt_digest_add(j->digest, j->buffer, (size_t)n);
-        if (write_all(fd, j->buffer, (size_t)n) < 0)
-            return cannot_write(e->path, err);
-    }
-    if (pt_digest_end(j->digest, digest) < 0)
-        return pt_err_set(err, "digest failed");
-    if (size != e->size || memcmp(digest, e->digest, PT_DIGEST) != 0)
-        return refuse(e->path, "has not the content that was announced", err);
-    return 0;
-}
-
-static int put_in_place(struct job *j, const struct pt_entry *e, int fd, struct pt_err *err)
-{
-    const char *name;
-    struct timespec times[2] = {{.tv_nsec = UTIME_NOW}, pt_ns_timespec(j->u->mtime(j->u->arg, e))};
-    int dir = pt_beneath_parent(&j->beneath, e->path, &name);
-    if (dir < 0 || fchmod(fd, (mode_t)e->mode) < 0 || futimens(fd, times) < 0 ||
-        renameat(j->u->temp, TEMP_NAME, dir, name) < 0)
-        return cannot_write(e->path, err);
-    j->u->files++;
-    j->u->bytes += e->size;
-    return 0;
-}
-
-static int unpack_file(struct job *j, struct pt_err *err)
-{
-    const struct pt_entry *e = check_header(j, err);
-    if (!e)
-        return -1;
-    pt_auto_fd int fd =
-        openat(j->u->temp, TEMP_NAME, O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC, 0600);
-    if (fd < 0)
-        return cannot_write(e->path, err);
-    int rc = write_content(j, e, fd, err);
-    if (rc == 0)
-        rc = put_in_place(j, e, fd, err);
-    if (rc != 0)
-        unlinkat(j->u->temp, TEMP_NAME, 0);
-    j->next++;
-    return rc;
-}
-
-static int unpack_all(struct job *j, struct pt_err *err)
-{
-    for (;;) {
-        int rc = archive_read_next_header(j->archive, &j->entry);
-        if (rc == ARCHIVE_EOF)
-            break;
-        if (rc < ARCHIVE_WARN)
-            return broken(j, err);
-        if ((rc = unpack_file(j, err)) != 0)
-            return rc;
-    }
-    const struct pt_entry *e = expected(j);
-    return e ? refuse(e->path, "is missing", err) : 0;
-}
-
-int pt_unpack_archive(struct pt_unpack *u, struct pt_err *err)
-{
-    struct job j = {.u = u, .beneath = PT_BENEATH(u->tree)};
-    int rc = -1;
-    j.buffer = malloc(BUFFER_SIZE);
-    j.digest = pt_digest_create(pt_manifest_algorithm(u->manifest), err);
-    j.archive = archive_read_new();
-    if (!j.buffer || !j.digest || !j.archive)
-        pt_err_set(err, "unpacking: out of memory");
-    else if (archive_read_support_format_tar(j.archive) != ARCHIVE_OK ||
-             archive_read_support_filter_zstd(j.archive) != ARCHIVE_OK ||
-             archive_read_open(j.archive, &j, NULL, read_in, NULL) != ARCHIVE_OK)
-        rc = broken(&j, err);
-    else
-        rc = unpack_all(&j, err);
-    archive_read_free(j.archive);
-    pt_digest_destroy(j.digest);
-    pt_beneath_fini(&j.beneath);
-    free(j.buffer);
-    return rc;
-}
-
-/* --- small tars --- */
-
-static int make_folders(struct pt_beneath *b, const char *path, bool whole)
-{
-    pt_auto_free char *copy = strdup(path);
+    struct pt_verify_job job = {
+        .data = e->data, .size = e->size, .digest = b->digest, .number = number, .offset = e->offset};
+    if (e->inside)
+        return pt_verify_add(j->verify, j->piece, &job, j->err);
+    struct pt_piece *copy = pt_piece_create(e->size);
     if (!copy)
-        return -1;
-    for (char *p = copy;; p++) {
-        p = strchrnul(p, '/');
-        bool last = *p == '\0';
-        if (last && !whole)
-            return 0;
-        *p = '\0';
-        const char *name;
-        int dir = pt_beneath_parent(b, copy, &name);
-        if (dir < 0 || (mkdirat(dir, name, 0755) < 0 && errno != EEXIST))
-            return -1;
-        if (last)
-            return 0;
-        *p = '/';
-    }
+        return pt_err_set(j->err, "out of memory");
+    job.data = memcpy(pt_piece_data(copy), e->data, e->size);
+    int rc = pt_verify_add(j->verify, copy, &job, j->err);
+    pt_piece_release(copy);
+    return rc;
 }
 
-static int copy_out(struct archive *a, int fd, uint64_t max)
+static int take(struct job *j, const struct pt_untar_entry *e)
 {
-    unsigned char buffer[8192];
-    la_ssize_t n;
-    for (uint64_t size = 0; (n = archive_read_data(a, buffer, sizeof(buffer))) > 0; size += (uint64_t)n) {
-        errno = EFBIG;
-        if ((uint64_t)n > max - size || write_all(fd, buffer, (size_t)n) < 0)
+    uint32_t number = expected(j);
+    char name[16];
+    snprintf(name, sizeof(name), "%u", number);
+    if (number == NO_BLOB || strcmp(e->name, name) != 0)
+        return refuse(j->err, e->name, "was not asked for");
+    struct pt_blob b = pt_manifest_blob(j->u->manifest, number);
+    if (e->size != b.size)
+        return refuse(j->err, path_of(j->u->manifest, number), "has not the size that was announced");
+    j->next = number + 1;
+    if (check_later(j, e, &b, number) < 0)
+        return -1;
+    return j->u->placer ? pt_placer_put(j->u->placer, &b, e->data, j->err) : 0;
+}
+
+/* As pt_unpack_archive, but for the digests. */
+static int take_all(struct job *j)
+{
+    struct pt_untar_entry e;
+    int rc;
+    while ((rc = pt_untar_next(j->untar, PT_BLOB_MAX, &e, j->err)) == 1)
+        if (take(j, &e) < 0)
             return -1;
-    }
-    if (n < 0)
-        errno = EBADMSG;
+    uint32_t number = expected(j);
+    if (rc == 2 && number != NO_BLOB)
+        pt_err_set_kind(j->err, PT_ERR_INFRA, "'%s' changed while it was sent",
+                        path_of(j->u->manifest, number));
+    else if (rc == 2)
+        pt_err_set_kind(j->err, PT_ERR_INFRA, "the archive of the tree ended early");
+    if (rc != 0)
+        return rc == 2 ? 1 : -1;
+    if (number != NO_BLOB)
+        return refuse(j->err, path_of(j->u->manifest, number), "is missing");
+    const void *data;
+    ssize_t n;
+    while ((n = read_tar(j, &data)) > 0)
+        ;
     return n < 0 ? -1 : 0;
 }
 
-static int tar_file(struct archive *a, struct archive_entry *entry, struct pt_beneath *b, const char *path,
-                    uint64_t max)
+/* Wait for the digests; what is not what it should be goes. */
+static int settle(struct job *j, int rc)
 {
-    const char *name;
-    if (make_folders(b, path, false) < 0)
-        return -1;
-    int dir = pt_beneath_parent(b, path, &name);
-    if (dir < 0 || (unlinkat(dir, TEMP_NAME, 0) < 0 && errno != ENOENT))
-        return -1;
-    mode_t mode = (archive_entry_perm(entry) & 0755) | 0600;
-    pt_auto_fd int fd = openat(dir, TEMP_NAME, O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC, 0600);
-    if (fd < 0)
-        return -1;
-    if (copy_out(a, fd, max) < 0 || fchmod(fd, mode) < 0 || renameat(dir, TEMP_NAME, dir, name) < 0) {
-        int saved = errno;
-        unlinkat(dir, TEMP_NAME, 0);
-        errno = saved;
-        return -1;
+    const struct pt_manifest *m = j->u->manifest;
+    pt_verify_wait(j->verify);
+    for (uint32_t i = j->bad; i != NO_BLOB && i < pt_manifest_blobs(m); i++) {
+        if (!j->u->placer || !bit(j->bad_bits, i))
+            continue;
+        struct pt_blob b = pt_manifest_blob(m, i);
+        pt_placer_undo(j->u->placer, &b);
     }
-    return 0;
+    if (rc < 0 || j->bad == NO_BLOB)
+        return rc;
+    pt_err_set_kind(j->err, PT_ERR_INFRA, "'%s' has not the content that was announced", path_of(m, j->bad));
+    return 1;
 }
 
-static int tar_entry(struct archive *a, struct archive_entry *entry, struct pt_beneath *b, uint64_t max,
-                     struct pt_err *err)
+/* How long the archive may be, all in all. */
+static uint64_t most_bytes(const struct pt_unpack *u)
 {
-    const char *name = archive_entry_pathname(entry);
-    pt_auto_free char *path = strdup(name ? name : "");
-    if (!path)
-        return pt_err_set(err, "out of memory");
-    size_t n = strlen(path);
-    if (n > 1 && path[n - 1] == '/')
-        path[n - 1] = '\0';
-    bool folder = archive_entry_filetype(entry) == AE_IFDIR;
-    if (!pt_path_valid(path) || archive_entry_hardlink(entry) || archive_entry_symlink(entry) ||
-        (!folder && archive_entry_filetype(entry) != AE_IFREG))
-        return pt_err_set(err, "tar: '%s' is refused: only plain files and folders below come out of it",
-                          path);
-    int rc = folder ? make_folders(b, path, true) : tar_file(a, entry, b, path, max);
-    return rc < 0 ? cannot_write(path, err) : 0;
+    uint64_t sum = SLACK;
+    for (size_t i = 0, n = pt_manifest_count(u->manifest); i < n; i++) {
+        const struct pt_entry *e = pt_manifest_get(u->manifest, i);
+        uint32_t first = pt_manifest_first_blob(u->manifest, i);
+        for (uint32_t b = first; b < pt_manifest_first_blob(u->manifest, i + 1); b++)
+            if (bit(u->expected, b))
+                sum += HEADER + (e->nchunks ? e->chunks[b - first].size : e->size);
+    }
+    return sum;
 }
 
-int pt_unpack_tar(const void *data, size_t size, const char *dir, struct pt_err *err)
+int pt_unpack_archive(const struct pt_unpack *u, struct pt_err *err)
 {
-    if (mkdir(dir, 0700) < 0 && errno != EEXIST)
-        return cannot_write(dir, err);
-    pt_auto_fd int fd = open(dir, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-    if (fd < 0)
-        return cannot_write(dir, err);
-    struct pt_beneath b = PT_BENEATH(fd);
-    struct archive *a = archive_read_new();
-    struct archive_entry *entry;
-    int rc = a && archive_read_support_format_tar(a) == ARCHIVE_OK &&
-                     archive_read_support_filter_zstd(a) == ARCHIVE_OK &&
-                     archive_read_open_memory(a, data, size) == ARCHIVE_OK
-                 ? ARCHIVE_OK
-                 : ARCHIVE_FATAL;
-    int failed = 0;
-    while (!failed && rc >= ARCHIVE_WARN && rc != ARCHIVE_EOF) {
-        rc = archive_read_next_header(a, &entry);
-        if (rc >= ARCHIVE_WARN && rc != ARCHIVE_EOF)
-            failed = tar_entry(a, entry, &b, TAR_GROWS * (uint64_t)size, err);
-    }
-    if (!failed && rc != ARCHIVE_EOF)
-        failed =
-            pt_err_set(err, "tar: %s", a && archive_error_string(a) ? archive_error_string(a) : "broken");
-    archive_read_free(a);
-    pt_beneath_fini(&b);
-    return failed;
+    struct pt_err local = PT_ERR_INIT;
+    struct job j = {.u = u, .err = err ? err : &local, .bad = NO_BLOB, .left = most_bytes(u)};
+    int rc = -1;
+    j.bad_bits = calloc(pt_manifest_blobs(u->manifest) / 8 + 1, 1);
+    j.verify = pt_verify_create(pt_manifest_algorithm(u->manifest), checked, &j, j.err);
+    j.untar = pt_untar_create(read_tar, &j, j.err);
+    if (!j.bad_bits)
+        pt_err_set(j.err, "out of memory");
+    else if (j.verify && j.untar)
+        rc = settle(&j, take_all(&j));
+    pt_verify_destroy(j.verify);
+    pt_untar_destroy(j.untar);
+    pt_piece_release(j.piece);
+    free(j.bad_bits);
+    return rc;
 }

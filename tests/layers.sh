@@ -20,7 +20,7 @@ master: master output sync way common'
 libraries='^libssh/: ^remote/ssh[a-z_]*[.][ch]$
 ^mpi[.]h$: ^remote/worker/mpi[.]c$
 ^openssl/: ^src/common/tls[a-z_]*[.]c$|^src/common/tls_[a-z]+[.]h$|^sync/digest[.]c$
-^archive(_entry)?[.]h$: ^sync/(pack|tar|unpack|untar)[.]c$
+^archive(_entry)?[.]h$: ^sync/(tar|untar|smalltar)[.]c$
 ^zstd[.]h$: ^sync/
 ^(cjson/)?cJSON[.]h$: ^src/json[.]c$
 ^sqlite3[.]h$: ^src/ledger(_[a-z]+)?[.]c$|^src/ledger_[a-z]+[.]h$'

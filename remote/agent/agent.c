@@ -41,7 +41,7 @@ struct machine {
     struct pt_agent a;
     const struct pt_agent_start *start;
     int signals;
-    struct pt_buf out, control, bulk;
+    struct pt_buf out, control;
     size_t sent; /* of out */
     int64_t heard;
     bool gone;     /* the channel or the keeper: nobody listens */
@@ -173,11 +173,11 @@ static bool is_sync_only(const struct pt_agent *a)
 
 static enum pt_stage control_stage(uint8_t type)
 {
-    return type == PT_C_TOOLS      ? PT_STAGE_TOOLS
-           : type == PT_C_MANIFEST ? PT_STAGE_TREE
-           : type == PT_C_LAUNCH   ? PT_STAGE_LAUNCH
-           : type == PT_C_COLLECT  ? PT_STAGE_PYTHON
-                                   : PT_STAGE_SETUP;
+    return type == PT_C_TOOLS                             ? PT_STAGE_TOOLS
+           : type == PT_C_MANIFEST || type == PT_C_SURVEY ? PT_STAGE_TREE
+           : type == PT_C_LAUNCH                          ? PT_STAGE_LAUNCH
+           : type == PT_C_COLLECT                         ? PT_STAGE_PYTHON
+                                                          : PT_STAGE_SETUP;
 }
 
 /* frame is all of it, body its fields. */
@@ -206,6 +206,7 @@ static int on_control(struct machine *m, uint8_t type, struct pt_reader *body, c
     switch (type) {
     case PT_C_TOOLS:
         return pt_tools_offer(a->tools, body, err);
+    case PT_C_SURVEY:
     case PT_C_MANIFEST:
         return pt_tree_send(a->tree, frame, n, false, err);
     case PT_C_LAUNCH:
@@ -258,29 +259,12 @@ static void take_control(struct machine *m)
     pt_buf_consume(&m->control, used);
 }
 
-/* A run whose tree is shared has nobody to take one. */
-static int take_object(struct machine *m, uint8_t type, struct pt_reader *body, const void *frame, size_t n,
-                       enum pt_stage *stage, struct pt_err *err)
+static void take_bulk(struct machine *m, const void *data, size_t n)
 {
-    *stage = PT_STAGE_TREE;
-    if (m->a.set_up && !m->a.tree && !m->a.failed && type != PT_B_TOOL && type != PT_B_DATA &&
-        type != PT_B_END)
-        return pt_err_set(err, "a tree was sent that is shared");
-    return pt_bulk_take(&m->a, type, body, frame, n, stage, err);
-}
-
-static void take_bulk(struct machine *m)
-{
-    size_t used = 0, total;
-    struct pt_reader body;
-    uint8_t type;
-    for (; next_frame(m, &m->bulk, used, PT_BULK_FRAME, &type, &body, &total); used += total) {
-        struct pt_err err = PT_ERR_INIT;
-        enum pt_stage stage;
-        if (take_object(m, type, &body, m->bulk.data + used, total, &stage, &err) < 0)
-            refuse(m, stage, &err);
-    }
-    pt_buf_consume(&m->bulk, used);
+    struct pt_err err = PT_ERR_INIT;
+    enum pt_stage stage;
+    if (!m->leaving && pt_bulk_feed(&m->a, data, n, &stage, &err) < 0)
+        refuse(m, stage, &err);
 }
 
 static void on_opened(void *arg, uint32_t stream, uint8_t kind)
@@ -299,8 +283,7 @@ static void on_data(void *arg, uint32_t stream, const void *data, size_t n)
         pt_buf_append(&m->control, data, n);
         take_control(m);
     } else if (stream == PT_MUX_BULK) {
-        pt_buf_append(&m->bulk, data, n);
-        take_bulk(m);
+        take_bulk(m, data, n);
     } else if (m->a.links) {
         pt_links_data(m->a.links, stream, data, n);
     }
@@ -329,7 +312,7 @@ static void read_channel(struct machine *m)
     m->heard = pt_now_ms();
     if (pt_mux_feed(m->a.mux, buf, (size_t)n, &err) < 0)
         refuse(m, PT_STAGE_SETUP, &err);
-    if (m->control.bad || m->bulk.bad)
+    if (m->control.bad)
         m->gone = true;
 }
 
@@ -472,7 +455,7 @@ static void release(struct machine *m)
     free(a->machine_id);
     pt_buf_fini(&m->out);
     pt_buf_fini(&m->control);
-    pt_buf_fini(&m->bulk);
+    pt_buf_fini(&a->bulk.in);
 }
 
 int pt_agent_run(const struct pt_agent_start *start)

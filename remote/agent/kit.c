@@ -6,7 +6,7 @@
 #include "remote/agent/state.h"
 #include "remote/agent/sweep.h"
 #include "remote/agent/tools.h"
-#include "sync/unpack.h"
+#include "sync/smalltar.h"
 
 #include <errno.h>
 #include <fcntl.h>

@@ -7,13 +7,11 @@
 #include "common/loop.h"
 #include "common/message.h"
 #include "common/mux.h"
+#include "remote/agent/bulk.h"
 #include "remote/agent/environ.h"
 #include "remote/agent/rundir.h"
 
 #include <sys/types.h>
-
-/* Whose the object on the bulk stream is. */
-enum pt_bulk_mode { PT_BULK_NONE, PT_BULK_TOOL, PT_BULK_TREE };
 
 struct pt_agent {
     struct pt_loop *loop;
@@ -32,7 +30,7 @@ struct pt_agent {
     bool synced;    /* the workspace is the tree */
     bool failed;    /* FAIL was said */
     struct pt_environ env;
-    enum pt_bulk_mode bulk;
+    struct pt_bulk bulk;
 
     struct pt_init *init;
     struct pt_tools *tools;

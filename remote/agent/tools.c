@@ -5,7 +5,7 @@
 #include "remote/agent/state.h"
 #include "remote/agent/sweep.h"
 #include "sync/digest.h"
-#include "sync/unpack.h"
+#include "sync/smalltar.h"
 
 #include <ctype.h>
 #include <errno.h>

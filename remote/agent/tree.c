@@ -8,17 +8,22 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <poll.h>
 #include <signal.h>
 #include <stdio.h>
 #include <sys/prctl.h>
 #include <sys/socket.h>
+#include <sys/syscall.h>
+
+#define END_MS 2000 /* for the receiver to end by itself */
 
 struct pt_tree {
     struct pt_agent *agent;
     pid_t pid;
     int fd;
     struct pt_buf out, in;
-    size_t owed; /* bulk bytes in out, to be credited */
+    size_t sent; /* of out */
+    size_t owed; /* bulk bytes in out that were not sent, to be credited */
 };
 
 static void on_ready(void *arg, int fd, short revents);
@@ -26,24 +31,34 @@ static void on_ready(void *arg, int fd, short revents);
 static void rewatch(struct pt_tree *tree)
 {
     if (tree->fd >= 0)
-        pt_loop_watch(tree->agent->loop, tree->fd, (short)(POLLIN | (tree->out.len ? POLLOUT : 0)), on_ready,
-                      tree);
+        pt_loop_watch(tree->agent->loop, tree->fd,
+                      (short)(POLLIN | (tree->out.len > tree->sent ? POLLOUT : 0)), on_ready, tree);
 }
 
-static void write_out(struct pt_tree *tree)
+/* As much as the receiver takes now; how much that was. */
+static size_t write_some(struct pt_tree *tree, const unsigned char *data, size_t n)
 {
     size_t done = 0;
-    while (done < tree->out.len) {
-        ssize_t n = send(tree->fd, tree->out.data + done, tree->out.len - done, MSG_NOSIGNAL | MSG_DONTWAIT);
-        if (n <= 0)
+    while (done < n) {
+        ssize_t k = send(tree->fd, data + done, n - done, MSG_NOSIGNAL | MSG_DONTWAIT);
+        if (k <= 0)
             break; /* the end shows when reading */
-        done += (size_t)n;
+        done += (size_t)k;
     }
-    pt_buf_consume(&tree->out, done);
     size_t credit = done < tree->owed ? done : tree->owed;
     tree->owed -= credit;
     if (credit)
         pt_mux_credit(tree->agent->mux, PT_MUX_BULK, credit);
+    return done;
+}
+
+static void write_out(struct pt_tree *tree)
+{
+    tree->sent += write_some(tree, tree->out.data + tree->sent, tree->out.len - tree->sent);
+    if (tree->sent < tree->out.len)
+        return;
+    pt_buf_clear(&tree->out);
+    tree->sent = 0;
 }
 
 static void close_fd(struct pt_tree *tree)
@@ -54,7 +69,7 @@ static void close_fd(struct pt_tree *tree)
     close(tree->fd);
     tree->fd = -1;
     pt_mux_credit(tree->agent->mux, PT_MUX_BULK, tree->owed);
-    tree->owed = 0;
+    tree->owed = tree->sent = 0;
     pt_buf_fini(&tree->out);
 }
 
@@ -77,7 +92,7 @@ static int take_answer(struct pt_tree *tree)
     if (rc <= 0)
         return rc;
     if (type != PT_C_TREE && type != PT_C_NEED && type != PT_C_SYNCED && type != PT_C_RESEND &&
-        type != PT_C_FAIL)
+        type != PT_C_FAIL && type != PT_C_LOG)
         return -1;
     struct pt_buf frame = {0};
     pt_buf_append(&frame, tree->in.data, total);
@@ -85,9 +100,9 @@ static int take_answer(struct pt_tree *tree)
         pt_agent_send(a, &frame);
     pt_buf_fini(&frame);
     pt_buf_consume(&tree->in, total);
-    a->synced = type == PT_C_SYNCED;
+    a->synced |= type == PT_C_SYNCED;
     a->failed |= type == PT_C_FAIL;
-    if (a->synced)
+    if (type == PT_C_SYNCED)
         pt_agent_advance(a);
     return 1;
 }
@@ -129,7 +144,7 @@ static int receiver(const struct pt_agent *a, int fd, pid_t agent)
     if (getppid() != agent || (fd != 3 && dup3(fd, 3, O_CLOEXEC) < 0))
         return 1;
     pt_child_close_from(4);
-    return pt_receive(3, a->workspace, &err) < 0;
+    return pt_receive(3, a->workspace, a->cache, &err) < 0;
 }
 
 static int start(struct pt_tree *tree, struct pt_err *err)
@@ -170,29 +185,40 @@ struct pt_tree *pt_tree_create(struct pt_agent *a, struct pt_err *err)
     return NULL;
 }
 
+/* Once nobody talks to it, the receiver puts away what arrived, and ends. */
+static void wait_for_end(const struct pt_tree *tree)
+{
+    pt_auto_fd int fd = tree->pid > 0 ? (int)syscall(SYS_pidfd_open, tree->pid, 0) : -1;
+    if (fd >= 0)
+        poll(&(struct pollfd){.fd = fd, .events = POLLIN}, 1, END_MS);
+}
+
 void pt_tree_destroy(struct pt_tree *tree)
 {
     if (!tree)
         return;
     close_fd(tree);
+    wait_for_end(tree);
     pt_buf_fini(&tree->in);
     free(tree);
 }
 
-int pt_tree_send(struct pt_tree *tree, const void *frame, size_t n, bool bulk, struct pt_err *err)
+int pt_tree_send(struct pt_tree *tree, const void *bytes, size_t n, bool bulk, struct pt_err *err)
 {
     if (tree->fd < 0) {
         if (bulk)
             pt_mux_credit(tree->agent->mux, PT_MUX_BULK, n);
         return 0; /* FAIL was or will be said */
     }
-    pt_buf_append(&tree->out, frame, n);
-    if (tree->out.bad)
-        return pt_err_set(err, "tree: out of memory");
-    tree->owed += bulk ? n : 0;
+    if (!bulk && tree->agent->bulk.pass)
+        return pt_err_set(err, "a tree was announced within another");
     if (!bulk)
         tree->agent->synced = false;
-    write_out(tree);
+    tree->owed += bulk ? n : 0;
+    size_t done = tree->out.len ? 0 : write_some(tree, bytes, n);
+    pt_buf_append(&tree->out, (const unsigned char *)bytes + done, n - done);
+    if (tree->out.bad)
+        return pt_err_set(err, "tree: out of memory");
     rewatch(tree);
     return 0;
 }

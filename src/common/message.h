@@ -7,7 +7,7 @@
 
 struct pt_err;
 
-#define PT_PROTOCOL 1u          /* both ends say it first; different numbers do not talk */
+#define PT_PROTOCOL 2u          /* both ends say it first; different numbers do not talk */
 #define PT_NONE     0xffffffffu /* no test, no file */
 
 #define PT_MAX_FRAME  (16u << 20)  /* any frame on control, link, runner */
@@ -21,18 +21,19 @@ struct pt_err;
 enum pt_control_message {
     PT_C_SETUP = 1,       /* struct pt_setup */
     PT_C_TOOLS = 2,       /* u32 n, n x {str name, 32 raw digest (SHA-256), u64 size} */
-    PT_C_MANIFEST = 3,    /* u8 algorithm, 32 raw root: answered by TREE */
+    PT_C_MANIFEST = 3,    /* struct pt_offer of sync/offer.h: answered by TREE, NEED, SYNCED or RESEND */
     PT_C_LAUNCH = 4,      /* struct pt_launch */
     PT_C_COLLECT = 5,     /* bytes json: collect in the workspace; opens a stream of kind COLLECT */
     PT_C_STOP = 6,        /* u32 grace ms: end what runs, clean up, say STOPPED, exit */
     PT_C_PING = 7,        /* u64 token */
     PT_C_END_WORKERS = 8, /* u32 grace ms: end the workers only; EXITED follows; LAUNCH may come again */
+    PT_C_SURVEY = 9,      /* a tree is coming: look at the workspace meanwhile */
 
     PT_C_READY = 64,    /* struct pt_ready: answers SETUP */
     PT_C_MISSING = 65,  /* u32 n, n x u32 index into TOOLS: send these by B_TOOL; n = 0: all there */
-    PT_C_TREE = 66,     /* u8: 0 the workspace is that tree already, 1 send the manifest */
-    PT_C_NEED = 67,     /* u32 entries, bytes bitmap (bit i of byte i/8: entry i is needed) */
-    PT_C_SYNCED = 68,   /* u64 files written, u64 bytes written, u64 removed: tests may start */
+    PT_C_TREE = 66,     /* u8 1: the base of that delta is not known here; send the whole manifest */
+    PT_C_NEED = 67,     /* u32 blobs, bytes bitmap (bit i of byte i/8: blob i is needed) */
+    PT_C_SYNCED = 68,   /* struct pt_synced of sync/offer.h: tests may start */
     PT_C_RESEND = 69,   /* str why: the tree changed while it was sent; scan again and send MANIFEST */
     PT_C_LAUNCHED = 70, /* u32 pid of mpirun */
     PT_C_EXITED = 71,   /* u8 enum pt_program, u32 wait status, bytes last output */
@@ -50,9 +51,11 @@ enum pt_stage { PT_STAGE_SETUP = 1, PT_STAGE_TOOLS, PT_STAGE_TREE, PT_STAGE_LAUN
 enum pt_bulk_message {
     PT_B_TOOL = 1,     /* u32 index into TOOLS */
     PT_B_MANIFEST = 2, /* zstd of the encoded manifest follows */
-    PT_B_ARCHIVE = 3,  /* tar + zstd of the needed entries follows */
+    PT_B_ARCHIVE = 3,  /* the needed blobs as one tar, in SEGMENTs */
     PT_B_DATA = 4,     /* raw bytes, at most PT_DATA_CHUNK */
     PT_B_END = 5,
+    PT_B_DELTA = 6,   /* zstd of what turns the last manifest into this one follows */
+    PT_B_SEGMENT = 7, /* u8 packed, u32 raw size, bytes: part of an ARCHIVE, a zstd frame if packed */
 };
 
 /* Link, over TLS. seq counts from 1 per launch and is acknowledged once the ledger has the message. */

@@ -14,11 +14,13 @@ enum { OPEN = 1, DATA = 2, CREDIT = 3, CLOSE = 4 };
 
 struct stream {
     uint32_t id;
+    size_t window;      /* most credit either side has */
     size_t send_credit; /* what the peer still takes */
     size_t recv_credit; /* what we said we would still take */
     size_t give;        /* credit to announce */
     struct pt_buf out;
-    size_t sent; /* bytes of out already pulled */
+    size_t sent;     /* bytes of out already pulled */
+    uint64_t pulled; /* in all */
     bool close_wanted, close_sent, close_seen;
 };
 
@@ -27,7 +29,10 @@ struct pt_mux {
     void *arg;
     struct stream *streams;
     size_t n, cap;
-    struct pt_buf in;
+    unsigned char head[HEAD]; /* of the frame that comes */
+    size_t head_len;
+    uint32_t data_id;     /* stream of the DATA frame that comes */
+    size_t data_left;     /* bytes of it that have not come */
     struct pt_buf urgent; /* OPEN frames */
     size_t turn;
 };
@@ -53,7 +58,8 @@ static struct stream *add(struct pt_mux *mux, uint32_t id)
         mux->cap = cap;
     }
     struct stream *s = &mux->streams[mux->n++];
-    *s = (struct stream){.id = id, .send_credit = PT_MUX_WINDOW, .recv_credit = PT_MUX_WINDOW};
+    size_t window = id == PT_MUX_BULK ? PT_MUX_BULK_WINDOW : PT_MUX_WINDOW;
+    *s = (struct stream){.id = id, .window = window, .send_credit = window, .recv_credit = window};
     return s;
 }
 
@@ -91,20 +97,23 @@ void pt_mux_destroy(struct pt_mux *mux)
     for (size_t i = 0; i < mux->n; i++)
         pt_buf_fini(&mux->streams[i].out);
     free(mux->streams);
-    pt_buf_fini(&mux->in);
     pt_buf_fini(&mux->urgent);
     free(mux);
 }
 
-static int on_data(struct pt_mux *mux, uint32_t id, const void *data, size_t n, struct pt_err *err)
+/* The head of a DATA frame. */
+static int on_data(struct pt_mux *mux, uint32_t id, size_t n, struct pt_err *err)
 {
     struct stream *s = find(mux, id);
+    if (n > PT_MUX_CHUNK)
+        return pt_err_set(err, "stream %u: frame of %zu bytes", id, n);
     if (!s || s->close_seen)
         return pt_err_set(err, "data on stream %u, which is not open", id);
     if (n > s->recv_credit)
         return pt_err_set(err, "stream %u sent %zu bytes and may send %zu", id, n, s->recv_credit);
     s->recv_credit -= n;
-    mux->cb.data(mux->arg, id, data, n);
+    mux->data_id = id;
+    mux->data_left = n;
     return 0;
 }
 
@@ -118,7 +127,7 @@ static int on_frame(struct pt_mux *mux, uint8_t kind, uint32_t id, uint32_t valu
         mux->cb.opened(mux->arg, id, (uint8_t)value);
         return 0;
     case CREDIT: /* credit for a stream that just closed may be under way */
-        if (s && value > PT_MUX_WINDOW - (s->send_credit < PT_MUX_WINDOW ? s->send_credit : PT_MUX_WINDOW))
+        if (s && value > s->window - s->send_credit)
             return pt_err_set(err, "stream %u was given too much credit", id);
         if (s)
             s->send_credit += value;
@@ -135,27 +144,42 @@ static int on_frame(struct pt_mux *mux, uint8_t kind, uint32_t id, uint32_t valu
     }
 }
 
+/* Complete the head with bytes of data; how many it took. */
+static size_t feed_head(struct pt_mux *mux, const unsigned char *data, size_t n)
+{
+    size_t want = HEAD - mux->head_len;
+    want = want < n ? want : n;
+    memcpy(mux->head + mux->head_len, data, want);
+    mux->head_len += want;
+    return want;
+}
+
+static int take_head(struct pt_mux *mux, struct pt_err *err)
+{
+    struct pt_reader r = {.p = mux->head, .left = HEAD};
+    uint8_t kind = pt_get_u8(&r);
+    uint32_t id = pt_get_u32(&r);
+    uint32_t value = pt_get_u32(&r);
+    mux->head_len = 0;
+    return kind == DATA ? on_data(mux, id, value, err) : on_frame(mux, kind, id, value, err);
+}
+
 int pt_mux_feed(struct pt_mux *mux, const void *data, size_t n, struct pt_err *err)
 {
-    pt_buf_append(&mux->in, data, n);
-    if (mux->in.bad)
-        return pt_err_set(err, "streams: out of memory");
-    size_t used = 0;
-    while (mux->in.len - used >= HEAD) {
-        struct pt_reader r = {.p = mux->in.data + used, .left = mux->in.len - used};
-        uint8_t kind = pt_get_u8(&r);
-        uint32_t id = pt_get_u32(&r);
-        uint32_t value = pt_get_u32(&r);
-        size_t body = kind == DATA ? value : 0;
-        if (body > PT_MUX_CHUNK)
-            return pt_err_set(err, "stream %u: frame of %zu bytes", id, body);
-        if (r.left < body)
-            break;
-        if ((kind == DATA ? on_data(mux, id, r.p, body, err) : on_frame(mux, kind, id, value, err)) < 0)
-            return -1;
-        used += HEAD + body;
+    const unsigned char *p = data;
+    while (n) {
+        size_t took = mux->data_left < n ? mux->data_left : n;
+        if (took) {
+            mux->data_left -= took;
+            mux->cb.data(mux->arg, mux->data_id, p, took);
+        } else {
+            took = feed_head(mux, p, n);
+            if (mux->head_len == HEAD && take_head(mux, err) < 0)
+                return -1;
+        }
+        p += took;
+        n -= took;
     }
-    pt_buf_consume(&mux->in, used);
     return 0;
 }
 
@@ -190,6 +214,24 @@ int pt_mux_send(struct pt_mux *mux, uint32_t stream, const void *data, size_t n)
     return s->out.bad ? -1 : 0;
 }
 
+struct pt_buf *pt_mux_queue(struct pt_mux *mux, uint32_t stream)
+{
+    struct stream *s = find(mux, stream);
+    return s && !s->close_wanted ? &s->out : NULL;
+}
+
+uint64_t pt_mux_pulled(const struct pt_mux *mux, uint32_t stream)
+{
+    const struct stream *s = find(mux, stream);
+    return s ? s->pulled : 0;
+}
+
+bool pt_mux_stalled(const struct pt_mux *mux, uint32_t stream)
+{
+    const struct stream *s = find(mux, stream);
+    return s && s->out.len > s->sent && !s->send_credit;
+}
+
 size_t pt_mux_queued(const struct pt_mux *mux, uint32_t stream)
 {
     const struct stream *s = find(mux, stream);
@@ -206,7 +248,7 @@ void pt_mux_close(struct pt_mux *mux, uint32_t stream)
 /* Small gifts wait until they are worth a frame, unless the peer is about to run dry. */
 static bool gift_due(const struct stream *s)
 {
-    return s->give >= PT_MUX_WINDOW / 4 || (s->give && s->recv_credit < PT_MUX_WINDOW / 2);
+    return s->give >= PT_MUX_WINDOW / 4 || (s->give && s->recv_credit < s->window / 2);
 }
 
 static bool has_data(const struct stream *s)
@@ -227,11 +269,10 @@ static void pull_data(struct stream *s, struct pt_buf *out)
     put_head(out, DATA, s->id, (uint32_t)n);
     pt_buf_append(out, s->out.data + s->sent, n);
     s->sent += n;
+    s->pulled += n;
     s->send_credit -= n;
-    if (s->sent == s->out.len) {
-        pt_buf_clear(&s->out);
-        s->sent = 0;
-    } else if (s->sent >= PT_MUX_WINDOW) {
+    /* What moves to the front is little beside what went. */
+    if (s->sent == s->out.len || (s->sent >= PT_MUX_WINDOW && s->out.len - s->sent <= s->sent / 4)) {
         pt_buf_consume(&s->out, s->sent);
         s->sent = 0;
     }
@@ -240,7 +281,7 @@ static void pull_data(struct stream *s, struct pt_buf *out)
 static void pull_stream(struct stream *s, struct pt_buf *out)
 {
     if (gift_due(s)) {
-        size_t gift = s->give < PT_MUX_WINDOW ? s->give : PT_MUX_WINDOW;
+        size_t gift = s->give < s->window ? s->give : s->window;
         put_head(out, CREDIT, s->id, (uint32_t)gift);
         s->recv_credit += gift;
         s->give -= gift;

@@ -32,9 +32,21 @@ static int put_host(void *arg, const struct pt_ledger_host *host)
     pt_json_put_int(o, "slots", host->slots);
     pt_json_put_str(o, "state", host->state);
     pt_json_put_int(o, "bytes_sent", (int64_t)host->bytes_sent);
+    pt_json_open_object(o, "sync");
+    pt_json_put_int(o, "files_sent", (int64_t)host->tree.files_sent);
+    pt_json_put_int(o, "bytes_raw", (int64_t)host->tree.bytes_raw);
+    pt_json_put_int(o, "files_reused", (int64_t)host->tree.files_reused);
+    pt_json_put_int(o, "bytes_reused", (int64_t)host->tree.bytes_reused);
+    pt_json_put_int(o, "removed", (int64_t)host->tree.removed);
+    if (host->tree.rate)
+        pt_json_put_int(o, "rate", (int64_t)host->tree.rate);
+    pt_json_close(o);
     pt_json_open_object(o, "seconds");
     put_seconds(o, "connect", host->connect);
     put_seconds(o, "sync", host->sync);
+    put_seconds(o, "offer", host->tree.offer);
+    put_seconds(o, "send", host->tree.send);
+    put_seconds(o, "finish", host->tree.finish);
     put_seconds(o, "launch", host->launch);
     pt_json_close(o);
     pt_json_close(o);

@@ -271,6 +271,8 @@ static int put_host(void *arg, const struct pt_ledger_host *h)
     fprintf(x->out, ": %u slots, ", h->slots);
     pt_text_put(x, 0, h->state);
     fprintf(x->out, ", %.1f MB sent", (double)h->bytes_sent / 1e6);
+    if (h->tree.bytes_reused)
+        fprintf(x->out, ", %.1f MB reused", (double)h->tree.bytes_reused / 1e6);
     for (size_t i = 0; i < PT_COUNT(seconds); i++)
         if (seconds[i] >= 0)
             fprintf(x->out, ", %s %.2fs", ((const char *[]){"connect", "sync", "launch"})[i], seconds[i]);

@@ -15,7 +15,7 @@
 #include "hosts.h"
 #include "lane.h"
 #include "project.h"
-#include "sync/manifest.h"
+#include "sync/fanout.h"
 
 #include <dirent.h>
 #include <getopt.h>
@@ -50,7 +50,7 @@ struct driver {
     struct host *at;
     struct pt_transport_options transport;
     char *root, *state, *key;
-    struct pt_manifest **trees; /* lanes may still read them */
+    struct pt_fanout **trees; /* lanes may still read them */
     size_t ntrees;
     unsigned connections;
     bool closing;
@@ -137,7 +137,7 @@ static void on_event(void *arg, struct pt_lane_event *e)
         break;
     case PT_LANE_SYNCED:
         h->synced = true;
-        h->bytes = e->bytes;
+        h->bytes = e->sync.wire;
         break;
     case PT_LANE_STALE:
         die(h->spec->name, "the tree changed while it was sent");
@@ -214,6 +214,7 @@ static void open_lanes(struct driver *d)
             .transport = &d->transport,
             .remote_dir = "",
             .setup = h->setup,
+            .state_dir = d->state,
             .loop = d->loop,
             .on_event = on_event,
             .arg = h};
@@ -236,7 +237,7 @@ static void close_lanes(struct driver *d)
         d->at[i].lane = NULL;
     }
     for (size_t i = 0; i < d->ntrees; i++)
-        pt_manifest_destroy(d->trees[i]);
+        pt_fanout_destroy(d->trees[i]);
     d->ntrees = 0;
     d->closing = false;
 }
@@ -256,17 +257,22 @@ static struct pt_manifest *scan(struct driver *d)
 }
 
 /* The only place that knows how a tree is given to the lanes: scans it, and offers it to all of them. */
-static struct pt_manifest *send_tree(struct driver *d, double *scanned)
+static const struct pt_manifest *send_tree(struct driver *d, double *scanned)
 {
-    struct pt_manifest *m = scan(d);
+    struct pt_err err = PT_ERR_INIT;
+    for (size_t i = 0; i < d->hosts.n; i++)
+        pt_lane_survey(d->at[i].lane); /* they look while we scan */
+    struct pt_fanout *tree = pt_fanout_create(scan(d), d->state, (unsigned)d->hosts.n, &err);
+    if (!tree)
+        die("tree", err.msg);
     *scanned = now();
     d->trees = realloc(d->trees, (d->ntrees + 1) * sizeof(*d->trees));
     if (!d->trees)
         die("tree", "out of memory");
-    d->trees[d->ntrees++] = m;
+    d->trees[d->ntrees++] = tree;
     for (size_t i = 0; i < d->hosts.n; i++)
-        pt_lane_tree(d->at[i].lane, m);
-    return m;
+        pt_lane_tree(d->at[i].lane, tree);
+    return pt_fanout_manifest(tree);
 }
 
 /* --- commands --- */

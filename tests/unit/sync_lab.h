@@ -204,7 +204,7 @@ static void lab_start(struct lab_host *h)
     if (h->pid == 0) {
         if (dup2(pair[1], 3) != 3 || close_range(4, ~0u, 0) < 0)
             _exit(3);
-        _exit(pt_receive(3, h->tree, NULL) < 0);
+        _exit(pt_receive(3, h->tree, cache, NULL) < 0);
     }
     close(pair[1]);
     h->fd = pair[0];
@@ -223,11 +223,45 @@ static int lab_stop(struct lab_host *h)
 
 struct lab_result {
     enum pt_push_state state;
-    int tree;    /* what TREE said, -1 when it did not come */
+    int tree;    /* 1: the host asked for the whole manifest */
     size_t need; /* bits that NEED had */
+    int logs;    /* LOG frames */
     uint64_t files, bytes, removed, sent;
+    struct pt_synced synced;
     struct pt_err err; /* a FAIL of the host, or of the push */
+    char why[1024];    /* RESEND */
 };
+
+/* What the master remembers of the host: the tree that was pushed last, and what its store has. */
+static struct pt_manifest *lab_base;
+static struct pt_known *lab_known;
+
+__attribute__((unused)) static void lab_forget(void)
+{
+    pt_manifest_destroy(lab_base);
+    pt_known_destroy(lab_known);
+    lab_base = NULL;
+    lab_known = NULL;
+}
+
+/* A manifest of its own that says the same. */
+static struct pt_manifest *lab_copy(const struct pt_manifest *m)
+{
+    struct pt_manifest *out = pt_manifest_create(pt_manifest_algorithm(m), pt_manifest_folder(m), NULL);
+    for (size_t i = 0; i < pt_manifest_count(m); i++)
+        cr_assert_eq(pt_manifest_add(out, pt_manifest_get(m, i), NULL), 0);
+    cr_assert_eq(pt_manifest_seal(out, NULL), 0);
+    return out;
+}
+
+static void lab_remember(const struct pt_manifest *m)
+{
+    pt_manifest_destroy(lab_base);
+    lab_base = lab_copy(m);
+    if (!lab_known)
+        lab_known = pt_known_create();
+    cr_assert_geq(pt_known_add(lab_known, m), 0);
+}
 
 static bool lab_write_all(int fd, struct pt_buf *b)
 {
@@ -244,6 +278,7 @@ static bool lab_write_all(int fd, struct pt_buf *b)
 static void lab_note(struct lab_result *r, uint8_t type, struct pt_reader body)
 {
     size_t n;
+    r->logs += type == PT_C_LOG;
     if (type == PT_C_TREE)
         r->tree = pt_get_u8(&body);
     if (type == PT_C_NEED) {
@@ -252,10 +287,10 @@ static void lab_note(struct lab_result *r, uint8_t type, struct pt_reader body)
         for (size_t i = 0; i < 8 * n; i++)
             r->need += bits[i / 8] >> (i % 8) & 1;
     }
-    if (type == PT_C_SYNCED) {
-        r->files = pt_get_u64(&body);
-        r->bytes = pt_get_u64(&body);
-        r->removed = pt_get_u64(&body);
+    if (type == PT_C_SYNCED && pt_synced_decode(&body, &r->synced, &r->err) == 0) {
+        r->files = r->synced.files_sent;
+        r->bytes = r->synced.bytes_sent;
+        r->removed = r->synced.removed;
     }
     if (type == PT_C_FAIL) {
         pt_get_u8(&body);
@@ -283,20 +318,29 @@ static bool lab_frame(int fd, struct pt_buf *in, uint8_t *type, struct pt_reader
     }
 }
 
+static const char *const *lab_keep; /* --keep globs */
+static size_t lab_nkeep;
+static int lab_level = 1;
+
 /* Called before each frame goes to the bulk stream's end; may be NULL. */
 typedef void lab_hook(void *arg, const struct pt_push *push);
 
 __attribute__((unused)) static struct lab_result
 lab_push_hooked(struct lab_host *h, const struct pt_manifest *m, lab_hook *hook, void *arg)
 {
-    struct lab_result r = {.tree = -1, .err = PT_ERR_INIT};
+    struct lab_result r = {.err = PT_ERR_INIT};
     struct pt_buf out = {0}, in = {0};
-    struct pt_push *p = pt_push_create(m, &out, &r.err);
-    cr_assert_not_null(p);
+    struct pt_push_figures figures;
+    struct pt_fanout *f = pt_fanout_create(lab_copy(m), lab_dir, 1, &r.err);
+    cr_assert_not_null(f, "%s", r.err.msg);
+    struct pt_push_spec spec = {
+        .fanout = f, .base = lab_base, .known = lab_known, .keep = lab_keep, .nkeep = lab_nkeep};
+    struct pt_push *p = pt_push_create(&spec, &out, &r.err);
+    cr_assert_not_null(p, "%s", r.err.msg);
     bool alive = lab_write_all(h->fd, &out);
     while (alive && pt_push_state(p) != PT_PUSH_DONE && pt_push_state(p) != PT_PUSH_STALE && !r.err.msg[0]) {
         int rc;
-        while (alive && (rc = pt_push_pull(p, &out, 100000, &r.err)) > 0) {
+        while (alive && (rc = pt_push_pull(p, &out, 100000, lab_level, &r.err)) > 0) {
             if (hook)
                 hook(arg, p);
             alive = lab_write_all(h->fd, &out);
@@ -315,13 +359,18 @@ lab_push_hooked(struct lab_host *h, const struct pt_manifest *m, lab_hook *hook,
                 break;
         }
         lab_note(&r, type, body);
-        if (type != PT_C_FAIL)
+        if (type != PT_C_FAIL && type != PT_C_LOG)
             cr_assert_eq(pt_push_control(p, type, &body, &r.err), 0, "%s", r.err.msg);
         pt_buf_consume(&in, total);
     }
     r.state = pt_push_state(p);
-    r.sent = pt_push_bytes(p);
+    pt_push_get_figures(p, &figures);
+    r.sent = figures.wire;
+    snprintf(r.why, sizeof(r.why), "%s", pt_push_why(p));
+    if (r.state == PT_PUSH_DONE)
+        lab_remember(m);
     pt_push_destroy(p);
+    pt_fanout_destroy(f);
     pt_buf_fini(&out);
     pt_buf_fini(&in);
     return r;

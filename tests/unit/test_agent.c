@@ -81,7 +81,10 @@ Test(agent, other_protocol)
     start_agent();
     send_setup(&setup);
     pt_auto_free char *text = fail_text();
-    cr_expect(strstr(text, "the master speaks protocol 2, this agent 1") != NULL, "%s", text);
+    char want[64];
+    snprintf(want, sizeof(want), "the master speaks protocol %u, this agent %u", PT_PROTOCOL + 1,
+             PT_PROTOCOL);
+    cr_expect(strstr(text, want) != NULL, "%s", text);
     turn_until(is_ended, "the end of the channel");
 }
 
@@ -222,16 +225,23 @@ static void feed_push(struct pt_push *push)
     }
 }
 
-static void push_tree(const struct pt_manifest *manifest)
+/* Sends the project; base is what was sent before, or NULL. */
+static struct pt_fanout *push_tree(const char *project, const struct pt_manifest *base)
 {
     struct pt_buf control = {0}, bulk = {0};
     struct pt_err err = PT_ERR_INIT;
     int64_t until = pt_now_ms() + PATIENCE;
-    struct pt_push *push = pt_push_create(manifest, &control, &err);
+    struct pt_tree_spec spec = {.root = project, .algorithm = PT_DIGEST_BLAKE2B};
+    struct pt_manifest *manifest = pt_manifest_scan(&spec, &err);
+    cr_assert(manifest != NULL, "%s", err.msg);
+    struct pt_fanout *tree = pt_fanout_create(manifest, w.dir, 1, &err);
+    cr_assert(tree != NULL, "%s", err.msg);
+    struct pt_push_spec what = {.fanout = tree, .base = base};
+    struct pt_push *push = pt_push_create(&what, &control, &err);
     cr_assert(push != NULL, "%s", err.msg);
     send_frame(&control);
     while (pt_push_state(push) != PT_PUSH_DONE) {
-        cr_assert(pt_push_pull(push, &bulk, 1u << 20, &err) >= 0, "%s", err.msg);
+        cr_assert(pt_push_pull(push, &bulk, 1u << 20, 1, &err) >= 0, "%s", err.msg);
         pt_mux_send(m.mux, PT_MUX_BULK, bulk.data, bulk.len);
         pt_buf_clear(&bulk);
         feed_push(push);
@@ -240,41 +250,107 @@ static void push_tree(const struct pt_manifest *manifest)
     }
     pt_buf_fini(&bulk);
     pt_push_destroy(push);
+    return tree;
+}
+
+static void expect_file(const char *workspace, const char *name, const char *text)
+{
+    char path[4200];
+    struct pt_buf got = {0};
+    snprintf(path, sizeof(path), "%s/%s", workspace, name);
+    read_file(path, &got);
+    cr_expect(got.len == strlen(text) && memcmp(got.data, text, got.len) == 0, "%s", name);
+    pt_buf_fini(&got);
 }
 
 Test(agent, tree_then_collector)
 {
     static const char json[] = "{\"out_fd\":-1}";
-    char project[96], file[160], there[4096];
-    struct pt_err err = PT_ERR_INIT;
+    char project[96], file[160];
     struct pt_ready ready;
-    struct pt_buf b = {0}, got = {0};
+    struct pt_buf b = {0};
     struct pt_setup setup = default_setup();
     snprintf(project, sizeof(project), "%s/project", w.dir);
     snprintf(file, sizeof(file), "%s/a file", project);
     cr_assert(mkdir(project, 0755) == 0);
     write_file(file, "content", 0640);
-    struct pt_tree_spec spec = {.root = project, .algorithm = PT_DIGEST_BLAKE2B};
-    struct pt_manifest *manifest = pt_manifest_scan(&spec, &err);
-    cr_assert(manifest != NULL, "%s", err.msg);
     run_with(&setup);
+    pt_frame_end(&b, pt_frame_begin(&b, PT_C_SURVEY));
     size_t mark = pt_frame_begin(&b, PT_C_COLLECT);
     pt_put_str(&b, json);
     pt_frame_end(&b, mark);
     send_frame(&b); /* waits for the tree */
     expect_ready(&ready);
-    push_tree(manifest);
-    snprintf(there, sizeof(there), "%s/a file", ready.workspace);
-    read_file(there, &got);
-    cr_expect(got.len == 7 && memcmp(got.data, "content", 7) == 0);
+    struct pt_fanout *tree = push_tree(project, NULL);
+    expect_file(ready.workspace, "a file", "content");
     char *output = NULL;
     cr_expect_eq(WEXITSTATUS((int)expect_exited(PT_PROGRAM_COLLECTOR, &output)), 5);
     cr_expect_str_eq(output, "out\n");
     turn_until(link_closed, "the end of the collector's stream");
     cr_expect(m.link.len == strlen(json) + 1 && memcmp(m.link.data, json, strlen(json)) == 0);
+    write_file(file, "another content", 0640);
+    struct pt_fanout *next = push_tree(project, pt_fanout_manifest(tree));
+    expect_file(ready.workspace, "a file", "another content");
     free(output);
-    pt_buf_fini(&got);
     pt_ready_fini(&ready);
-    pt_manifest_destroy(manifest);
+    pt_fanout_destroy(tree);
+    pt_fanout_destroy(next);
+    stop();
+}
+
+/* Pieces of an archive may be longer than the credit of the stream. */
+Test(agent, large_segments)
+{
+    char project[96], path[160], there[4200];
+    struct pt_ready ready;
+    struct pt_buf got = {0};
+    struct pt_setup setup = default_setup();
+    size_t n = 5u << 20;
+    char *noise = malloc(n + 1);
+    for (size_t i = 0; i < n; i++)
+        noise[i] = (char)(1 + random() % 255);
+    noise[n] = '\0';
+    snprintf(project, sizeof(project), "%s/project", w.dir);
+    snprintf(path, sizeof(path), "%s/noise", project);
+    cr_assert(mkdir(project, 0755) == 0);
+    write_file(path, noise, 0640);
+    run_with(&setup);
+    expect_ready(&ready);
+    struct pt_fanout *tree = push_tree(project, NULL);
+    snprintf(there, sizeof(there), "%s/noise", ready.workspace);
+    read_file(there, &got);
+    cr_expect(got.len == n && memcmp(got.data, noise, n) == 0);
+    pt_buf_fini(&got);
+    free(noise);
+    pt_ready_fini(&ready);
+    pt_fanout_destroy(tree);
+    stop();
+}
+
+static bool nothing_queued(void)
+{
+    return pt_mux_queued(m.mux, PT_MUX_BULK) == 0 && m.out.len == 0;
+}
+
+/* What is half of a frame for the receiver must not be cut by another. */
+Test(agent, tree_within_a_segment)
+{
+    struct pt_setup setup = default_setup();
+    struct pt_ready ready;
+    struct pt_buf b = {0};
+    run_with(&setup);
+    expect_ready(&ready);
+    pt_frame_end(&b, pt_frame_begin(&b, PT_B_ARCHIVE));
+    pt_put_u32(&b, 1000);
+    pt_put_u8(&b, PT_B_SEGMENT);
+    pt_put_u32(&b, 0);
+    pt_mux_send(m.mux, PT_MUX_BULK, b.data, b.len);
+    pt_buf_clear(&b);
+    turn_until(nothing_queued, "the sending of half a frame");
+    pt_frame_end(&b, pt_frame_begin(&b, PT_C_SURVEY));
+    send_frame(&b);
+    pt_auto_free char *text = fail_text();
+    cr_expect(text[0] != '\0');
+    pt_ready_fini(&ready);
     stop();
 }

@@ -151,7 +151,7 @@ Test(message, setup_of_another_protocol)
     pt_put_u32(&b, 77);
     pt_put_u8(&b, 9);
     cr_expect_eq(decode_copy(setup_once, b.data, b.len, &err), -1);
-    cr_expect_str_eq(err.msg, "the master speaks protocol 77, this agent 1");
+    cr_expect_not_null(strstr(err.msg, "the master speaks protocol 77, this agent "), "%s", err.msg);
     pt_buf_fini(&b);
 }
 

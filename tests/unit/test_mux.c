@@ -87,6 +87,23 @@ static unsigned char *pattern(size_t n, unsigned salt)
     return p;
 }
 
+static int feed_head(struct end *e, uint8_t kind, uint32_t stream, uint32_t value, size_t body)
+{
+    struct pt_buf b = {0};
+    struct pt_err err = PT_ERR_INIT;
+    pt_put_u8(&b, kind);
+    pt_put_u32(&b, stream);
+    pt_put_u32(&b, value);
+    for (size_t i = 0; i < body; i++)
+        pt_put_u8(&b, 'x');
+    int rc = pt_mux_feed(e->mux, b.data, b.len, &err);
+    cr_expect(rc == 0 || err.msg[0] != '\0');
+    pt_buf_fini(&b);
+    return rc;
+}
+
+enum { OPEN = 1, DATA, CREDIT, CLOSE };
+
 Test(mux, streams_keep_their_bytes_apart)
 {
     static const size_t pieces[] = {1, 7, 4096, 1u << 20};
@@ -156,6 +173,52 @@ Test(mux, control_goes_before_bulk)
     end_fini(&b);
 }
 
+/* What waits is counted, and so is what went: of 5 MiB, what the peer takes without a word. */
+Test(mux, appending_to_the_queue)
+{
+    struct end a, b;
+    size_t n = 5u << 20;
+    unsigned char *x = pattern(n, 1);
+    end_init(&a, true);
+    end_init(&b, false);
+    cr_assert_null(pt_mux_queue(a.mux, 20));
+    for (size_t at = 0; at < n; at += n / 5)
+        pt_buf_append(pt_mux_queue(a.mux, PT_MUX_BULK), x + at, n / 5);
+    cr_expect_eq(pt_mux_queued(a.mux, PT_MUX_BULK), n);
+    cr_expect_not(pt_mux_stalled(a.mux, PT_MUX_BULK));
+    settle(&a, &b, 70000);
+    cr_expect_eq(pt_mux_pulled(a.mux, PT_MUX_BULK), PT_MUX_BULK_WINDOW);
+    cr_expect_eq(pt_mux_queued(a.mux, PT_MUX_BULK), n - PT_MUX_BULK_WINDOW);
+    cr_expect(pt_mux_stalled(a.mux, PT_MUX_BULK));
+    pt_buf_append(pt_mux_queue(a.mux, PT_MUX_BULK), "end", 3);
+    pt_mux_credit(b.mux, PT_MUX_BULK, PT_MUX_BULK_WINDOW);
+    settle(&a, &b, 70000);
+    cr_expect_eq(pt_mux_pulled(a.mux, PT_MUX_BULK), n + 3);
+    cr_expect_not(pt_mux_stalled(a.mux, PT_MUX_BULK));
+    cr_expect(b.got[1].len == n + 3 && memcmp(b.got[1].data, x, n) == 0);
+    cr_expect(memcmp(b.got[1].data + n, "end", 3) == 0);
+    free(x);
+    end_fini(&a);
+    end_fini(&b);
+}
+
+/* Bytes are handed on as they come, and not first when their frame is whole. */
+Test(mux, a_frame_in_pieces)
+{
+    struct end e;
+    end_init(&e, false);
+    cr_assert_eq(feed_head(&e, DATA, PT_MUX_BULK, 1000, 10), 0);
+    cr_expect_eq(e.got[1].len, 10);
+    unsigned char rest[990];
+    memset(rest, DATA, sizeof(rest));
+    cr_assert_eq(pt_mux_feed(e.mux, rest, sizeof(rest), NULL), 0);
+    cr_expect_eq(e.got[1].len, 1000);
+    cr_assert_eq(feed_head(&e, DATA, PT_MUX_CONTROL, 0, 0), 0);
+    cr_assert_eq(feed_head(&e, DATA, PT_MUX_CONTROL, 1, 1), 0);
+    cr_expect_eq(e.got[0].len, 1);
+    end_fini(&e);
+}
+
 Test(mux, pull_stays_near_its_limit)
 {
     struct end a;
@@ -195,23 +258,6 @@ Test(mux, close_comes_after_the_bytes_and_ends_both_ways)
 }
 
 /* --- violations --- */
-
-static int feed_head(struct end *e, uint8_t kind, uint32_t stream, uint32_t value, size_t body)
-{
-    struct pt_buf b = {0};
-    struct pt_err err = PT_ERR_INIT;
-    pt_put_u8(&b, kind);
-    pt_put_u32(&b, stream);
-    pt_put_u32(&b, value);
-    for (size_t i = 0; i < body; i++)
-        pt_put_u8(&b, 'x');
-    int rc = pt_mux_feed(e->mux, b.data, b.len, &err);
-    cr_expect(rc == 0 || err.msg[0] != '\0');
-    pt_buf_fini(&b);
-    return rc;
-}
-
-enum { OPEN = 1, DATA, CREDIT, CLOSE };
 
 Test(mux, violations)
 {
@@ -253,9 +299,14 @@ Test(mux, overrun_of_credit)
 {
     struct end e;
     end_init(&e, false);
+    for (uint32_t sent = 0; sent < PT_MUX_BULK_WINDOW; sent += PT_MUX_CHUNK)
+        cr_assert_eq(feed_head(&e, DATA, PT_MUX_BULK, PT_MUX_CHUNK, PT_MUX_CHUNK), 0);
+    cr_expect_eq(feed_head(&e, DATA, PT_MUX_BULK, 1, 1), -1);
+    end_fini(&e);
+    end_init(&e, false);
     for (uint32_t sent = 0; sent < PT_MUX_WINDOW; sent += PT_MUX_CHUNK)
-        cr_assert_eq(feed_head(&e, DATA, 1, PT_MUX_CHUNK, PT_MUX_CHUNK), 0);
-    cr_expect_eq(feed_head(&e, DATA, 1, 1, 1), -1);
+        cr_assert_eq(feed_head(&e, DATA, PT_MUX_CONTROL, PT_MUX_CHUNK, PT_MUX_CHUNK), 0);
+    cr_expect_eq(feed_head(&e, DATA, PT_MUX_CONTROL, 1, 1), -1);
     end_fini(&e);
 }
 

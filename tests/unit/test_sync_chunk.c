@@ -103,14 +103,13 @@ Test(sync_chunk, an_inserted_byte_changes_few_chunks)
 
 /* --- in a scan --- */
 
-static struct pt_manifest *scan_chunks(bool chunks)
+static struct pt_manifest *scan_large(void)
 {
     char root[128], cache[128];
     struct pt_err err = PT_ERR_INIT;
     snprintf(root, sizeof(root), "%s/here", lab_dir);
     snprintf(cache, sizeof(cache), "%s/hashcache", lab_dir);
-    struct pt_tree_spec spec = {
-        .root = root, .cache = cache, .algorithm = PT_DIGEST_BLAKE2B, .chunks = chunks};
+    struct pt_tree_spec spec = {.root = root, .cache = cache, .algorithm = PT_DIGEST_BLAKE2B};
     struct pt_manifest *m = pt_manifest_scan(&spec, &err);
     cr_assert_not_null(m, "%s", err.msg);
     return m;
@@ -125,7 +124,7 @@ Test(sync_chunk, scan_of_large_files)
     lab_write("here/large", data, n);
     lab_write("here/limit", data, PT_CHUNKED_FROM);
     size_t count = cut_all(data, n, chunks, 64);
-    struct pt_manifest *m = scan_chunks(true);
+    struct pt_manifest *m = scan_large();
     const struct pt_entry *e = pt_manifest_find(m, "large"), *limit = pt_manifest_find(m, "limit");
     cr_assert_eq(e->size, n);
     cr_assert_eq(e->nchunks, count);
@@ -136,10 +135,6 @@ Test(sync_chunk, scan_of_large_files)
     cr_assert_eq(limit->nchunks, 0);
     cr_assert_eq(pt_digest_file(PT_DIGEST_BLAKE2B, "here/limit", whole, NULL), 0);
     cr_assert_arr_eq(limit->digest, whole, PT_DIGEST);
-    pt_manifest_destroy(m);
-    m = scan_chunks(false);
-    cr_assert_eq(pt_digest_file(PT_DIGEST_BLAKE2B, "here/large", whole, NULL), 0);
-    cr_assert_arr_eq(pt_manifest_find(m, "large")->digest, whole, PT_DIGEST);
     pt_manifest_destroy(m);
 }
 
@@ -181,7 +176,7 @@ Test(sync_chunk, holes)
         }
         cr_assert_eq(ftruncate(fd, at + random() % (20 << 20) + (9 << 20)), 0);
         close(fd);
-        struct pt_manifest *m = scan_chunks(true);
+        struct pt_manifest *m = scan_large();
         cr_assert_not(made_of(pt_manifest_find(m, "sparse"), "here/sparse"), "%d", round);
         pt_manifest_destroy(m);
     }
@@ -193,7 +188,7 @@ Test(sync_chunk, four_gibibytes_of_nothing)
     cr_assert_eq(pwrite(fd, "x", 1, (off_t)3 << 30), 1);
     cr_assert_eq(ftruncate(fd, ((off_t)4 << 30) + 5), 0);
     close(fd);
-    struct pt_manifest *m = scan_chunks(true);
+    struct pt_manifest *m = scan_large();
     const struct pt_entry *e = pt_manifest_find(m, "sparse");
     cr_assert_eq(e->size, ((uint64_t)4 << 30) + 5);
     cr_assert(e->nchunks >= 1024 && e->nchunks < 1100, "%u", e->nchunks);
@@ -230,10 +225,9 @@ Test(sync_chunk, cache_remembers_chunks)
     pt_hashcache_destroy(c);
     for (int round = 0; round < 3; round++) {
         c = pt_hashcache_open("cachefile", PT_DIGEST_BLAKE2B);
-        cr_assert_not(pt_hashcache_get(c, &a.stamp, false, &h), "wanted without chunks");
-        cr_assert(pt_hashcache_get(c, &plain.stamp, true, &h));
+        cr_assert(pt_hashcache_get(c, &plain.stamp, &h));
         cr_assert_eq(h.nchunks, 0);
-        cr_assert(pt_hashcache_get(c, &b.stamp, true, &h));
+        cr_assert(pt_hashcache_get(c, &b.stamp, &h));
         cr_assert(h.nchunks == 2 && memcmp(h.chunks, b.chunks, 2 * sizeof(*chunks)) == 0);
         cr_assert_arr_eq(h.digest, b.digest, PT_DIGEST);
         if (round == 0) {
@@ -242,7 +236,7 @@ Test(sync_chunk, cache_remembers_chunks)
             cr_assert_eq(pt_chunks_digest(PT_DIGEST_BLAKE2B, chunks, 4, a.digest), 0);
             pt_hashcache_put(c, &a);
         } else {
-            cr_assert(pt_hashcache_get(c, &a.stamp, true, &h));
+            cr_assert(pt_hashcache_get(c, &a.stamp, &h));
             cr_assert(h.nchunks == 4 && h.chunks[3].size == 4);
         }
         cr_assert_eq(pt_hashcache_save(c), 0);
@@ -274,13 +268,13 @@ Test(sync_chunk, cache_is_written_when_there_is_news)
     for (size_t round = 0; round < 3; round++) {
         c = pt_hashcache_open("cachefile", PT_DIGEST_BLAKE2B);
         for (size_t i = 0; i < asked[round]; i++)
-            cr_assert(pt_hashcache_get(c, &stamps[i], false, &h));
+            cr_assert(pt_hashcache_get(c, &stamps[i], &h));
         cr_assert_eq(pt_hashcache_save(c), 0);
         pt_hashcache_destroy(c);
         cr_assert_eq(inode("cachefile") == first, round < 2, "%zu", round);
     }
     c = pt_hashcache_open("cachefile", PT_DIGEST_BLAKE2B);
-    cr_assert(pt_hashcache_get(c, &stamps[48], false, &h));
-    cr_assert_not(pt_hashcache_get(c, &stamps[49], false, &h), "no one asked for it");
+    cr_assert(pt_hashcache_get(c, &stamps[48], &h));
+    cr_assert_not(pt_hashcache_get(c, &stamps[49], &h), "no one asked for it");
     pt_hashcache_destroy(c);
 }

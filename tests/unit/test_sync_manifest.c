@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Manifests: canonical, and refused when they are anything else. */
 #include "common/err.h"
+#include "sync/chunk.h"
 #include "sync/compress.h"
 #include "sync/manifest.h"
 
@@ -153,8 +154,10 @@ Test(sync_manifest, structure)
     REFUSED("malformed", {.path = "a", .type = 7, .mode = 0755});
     REFUSED("malformed", {.path = "a", .type = PT_ENTRY_LINK, .mode = 0777, .link = "b"});
     REFUSED("malformed", {.path = "a", .type = PT_ENTRY_FILE, .link = "b"});
-    REFUSED("too large", {.path = "a", .type = PT_ENTRY_FILE, .size = UINT64_MAX}, FILE_AT("b"),
-            {.path = "c", .type = PT_ENTRY_FILE, .size = 1});
+    REFUSED("its chunks are not", {.path = "a", .type = PT_ENTRY_FILE, .size = UINT64_MAX});
+    REFUSED("its chunks are not", {.path = "a", .type = PT_ENTRY_FILE, .size = PT_CHUNKED_FROM + 1});
+    REFUSED("its chunks are not",
+            {.path = "a", .type = PT_ENTRY_DIR, .mode = 0755, .size = PT_CHUNKED_FROM + 1});
 }
 
 #define LINK(p, t)                                                                                           \

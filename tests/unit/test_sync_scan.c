@@ -311,7 +311,7 @@ static struct pt_stamp stamp_of(const char *path)
 static bool cache_has(struct pt_hashcache *c, const struct pt_stamp *stamp, const unsigned char *digest)
 {
     struct pt_hashed h;
-    return pt_hashcache_get(c, stamp, false, &h) && memcmp(h.digest, digest, PT_DIGEST) == 0;
+    return pt_hashcache_get(c, stamp, &h) && memcmp(h.digest, digest, PT_DIGEST) == 0;
 }
 
 static void cache_put(struct pt_hashcache *c, const char *path, unsigned char first)
@@ -345,14 +345,14 @@ Test(sync_scan, cache_knows_old_files_only)
     pt_hashcache_destroy(c);
     c = pt_hashcache_open("cachefile", PT_DIGEST_BLAKE2B);
     cr_assert(cache_has(c, &old, digest));
-    cr_assert_not(pt_hashcache_get(c, &fresh, false, &h), "it could change unseen");
+    cr_assert_not(pt_hashcache_get(c, &fresh, &h), "it could change unseen");
     struct pt_stamp changed[] = {old, old, old, old, old};
     changed[0].ino++, changed[1].size++, changed[2].mtime_ns++, changed[3].ctime_ns++, changed[4].dev++;
     for (size_t i = 0; i < 5; i++)
-        cr_assert_not(pt_hashcache_get(c, &changed[i], false, &h), "%zu", i);
+        cr_assert_not(pt_hashcache_get(c, &changed[i], &h), "%zu", i);
     pt_hashcache_destroy(c);
     c = pt_hashcache_open("cachefile", PT_DIGEST_SHA256);
-    cr_assert_not(pt_hashcache_get(c, &old, false, &h), "of another algorithm");
+    cr_assert_not(pt_hashcache_get(c, &old, &h), "of another algorithm");
     pt_hashcache_destroy(c);
 }
 
@@ -384,7 +384,7 @@ Test(sync_scan, damaged_caches_are_ignored)
             copy[i] ^= 4;
         lab_write("cachefile", copy, cut ? (size_t)(i - size) : (size_t)size);
         c = pt_hashcache_open("cachefile", PT_DIGEST_BLAKE2B);
-        bool known = pt_hashcache_get(c, &old, false, &h);
+        bool known = pt_hashcache_get(c, &old, &h);
         unknown += !known;
         cr_assert(!known || (!cut && memcmp(h.digest, digest, PT_DIGEST) == 0), "%zd", i);
         pt_hashcache_destroy(c);
