@@ -38,7 +38,8 @@ struct receiver {
     bool surveyed;
     struct pt_store *store; /* opened when content is lacking */
     uint8_t store_algorithm;
-    bool stored; /* an archive since the store was last tidied */
+    bool stored;             /* an archive since the store was last tidied */
+    struct pt_err storeless; /* why it is not kept, to be told once the tree is there; "" when it is */
 };
 
 /* One tree on its way. */
@@ -80,15 +81,6 @@ static int answer_need(struct receiver *r, uint32_t blobs, const unsigned char *
     return rc;
 }
 
-static int answer_synced(struct receiver *r, const struct pt_synced *figures, struct pt_err *err)
-{
-    struct pt_buf b = {0};
-    pt_synced_encode(figures, &b);
-    int rc = pt_frames_send(&r->frames, &b, err);
-    pt_buf_fini(&b);
-    return rc;
-}
-
 static int answer_text(struct receiver *r, uint8_t type, int first, const struct pt_err *text,
                        struct pt_err *err)
 {
@@ -105,11 +97,24 @@ static int answer_text(struct receiver *r, uint8_t type, int first, const struct
     return rc;
 }
 
+static int answer_synced(struct receiver *r, const struct pt_synced *figures, struct pt_err *err)
+{
+    struct pt_buf b = {0};
+    if (r->storeless.msg[0] && answer_text(r, PT_C_LOG, PT_LOG_WARN, &r->storeless, err) < 0)
+        return -1;
+    r->storeless = PT_ERR_INIT;
+    pt_synced_encode(figures, &b);
+    int rc = pt_frames_send(&r->frames, &b, err);
+    pt_buf_fini(&b);
+    return rc;
+}
+
+/* A host without room for the tree itself tells that alone. */
 static void warn(void *arg, const struct pt_err *why)
 {
-    struct pt_err text = *why;
-    pt_err_wrap(&text, "what is sent now is not kept on the host");
-    answer_text(arg, PT_C_LOG, PT_LOG_WARN, &text, NULL);
+    struct receiver *r = arg;
+    r->storeless = *why;
+    pt_err_wrap(&r->storeless, "what is sent now is not kept on the host");
 }
 
 /* --- what is there --- */
@@ -377,7 +382,8 @@ static int open_place(struct receiver *r, const char *tree, struct pt_err *err)
 
 int pt_receive(int fd, const char *tree, const char *cache, struct pt_err *err)
 {
-    struct receiver r = {.frames = {.fd = fd}, .cache = cache, .tree = -1, .temp = -1};
+    struct receiver r = {
+        .frames = {.fd = fd}, .cache = cache, .tree = -1, .temp = -1, .storeless = PT_ERR_INIT};
     struct pt_err local = PT_ERR_INIT;
     if (!err)
         err = &local;

@@ -207,6 +207,39 @@ test_globs_together() {
     gone built/deep/lib.so noise.log
 }
 
+test_ignore_file() {
+    project ignore
+    git init -q .
+    mkdir -p data/keep sub
+    touch data/big data/keep/small sub/notes.txt notes.txt a.tmp important.tmp
+    printf '# what hosts need not have\ndata/*\n!data/keep\n/notes.txt\n*.tmp\n!important.tmp\n' >.ptremoteignore
+    sync_only --hosts local:1
+    want_rc 0
+    there data/keep/small sub/notes.txt important.tmp
+    gone data/big notes.txt a.tmp
+}
+
+test_links_that_leave() {
+    project links
+    git init -q .
+    mkdir -p "$work/outside/folder"
+    printf 'linked' >"$work/outside/file"
+    printf 'inner' >"$work/outside/folder/inner"
+    printf 'x' >own
+    ln -s own within
+    ln -s "$work/outside/file" leaving
+    ln -s ../outside/folder folder
+    sync_only --hosts local:1 --copy-links
+    want_rc 0
+    [ "$(readlink "$(here_tree)/within")" = own ] || fail "a link within the tree is none there"
+    [ ! -L "$(here_tree)/leaving" ] && [ "$(cat "$(here_tree)/leaving")" = linked ] || fail "the file is not there"
+    [ "$(cat "$(here_tree)/folder/inner")" = inner ] || fail "the folder is not there"
+    printf 'changed' >"$work/outside/file"
+    sync_only --hosts local:1 --copy-links
+    want_rc 0
+    [ "$(cat "$(here_tree)/leaving")" = changed ] || fail "the change is not there"
+}
+
 test_another_digest() {
     project digests
     git init -q .
@@ -289,6 +322,34 @@ test_bytecode_is_compiled_once() {
     compiled >"$work/third"
     [ "$(diff "$work/second" "$work/third" | grep -c '^>')" = 1 ] || fail "not just the edited file was compiled"
     gone pkg/__pycache__ __pycache__
+}
+
+test_what_is_kept() {
+    project kept
+    cat >test_keep.py <<'PY'
+import os
+
+def test_keep():
+    runs = len(open("build/runs").read()) if os.path.exists("build/runs") else 0
+    assert os.path.exists("sub/deep/cache.bin") == (runs > 0)
+    assert not os.path.exists("stray") and not os.path.exists("sub/stray")
+    os.makedirs("build", exist_ok=True)
+    os.makedirs("sub/deep", exist_ok=True)
+    for name in "build/runs", "sub/deep/cache.bin", "stray", "sub/stray":
+        with open(name, "a") as f:
+            f.write("x")
+PY
+    local i
+    for i in 1 2 3; do
+        pt --hosts local:1 --keep build --keep '*.bin'
+        want_rc 0
+    done
+    [ "$(cat "$(here_tree)/build/runs")" = xxx ] || fail "build did not stay"
+    sync_only --hosts local:1 --keep build
+    there build/runs
+    gone sub stray
+    sync_only --hosts local:1
+    gone build
 }
 
 run_tests
