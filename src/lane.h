@@ -32,7 +32,7 @@ enum pt_lane_kind {
 struct pt_lane_sync {
     uint64_t wire;           /* bytes sent */
     uint64_t raw, total;     /* bytes of content given to the channel; of so many */
-    uint64_t rate;           /* bytes a second that the way takes, 0: not known */
+    uint64_t rate;           /* wire bytes a second while they were sent, 0: not known */
     struct pt_synced synced; /* what the host made of it */
     double offer, send,
         finish; /* seconds: until it knows what it lacks, until that is sent, until it is done */
@@ -61,6 +61,7 @@ struct pt_lane_options {
     const char *state_dir;   /* where is remembered what hosts have */
     const char *const *keep; /* globs of what stays in workspaces; borrowed */
     size_t nkeep;
+    unsigned lanes;                                           /* that bring the same trees, with this one */
     struct pt_loop *loop;                                     /* where on_event runs */
     void (*on_event)(void *arg, struct pt_lane_event *event); /* event is the lane's; take fd by -1 */
     void *arg;

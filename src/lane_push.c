@@ -31,7 +31,7 @@ static struct pt_lane_sync figures(const struct pt_lane *lane)
     sync.raw += f.raw;
     sync.total += f.total;
     sync.synced = f.synced;
-    sync.rate = lane->rate.rate;
+    sync.rate = sync.send > 0.001 ? (uint64_t)((double)sync.wire / sync.send) : 0;
     return sync;
 }
 
@@ -184,7 +184,7 @@ static int fill_tool(struct pt_lane *lane, struct pt_buf *b)
 
 static int fill_push(struct pt_lane *lane, struct pt_buf *b, struct pt_err *err)
 {
-    int rc = pt_push_pull(lane->push, b, PT_LANE_BULK / 4, pt_rate_level(&lane->rate), err);
+    int rc = pt_push_pull(lane->push, b, PT_LANE_BULK / 4, pt_rate_level(&lane->rate, lane->o.lanes), err);
     count_time(lane);
     if (rc > 0 && pt_now_ms() - lane->told > 100) {
         lane->told = pt_now_ms();

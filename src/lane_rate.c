@@ -9,6 +9,7 @@
 #define MB         1000000ull
 #define LEAST_MB   12  /* of a way that was not seen to limit, at first */
 #define GUESS_MB   300 /* no more is guessed */
+#define MANY_LANES 4   /* sending what is not compressed costs them more than compressing it once */
 
 static uint64_t bounded(uint64_t rate)
 {
@@ -85,9 +86,9 @@ void pt_rate_answer(struct pt_rate *r, uint64_t token, int64_t now_ms)
     r->from_ms = now_ms;
 }
 
-int pt_rate_level(const struct pt_rate *r)
+int pt_rate_level(const struct pt_rate *r, unsigned lanes)
 {
-    if (!r->rate)
+    if (!r->rate || (r->rate > 150 * MB && lanes >= MANY_LANES))
         return 1;
     return r->rate > 150 * MB ? 0 : r->rate > 30 * MB ? 1 : r->rate > 10 * MB ? 3 : 9;
 }

@@ -29,5 +29,5 @@ void pt_rate_idle(struct pt_rate *r, uint64_t sent, int64_t now_ms, bool done);
 bool pt_rate_ask(struct pt_rate *r, uint64_t sent, int64_t now_ms, bool always);
 /* A PONG with that token came; tokens of others do not count. */
 void pt_rate_answer(struct pt_rate *r, uint64_t token, int64_t now_ms);
-/* The level of zstd that is worth its time, 0: none. */
-int pt_rate_level(const struct pt_rate *r);
+/* The level of zstd that is worth its time, 0: none. It is spent once for all `lanes` that send the same. */
+int pt_rate_level(const struct pt_rate *r, unsigned lanes);

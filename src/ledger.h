@@ -44,7 +44,7 @@ struct pt_ledger_sync {
     uint64_t files_sent, bytes_raw;      /* written from what was sent, before compression */
     uint64_t files_reused, bytes_reused; /* from the host's store */
     uint64_t removed;
-    uint64_t rate;              /* bytes a second of the way there, 0: not known */
+    uint64_t rate;              /* bytes a second on the wire, 0: not known */
     double offer, send, finish; /* seconds; negative: it did not come to that */
 };
 

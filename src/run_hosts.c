@@ -383,6 +383,7 @@ static void start_lane(void *arg)
                                 .state_dir = run->state_dir,
                                 .keep = (const char *const *)run->opts->keep.item,
                                 .nkeep = run->opts->keep.n,
+                                .lanes = (unsigned)run->hosts.n,
                                 .loop = run->loop,
                                 .on_event = on_event,
                                 .arg = h};

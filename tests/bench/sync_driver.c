@@ -215,6 +215,7 @@ static void open_lanes(struct driver *d)
             .remote_dir = "",
             .setup = h->setup,
             .state_dir = d->state,
+            .lanes = (unsigned)d->hosts.n,
             .loop = d->loop,
             .on_event = on_event,
             .arg = h};

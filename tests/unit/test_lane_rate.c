@@ -55,12 +55,12 @@ static void check_way(double mb, double delay, int want_level)
     int64_t now = 1000;
     double sent[2] = {0, 0};
     pt_rate_init(&r, 0);
-    cr_assert_eq(pt_rate_level(&r), 1, "not known");
+    cr_assert_eq(pt_rate_level(&r, 1), 1, "not known");
     hello(&r, &now, (int)delay);
     send_for(&r, &w, 3000, sent, &now);
     cr_expect((double)r.rate > 0.8 * mb * MB && (double)r.rate < 1.25 * mb * MB, "%.1f MB/s: %.1f", mb,
               (double)r.rate / MB);
-    cr_expect_eq(pt_rate_level(&r), want_level, "%.1f MB/s: level %d", mb, pt_rate_level(&r));
+    cr_expect_eq(pt_rate_level(&r, 1), want_level, "%.1f MB/s: level %d", mb, pt_rate_level(&r, 1));
 }
 
 Test(lane_rate, a_way_that_limits_is_measured)
@@ -81,7 +81,7 @@ Test(lane_rate, a_slow_host_is_no_slow_way)
     pt_rate_init(&r, 0);
     hello(&r, &now, 1);
     send_for(&r, &w, 1000, sent, &now);
-    cr_expect_eq(pt_rate_level(&r), 0, "%.1f MB/s", (double)r.rate / MB);
+    cr_expect_eq(pt_rate_level(&r, 1), 0, "%.1f MB/s", (double)r.rate / MB);
 }
 
 /* Markers are late on a machine that has too much to do; that we had nothing to send tells it from a slow
@@ -102,7 +102,7 @@ Test(lane_rate, a_slow_master_is_no_slow_way)
         now += 30;
         pt_rate_answer(&r, r.token, now);
     }
-    cr_expect_eq(pt_rate_level(&r), 0, "%.1f MB/s", (double)r.rate / MB);
+    cr_expect_eq(pt_rate_level(&r, 1), 0, "%.1f MB/s", (double)r.rate / MB);
 }
 
 /* The last bytes are not followed by others: how long they took says nothing. */
@@ -127,10 +127,12 @@ Test(lane_rate, what_is_remembered_counts_until_more_is_known)
 {
     struct pt_rate r;
     pt_rate_init(&r, 5000000);
-    cr_expect_eq(pt_rate_level(&r), 9);
+    cr_expect_eq(pt_rate_level(&r, 1), 9);
     cr_expect_not(r.measured);
+    cr_expect_eq(pt_rate_level(&r, 8), 9);
     pt_rate_init(&r, UINT64_MAX);
-    cr_expect_eq(pt_rate_level(&r), 0);
+    cr_expect_eq(pt_rate_level(&r, 1), 0);
+    cr_expect_eq(pt_rate_level(&r, 8), 1, "many share what it costs");
 }
 
 Test(lane_rate, answers_to_others_do_not_count)

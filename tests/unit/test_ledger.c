@@ -158,7 +158,16 @@ Test(ledger, runs_hosts_attempts_and_notes)
                                   .bytes_sent = 5e9,
                                   .connect = 0.5,
                                   .sync = -1,
-                                  .launch = -1};
+                                  .launch = -1,
+                                  .tree = {.files_sent = 1,
+                                           .bytes_raw = 2,
+                                           .files_reused = 3,
+                                           .bytes_reused = 4,
+                                           .removed = 5,
+                                           .rate = 6,
+                                           .offer = 7.5,
+                                           .send = -1,
+                                           .finish = 9.5}};
     cr_assert_eq(pt_ledger_add_host(l, &host, NULL), 0);
     host.state = "ready";
     cr_assert_eq(pt_ledger_add_host(l, &host, NULL), 0);
@@ -171,6 +180,9 @@ Test(ledger, runs_hosts_attempts_and_notes)
     cr_assert_eq(pt_ledger_add_note(l, 3, "suite", "{}", 2, NULL), 0);
     cr_assert_eq(pt_ledger_each_host(l, id, take_host, &got, NULL), 0);
     cr_assert(got.slots == 4 && got.bytes_sent == 5000000000u && got.connect == 0.5 && got.sync < 0);
+    cr_assert(got.tree.files_sent == 1 && got.tree.bytes_raw == 2 && got.tree.files_reused == 3);
+    cr_assert(got.tree.bytes_reused == 4 && got.tree.removed == 5 && got.tree.rate == 6);
+    cr_assert(got.tree.offer == 7.5 && got.tree.send < 0 && got.tree.finish == 9.5);
     cr_assert_eq(pt_ledger_each_note(l, id, "warning", count_note, &notes, NULL), 0);
     cr_assert_eq(notes, 1);
     cr_assert_eq(pt_ledger_get_run(l, id, &run, NULL), 0);
@@ -449,19 +461,43 @@ Test(ledger, a_file_that_is_no_database_is_set_aside)
     cr_assert_eq(access(lab_path("ledger.sqlite.damaged-2"), F_OK), 0);
 }
 
-Test(ledger, another_programs_database_is_set_aside)
+/* What another program does to the file. */
+static void alter(const char *sql)
 {
-    fill_some();
     pid_t pid = fork();
     int status;
     if (pid == 0) {
-        execlp(
-            "/usr/bin/python3", "python3", "-c",
-            "import sqlite3,sys\nc=sqlite3.connect(sys.argv[1])\nc.execute('DROP TABLE reports')\nc.commit()",
-            lab_path("ledger.sqlite"), NULL);
+        execlp("/usr/bin/python3", "python3", "-c",
+               "import sqlite3,sys\nc=sqlite3.connect(sys.argv[1])\nc.executescript(sys.argv[2])\nc.commit()",
+               lab_path("ledger.sqlite"), sql, NULL);
         _exit(1);
     }
     cr_assert(waitpid(pid, &status, 0) == pid && status == 0);
+}
+
+/* Layout 1 did not tell of the tree's way to a host: such a file is taken over with all that is in it. */
+Test(ledger, an_older_layout_goes_on)
+{
+    struct pt_ledger_host got = {0};
+    fill_some();
+    alter("INSERT INTO hosts(run,number,name,state,slots,bytes_sent) VALUES(1,0,'h1','ready',4,5);"
+          "ALTER TABLE hosts DROP COLUMN files_sent; ALTER TABLE hosts DROP COLUMN bytes_raw;"
+          "ALTER TABLE hosts DROP COLUMN files_reused; ALTER TABLE hosts DROP COLUMN bytes_reused;"
+          "ALTER TABLE hosts DROP COLUMN removed; ALTER TABLE hosts DROP COLUMN rate;"
+          "ALTER TABLE hosts DROP COLUMN offer; ALTER TABLE hosts DROP COLUMN send;"
+          "ALTER TABLE hosts DROP COLUMN finish; PRAGMA user_version=1");
+    use("r2");
+    cr_assert_eq(access(lab_path("ledger.sqlite.damaged-1"), F_OK), -1, "nothing is thrown away");
+    struct pt_ledger *l = lab_open();
+    cr_assert_eq(pt_ledger_each_host(l, 1, take_host, &got, NULL), 0);
+    cr_assert(got.bytes_sent == 5 && got.tree.bytes_raw == 0 && got.tree.offer < 0);
+    pt_ledger_close(l);
+}
+
+Test(ledger, another_programs_database_is_set_aside)
+{
+    fill_some();
+    alter("DROP TABLE reports");
     use("r2");
     cr_assert_eq(access(lab_path("ledger.sqlite.damaged-1"), F_OK), 0);
 }

@@ -45,7 +45,16 @@ static void fill(struct pt_ledger *l, struct pt_verdict *v)
                                   .bytes_sent = 5,
                                   .connect = 0.5,
                                   .sync = -1,
-                                  .launch = 0.25};
+                                  .launch = 0.25,
+                                  .tree = {.files_sent = 1,
+                                           .bytes_raw = 20,
+                                           .files_reused = 3,
+                                           .bytes_reused = 40,
+                                           .removed = 5,
+                                           .rate = 6000,
+                                           .offer = 0.125,
+                                           .send = 0.5,
+                                           .finish = -1}};
     lab_begin(l, "r1");
     pt_ledger_add_host(l, &host, NULL);
     lab_report(l, PT_NONE, PT_OUTCOME_ERROR, 1, false,
@@ -90,6 +99,16 @@ Test(json_file, holds_the_contract)
     check_number(host, "bytes_sent", 5);
     check_number(pt_json_get(host, "seconds"), "connect", 0.5);
     cr_assert_null(pt_json_get(pt_json_get(host, "seconds"), "sync"));
+    check_number(pt_json_get(host, "seconds"), "offer", 0.125);
+    check_number(pt_json_get(host, "seconds"), "send", 0.5);
+    cr_assert_null(pt_json_get(pt_json_get(host, "seconds"), "finish"));
+    const struct pt_json *tree = pt_json_get(host, "sync");
+    check_number(tree, "files_sent", 1);
+    check_number(tree, "bytes_raw", 20);
+    check_number(tree, "files_reused", 3);
+    check_number(tree, "bytes_reused", 40);
+    check_number(tree, "removed", 5);
+    check_number(tree, "rate", 6000);
     const struct pt_json *summary = pt_json_get(root, "summary");
     check_number(summary, "failed", 1);
     check_number(summary, "error", 2);
