@@ -7,6 +7,8 @@
 
 #include <string.h>
 
+#define MUCH (256u << 10) /* bytes of content */
+
 /* --- figures --- */
 
 /* Seconds since the last look belong to the phase that was then. */
@@ -71,13 +73,23 @@ static void remember(struct pt_lane *lane, bool forgot)
 
 /* --- pushes --- */
 
+/* What breaks off from here on is worth a question the next time. */
+static void note_much(struct pt_lane *lane)
+{
+    struct pt_push_figures f;
+    pt_push_get_figures(lane->push, &f);
+    if (lane->sent && f.total > MUCH)
+        pt_sent_set_unfinished(lane->sent);
+}
+
 static int begin(struct pt_lane *lane, struct pt_fanout *tree, struct pt_err *err)
 {
     struct pt_push_spec spec = {.fanout = tree,
                                 .base = find_base(lane, pt_fanout_manifest(tree)),
                                 .known = lane->sent ? pt_sent_known(lane->sent) : NULL,
                                 .keep = lane->o.keep,
-                                .nkeep = lane->o.nkeep};
+                                .nkeep = lane->o.nkeep,
+                                .ask = lane->sent && pt_sent_unfinished(lane->sent)};
     struct pt_buf *control = pt_mux_queue(lane->mux, PT_MUX_CONTROL);
     lane->tree = tree;
     lane->push = pt_push_create(&spec, control, err);
@@ -85,6 +97,7 @@ static int begin(struct pt_lane *lane, struct pt_fanout *tree, struct pt_err *er
         return -1;
     lane->phase = pt_push_state(lane->push);
     lane->phase_at = pt_wall_clock();
+    note_much(lane);
     return 0;
 }
 
@@ -128,6 +141,7 @@ int pt_lane_push_control(struct pt_lane *lane, uint8_t type, struct pt_reader *r
     if (pt_push_control(lane->push, type, r, err) < 0)
         return -1;
     count_time(lane);
+    note_much(lane);
     return lane->phase == PT_PUSH_DONE || lane->phase == PT_PUSH_STALE ? finish(lane, err) : 0;
 }
 

@@ -6,9 +6,11 @@
 #include "sync/sealed.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/stat.h>
+#include <unistd.h>
 
 #define MAGIC 0x50545332u /* "PTS2" */
 
@@ -16,6 +18,7 @@ struct pt_sent {
     char *path;
     unsigned char root[PT_DIGEST];
     bool has_root, changed;
+    bool unfinished;       /* PATH.unfinished is there */
     struct pt_buf encoded; /* the tree of that root */
     struct pt_manifest *manifest;
     struct pt_known *known;
@@ -36,6 +39,21 @@ static char *path_of(const char *state_dir, const char *host, const char *remote
         return NULL;
     pt_digest_hex(digest, hex);
     return asprintf(&path, "%s/sent/%.24s", state_dir, hex) < 0 ? NULL : path;
+}
+
+static char *mark_of(const struct pt_sent *s)
+{
+    char *mark = NULL;
+    return asprintf(&mark, "%s.unfinished", s->path) < 0 ? NULL : mark;
+}
+
+static int make_folder(struct pt_sent *s)
+{
+    char *slash = strrchr(s->path, '/');
+    *slash = '\0';
+    int rc = mkdir(s->path, 0700) < 0 && errno != EEXIST ? -1 : 0;
+    *slash = '/';
+    return rc;
 }
 
 static void forget(struct pt_sent *s)
@@ -79,6 +97,8 @@ struct pt_sent *pt_sent_load(const char *state_dir, const char *host, const char
         }
     }
     pt_buf_fini(&b);
+    pt_auto_free char *mark = mark_of(s);
+    s->unfinished = mark && access(mark, F_OK) == 0;
     return s;
 }
 
@@ -116,9 +136,34 @@ uint64_t pt_sent_rate(const struct pt_sent *s)
     return s->rate;
 }
 
+bool pt_sent_unfinished(const struct pt_sent *s)
+{
+    return s->unfinished;
+}
+
+void pt_sent_set_unfinished(struct pt_sent *s)
+{
+    pt_auto_free char *mark = s->unfinished ? NULL : mark_of(s);
+    if (!mark || make_folder(s) < 0)
+        return;
+    int fd = open(mark, O_WRONLY | O_CREAT | O_CLOEXEC, 0600);
+    if (fd >= 0)
+        close(fd);
+    s->unfinished = true;
+}
+
+static void set_finished(struct pt_sent *s)
+{
+    pt_auto_free char *mark = s->unfinished ? mark_of(s) : NULL;
+    if (mark)
+        unlink(mark);
+    s->unfinished = false;
+}
+
 int pt_sent_tree(struct pt_sent *s, const struct pt_manifest *m, bool forgot, struct pt_err *err)
 {
     bool same = s->has_root && memcmp(s->root, pt_manifest_root(m), PT_DIGEST) == 0;
+    set_finished(s);
     if (same && !forgot)
         return 0;
     if (forgot) {
@@ -157,10 +202,7 @@ int pt_sent_save(struct pt_sent *s, struct pt_err *err)
     pt_buf_append(&b, s->root, PT_DIGEST);
     pt_put_bytes(&b, s->encoded.data, s->encoded.len);
     pt_known_encode(s->known, &b);
-    char *slash = strrchr(s->path, '/');
-    *slash = '\0';
-    int rc = mkdir(s->path, 0700) < 0 && errno != EEXIST ? -1 : 0;
-    *slash = '/';
+    int rc = make_folder(s);
     if (rc == 0)
         rc = pt_sealed_write(s->path, &b);
     if (rc < 0)

@@ -22,6 +22,10 @@ uint64_t pt_sent_rate(const struct pt_sent *s);
 
 /* The workspace is this tree now; `forgot`: of what the memory said the store has, not all was there. */
 int pt_sent_tree(struct pt_sent *s, const struct pt_manifest *m, bool forgot, struct pt_err *err);
+/* Much is on its way, or was when the last run ended: what arrived of it is not in the memory. On disk at
+ * once; a tree that arrived whole ends it. */
+void pt_sent_set_unfinished(struct pt_sent *s);
+bool pt_sent_unfinished(const struct pt_sent *s);
 void pt_sent_set_rate(struct pt_sent *s, uint64_t rate);
 /* Write it if it is not as it was loaded or last saved. */
 int pt_sent_save(struct pt_sent *s, struct pt_err *err);

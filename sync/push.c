@@ -125,7 +125,7 @@ static int begin(struct pt_push *p, struct pt_buf *control, struct pt_err *err)
     int rc = 0;
     p->how = choose(p);
     unsigned char *sent = NULL;
-    if (p->how == PT_OFFER_DELTA)
+    if (p->how == PT_OFFER_DELTA && !p->spec.ask)
         sent = pt_guess(p->spec.base, p->manifest, p->spec.known, PT_PUSH_GUESS);
     if (p->how == PT_OFFER_DELTA)
         rc = add_delta(p, err);

@@ -33,6 +33,7 @@ struct pt_push_spec {
     const struct pt_known *known;   /* what the host's store is thought to have, or NULL */
     const char *const *keep;        /* globs */
     size_t nkeep;
+    bool ask; /* a push broke off: the host has some of what `known` says it lacks, so it is asked first */
 };
 
 struct pt_push_figures {
