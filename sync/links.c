@@ -5,7 +5,8 @@
 #include <string.h>
 #include <unistd.h>
 
-#define MAX_HOPS 40 /* as Linux */
+#define MAX_HOPS 40                               /* as Linux */
+#define MAX_WAY  ((MAX_HOPS + 2) * PT_PATH_LIMIT) /* what so many targets can add up to */
 
 /* The way walked so far, and what is left to walk. */
 struct walk {
@@ -15,15 +16,15 @@ struct walk {
     int root;
     const char *top;
     char place[3 * PT_PATH_LIMIT], buffer[PT_PATH_LIMIT];
-    bool followed;                 /* links that leave the tree are replaced by what they lead to */
-    bool inside;                   /* what is walked is the target of another link: */
-    char outer[2 * PT_PATH_LIMIT]; /* of this one, */
-    size_t after;                  /* with so much left to walk after it */
-    char at[2 * PT_PATH_LIMIT];
-    char rest[2 * PT_PATH_LIMIT];
+    bool followed;       /* links that leave the tree are replaced by what they lead to */
+    bool inside;         /* what is walked is the target of another link: */
+    char outer[MAX_WAY]; /* of this one, */
+    size_t after;        /* with so much left to walk after it */
+    char at[MAX_WAY];
+    char rest[MAX_WAY];
 };
 
-/* Put target before what is left to walk. False when it is too long for any system. */
+/* Put target before what is left to walk. False when there is no room, which so many hops cannot need. */
 static bool detour(struct walk *w, const char *target, const char *rest)
 {
     size_t n = strlen(target), left = strlen(rest);
@@ -121,13 +122,18 @@ static const char *in_manifest(struct walk *w, const char *path)
 
 bool pt_link_leaves(const struct pt_manifest *m, const struct pt_entry *link)
 {
-    struct walk w = {.target = in_manifest, .manifest = m};
+    struct walk w; /* large: not cleared */
+    w.target = in_manifest;
+    w.manifest = m;
+    w.followed = w.inside = false;
     return leaves(&w, link->path, link->link);
 }
 
 static const char *on_disk(struct walk *w, const char *path)
 {
-    snprintf(w->place, sizeof(w->place), "%s%s%s", w->top, *w->top ? "/" : "", path);
+    int len = snprintf(w->place, sizeof(w->place), "%s%s%s", w->top, *w->top ? "/" : "", path);
+    if (len < 0 || (size_t)len >= sizeof(w->place))
+        return NULL; /* longer than any path that is there */
     ssize_t n = readlinkat(w->root, w->place, w->buffer, sizeof(w->buffer) - 1);
     if (n < 0)
         return NULL;
@@ -137,7 +143,12 @@ static const char *on_disk(struct walk *w, const char *path)
 
 bool pt_link_leaves_folder(int root, const char *top, const char *path, const char *target)
 {
-    struct walk w = {.target = on_disk, .root = root, .top = top, .followed = true};
+    struct walk w;
+    w.target = on_disk;
+    w.root = root;
+    w.top = top;
+    w.followed = true;
+    w.inside = false;
     size_t n = strlen(top);
     return leaves(&w, path + n + (n > 0), target);
 }
