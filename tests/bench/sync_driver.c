@@ -39,8 +39,8 @@ struct host {
     struct pt_lane *lane;
     struct pt_setup setup;
     bool ready, tooled, python, synced, down;
-    double at; /* monotonic, of the last thing waited for */
-    uint64_t bytes;
+    double at;             /* monotonic, of the last thing waited for */
+    struct pt_synced told; /* what the host said of the tree */
     char workspace[4096];
 };
 
@@ -137,7 +137,7 @@ static void on_event(void *arg, struct pt_lane_event *e)
         break;
     case PT_LANE_SYNCED:
         h->synced = true;
-        h->bytes = e->sync.wire;
+        h->told = e->sync.synced;
         break;
     case PT_LANE_STALE:
         die(h->spec->name, "the tree changed while it was sent");
@@ -285,27 +285,26 @@ static void answer(struct driver *d, const char *command, double seconds, const 
            "\"peak_kib\": %ld, \"hosts\": [",
            command, seconds, (unsigned long long)(after.out - before->out),
            (unsigned long long)(after.in - before->in), after.cpu - before->cpu, peak_kib());
-    for (size_t i = 0; i < d->hosts.n; i++)
-        printf("%s{\"name\": \"%s\", \"bytes\": %llu, \"workspace\": \"%s\"}", i ? ", " : "",
-               d->at[i].spec->name, (unsigned long long)d->at[i].bytes, d->at[i].workspace);
+    for (size_t i = 0; i < d->hosts.n; i++) {
+        const struct pt_synced *told = &d->at[i].told;
+        printf("%s{\"name\": \"%s\", \"workspace\": \"%s\", \"files_received\": %llu, \"bytes_received\": "
+               "%llu, \"files_reused\": %llu, "
+               "\"survey_ms\": %u, \"apply_ms\": %u}",
+               i ? ", " : "", d->at[i].spec->name, d->at[i].workspace, (unsigned long long)told->files_sent,
+               (unsigned long long)told->bytes_sent, (unsigned long long)told->files_reused, told->survey_ms,
+               told->apply_ms);
+    }
     printf("]");
 }
 
 static void sync_all(struct driver *d, const char *command, double begun, const struct totals *before)
 {
     double scanned;
-    uint64_t sent = 0;
-    for (size_t i = 0; i < d->hosts.n; i++) {
-        d->at[i].synced = false;
-        sent += d->at[i].bytes;
-    }
-    const struct pt_manifest *m = send_tree(d, &scanned);
-    double seconds = wait_all(d, is_synced) - begun;
-    answer(d, command, seconds, before);
     for (size_t i = 0; i < d->hosts.n; i++)
-        sent -= d->at[i].bytes;
-    printf(", \"pushed\": %llu, \"scan\": %.6f, \"entries\": %zu, \"size\": %llu}\n",
-           (unsigned long long)-sent, scanned - begun, pt_manifest_count(m),
+        d->at[i].synced = false;
+    const struct pt_manifest *m = send_tree(d, &scanned);
+    answer(d, command, wait_all(d, is_synced) - begun, before);
+    printf(", \"scan\": %.6f, \"entries\": %zu, \"size\": %llu}\n", scanned - begun, pt_manifest_count(m),
            (unsigned long long)pt_manifest_bytes(m));
 }
 
