@@ -5,7 +5,7 @@
 #include "common/err.h"
 #include "common/message.h"
 #include "remote/transport.h"
-#include "sync/fanout.h"
+#include "sync/here/fanout.h"
 #include "sync/offer.h"
 
 struct pt_lane;

@@ -8,7 +8,7 @@
 #include "lane.h"
 #include "lane_rate.h"
 #include "sent.h"
-#include "sync/push.h"
+#include "sync/here/push.h"
 #include "tools.h"
 
 #include <pthread.h>

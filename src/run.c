@@ -9,6 +9,7 @@
  * pt_run_fail (an error of the program or its user). In every case the lanes clean up their hosts first, and
  * each test without an outcome becomes notrun or lost. */
 #include "run_parts.h"
+#include "sync/here/scan.h"
 
 #include "common/auto.h"
 #include "common/log.h"

@@ -17,7 +17,7 @@
 #include "plan.h"
 #include "shared.h"
 #include "suite.h"
-#include "sync/fanout.h"
+#include "sync/here/fanout.h"
 #include "verdict.h"
 
 #define PT_RUN_LAUNCHES  4     /* the first, and three times again */

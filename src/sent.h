@@ -2,7 +2,7 @@
 #pragma once
 /* What was sent to a host in earlier runs, a file each in STATE/sent/. Only a memory, which saves questions:
  * the host itself knows what it needs. */
-#include "sync/known.h"
+#include "sync/here/known.h"
 
 struct pt_err;
 struct pt_sent;

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "sync/sealed.h"
+#include "common/io.h"
 
 #include "common/auto.h"
 #include "sync/digest.h"
@@ -10,20 +11,6 @@
 #include <sys/stat.h>
 
 #define MAX_SIZE (1u << 30)
-
-static int write_all(int fd, const void *data, size_t n)
-{
-    for (const char *p = data; n > 0;) {
-        ssize_t done = write(fd, p, n);
-        if (done < 0 && errno == EINTR)
-            continue;
-        if (done < 0)
-            return -1;
-        p += done;
-        n -= (size_t)done;
-    }
-    return 0;
-}
 
 int pt_sealed_write(const char *path, const struct pt_buf *data)
 {
@@ -40,7 +27,7 @@ int pt_sealed_write(const char *path, const struct pt_buf *data)
     pt_auto_fd int fd = mkostemp(temp, O_CLOEXEC);
     if (fd < 0)
         return -1;
-    if (write_all(fd, data->data, data->len) < 0 || write_all(fd, digest, sizeof(digest)) < 0 ||
+    if (pt_write_all(fd, data->data, data->len) < 0 || pt_write_all(fd, digest, sizeof(digest)) < 0 ||
         rename(temp, path) < 0) {
         int saved = errno;
         unlink(temp);

@@ -3,6 +3,7 @@
 
 #include "common/auto.h"
 #include "common/err.h"
+#include "common/io.h"
 #include "sync/beneath.h"
 #include "sync/manifest.h"
 
@@ -20,20 +21,6 @@ static int cannot_write(const char *path, struct pt_err *err)
     bool full = errno == ENOSPC || errno == EDQUOT;
     pt_err_set_kind(err, PT_ERR_INFRA, "cannot write '%s' on the host: %s", path, strerror(errno));
     return full ? pt_err_hint(err, "make room on the host, or name another place with --remote-dir") : -1;
-}
-
-static int write_all(int fd, const unsigned char *p, size_t n)
-{
-    while (n > 0) {
-        ssize_t done = write(fd, p, n);
-        if (done < 0 && errno == EINTR)
-            continue;
-        if (done < 0)
-            return -1;
-        p += done;
-        n -= (size_t)done;
-    }
-    return 0;
 }
 
 static int make_folders(struct pt_beneath *b, const char *path, bool whole)
@@ -63,7 +50,7 @@ static int copy_out(struct archive *a, int fd, uint64_t max)
     la_ssize_t n;
     for (uint64_t size = 0; (n = archive_read_data(a, buffer, sizeof(buffer))) > 0; size += (uint64_t)n) {
         errno = EFBIG;
-        if ((uint64_t)n > max - size || write_all(fd, buffer, (size_t)n) < 0)
+        if ((uint64_t)n > max - size || pt_write_all(fd, buffer, (size_t)n) < 0)
             return -1;
     }
     if (n < 0)

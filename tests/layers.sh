@@ -10,18 +10,20 @@ top_level='CMakeLists.txt CMakePresets.json LICENSE README.md src sync remote te
 # room: the rooms it may include from
 one_way='common: common
 sync: sync common
+here: here sync common
+there: there sync common
 way: way common
-agent: agent sync common
+agent: agent there sync common
 worker: worker common
 output: output master common
-master: master output sync way common'
+master: master output here sync way common'
 
 # header of a library (pattern): the files that may include it (pattern)
 libraries='^libssh/: ^remote/ssh[a-z_]*[.][ch]$
 ^mpi[.]h$: ^remote/worker/mpi[.]c$
 ^openssl/: ^src/common/tls[a-z_]*[.]c$|^src/common/tls_[a-z]+[.]h$|^sync/digest[.]c$
-^archive(_entry)?[.]h$: ^sync/(tar|untar|smalltar)[.]c$
-^zstd[.]h$: ^sync/
+^archive(_entry)?[.]h$: ^sync/here/tar[.]c$|^sync/there/untar[.]c$|^sync/smalltar[.]c$
+^zstd[.]h$: ^sync/compress[.]c$
 ^(cjson/)?cJSON[.]h$: ^src/json[.]c$
 ^sqlite3[.]h$: ^src/ledger(_[a-z]+)?[.]c$|^src/ledger_[a-z]+[.]h$'
 
@@ -47,6 +49,8 @@ function room(path) {
     if (path ~ /^src\/common\//) return "common"
     if (path ~ /^src\/output\//) return "output"
     if (path ~ /^src\//) return "master"
+    if (path ~ /^sync\/here\//) return "here"
+    if (path ~ /^sync\/there\//) return "there"
     if (path ~ /^sync\//) return "sync"
     if (path ~ /^remote\/agent\//) return "agent"
     if (path ~ /^remote\/worker\//) return "worker"
@@ -125,8 +129,13 @@ fi
 plant lib/planted.c '' 'lib: does not belong'
 rmdir "$copy/lib"
 plant src/common/planted.c '#include "verdict.h"' 'common must not know master'
-plant src/common/planted.c '#include "sync/push.h"' 'common must not know sync'
+plant src/common/planted.c '#include "sync/manifest.h"' 'common must not know sync'
 plant sync/planted.c '#include "remote/transport.h"' 'sync must not know way'
+plant sync/planted.c '#include "sync/here/push.h"' 'sync must not know here'
+plant sync/here/planted.c '#include "sync/there/store.h"' 'here must not know there'
+plant sync/there/planted.c '#include "sync/here/scan.h"' 'there must not know here'
+plant remote/agent/planted.c '#include "sync/here/push.h"' 'agent must not know here'
+plant src/planted.c '#include "sync/there/store.h"' 'master must not know there'
 plant sync/planted.c '#include "ledger.h"' 'sync must not know master'
 plant remote/planted.c '#  include "sync/manifest.h"' 'way must not know sync'
 plant remote/agent/planted.c '#include "remote/transport.h"' 'agent must not know way'

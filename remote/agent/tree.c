@@ -4,7 +4,7 @@
 #include "common/auto.h"
 #include "remote/agent/child.h"
 #include "remote/agent/state.h"
-#include "sync/receive.h"
+#include "sync/there/receive.h"
 
 #include <errno.h>
 #include <fcntl.h>

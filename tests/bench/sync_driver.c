@@ -15,7 +15,8 @@
 #include "hosts.h"
 #include "lane.h"
 #include "project.h"
-#include "sync/fanout.h"
+#include "sync/here/fanout.h"
+#include "sync/here/scan.h"
 
 #include <dirent.h>
 #include <getopt.h>

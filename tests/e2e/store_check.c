@@ -4,9 +4,10 @@
  * and how many files were never finished. */
 #include "common/auto.h"
 #include "common/err.h"
+#include "sync/here/scan.h"
 #include "sync/manifest.h"
 #include "sync/sealed.h"
-#include "sync/store.h"
+#include "sync/there/store.h"
 
 #include <glob.h>
 #include <stdio.h>

@@ -5,7 +5,7 @@
 #include "common/err.h"
 #include "sync/chunk.h"
 #include "sync/compress.h"
-#include "sync/fanout.h"
+#include "sync/here/fanout.h"
 #include "sync/stamp.h"
 
 #include <archive.h>

@@ -4,7 +4,7 @@
 #include "common/auto.h"
 #include "common/err.h"
 #include "sync/compress.h"
-#include "sync/store.h"
+#include "sync/there/store.h"
 
 #include <criterion/criterion.h>
 #include <dirent.h>

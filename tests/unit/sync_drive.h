@@ -5,9 +5,9 @@
 #include "common/err.h"
 #include "common/message.h"
 #include "sent.h"
+#include "sync/here/push.h"
 #include "sync/manifest.h"
-#include "sync/push.h"
-#include "sync/receive.h"
+#include "sync/there/receive.h"
 
 #include <criterion/criterion.h>
 #include <fcntl.h>
@@ -15,6 +15,7 @@
 #include <signal.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/prctl.h>
 #include <sys/socket.h>
 #include <sys/wait.h>
 
@@ -57,6 +58,7 @@ static void drive_connect(struct drive_host *h)
     h->pid = fork();
     cr_assert_geq(h->pid, 0);
     if (h->pid == 0) {
+        prctl(PR_SET_PDEATHSIG, SIGKILL); /* a test that fails leaves it no end to read */
         if (dup2(pair[1], 3) != 3 || close_range(4, ~0u, 0) < 0)
             _exit(3);
         _exit(pt_receive(3, h->tree, h->cache, NULL) < 0);

@@ -4,9 +4,10 @@
 #include "common/auto.h"
 #include "common/err.h"
 #include "common/message.h"
+#include "sync/here/push.h"
+#include "sync/here/scan.h"
 #include "sync/manifest.h"
-#include "sync/push.h"
-#include "sync/receive.h"
+#include "sync/there/receive.h"
 
 #include <criterion/criterion.h>
 #include <dirent.h>

@@ -2,7 +2,8 @@
 /* What the agent does for a master that behaves. */
 #include "agent_master.h"
 
-#include "sync/push.h"
+#include "sync/here/push.h"
+#include "sync/here/scan.h"
 
 TestSuite(agent, .init = set_up, .fini = tear_down, .timeout = 100);
 

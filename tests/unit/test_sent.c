@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "common/err.h"
 #include "sent.h"
+#include "sync/here/scan.h"
 #include "sync/sealed.h"
 
 #include <criterion/criterion.h>

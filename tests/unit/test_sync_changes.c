@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Files that change: before a scan, and while they are read. */
-#include "sync/content.h"
+#include "sync/here/content.h"
 #include "sync_lab.h"
 
 #include <pthread.h>

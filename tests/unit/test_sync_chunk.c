@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Where large files are cut, and what a scan knows of them. */
 #include "sync/chunk.h"
-#include "sync/hashcache.h"
+#include "sync/here/hashcache.h"
+#include "sync/here/scan.h"
 #include "sync_lab.h"
 
 TestSuite(sync_chunk, .init = lab_open, .fini = lab_close);

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Where content comes from: the store, another path, chunks of a file that was; and what stays besides. */
-#include "sync/store.h"
+#include "sync/there/store.h"
 #include "sync_lab.h"
 
 #include <sched.h>

@@ -44,12 +44,12 @@ static char *fail_strdup(const char *s)
 #undef strdup
 #define strdup fail_strdup
 #include "src/common/wire.c"
-#include "sync/fanout.c"
-#include "sync/fanout_pack.c"
-#include "sync/fanout_piece.c"
-#include "sync/parcel.c"
-#include "sync/spill.c"
-#include "sync/tar.c"
+#include "sync/here/fanout.c"
+#include "sync/here/fanout_pack.c"
+#include "sync/here/fanout_piece.c"
+#include "sync/here/parcel.c"
+#include "sync/here/spill.c"
+#include "sync/here/tar.c"
 #undef malloc
 #undef calloc
 #undef realloc

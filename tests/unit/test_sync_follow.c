@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* --copy-links: what links out of the tree lead to. */
+#include "sync/here/scan.h"
 #include "sync_lab.h"
 
 TestSuite(sync_follow, .init = lab_open, .fini = lab_close);

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* .ptremoteignore: as git reads .gitignore. */
-#include "sync/ignore.h"
+#include "sync/here/ignore.h"
 #include "sync_lab.h"
 
 TestSuite(sync_ignore, .init = lab_open, .fini = lab_close);

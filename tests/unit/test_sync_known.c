@@ -2,7 +2,7 @@
 /* What a host is thought to have, and what is guessed from it. */
 #include "common/auto.h"
 #include "common/err.h"
-#include "sync/guess.h"
+#include "sync/here/guess.h"
 
 #include <criterion/criterion.h>
 #include <stdio.h>

@@ -5,11 +5,12 @@
 #include "sent.h"
 #include "sync/compress.h"
 #include "sync/delta.h"
-#include "sync/hashcache.h"
-#include "sync/record.h"
+#include "sync/here/hashcache.h"
+#include "sync/here/scan.h"
 #include "sync/sealed.h"
-#include "sync/store.h"
-#include "sync/untar.h"
+#include "sync/there/record.h"
+#include "sync/there/store.h"
+#include "sync/there/untar.h"
 #include "sync_lab.h"
 
 #include <archive.h>

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Names, modes and numbers of files that a scan must take as they are. */
-#include "sync/files.h"
-#include "sync/walk.h"
+#include "sync/here/files.h"
+#include "sync/here/scan.h"
+#include "sync/here/walk.h"
 #include "sync_lab.h"
 
 TestSuite(sync_names, .init = lab_open, .fini = lab_close);

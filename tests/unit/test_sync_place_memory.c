@@ -6,10 +6,10 @@
 #undef reallocarray
 #define reallocarray(p, n, size) fail_realloc(p, (n) * (size))
 
-#include "sync/diff.c"
-#include "sync/place.c"
-#include "sync/settle.c"
-#include "sync/survey.c"
+#include "sync/there/diff.c"
+#include "sync/there/place.c"
+#include "sync/there/settle.c"
+#include "sync/there/survey.c"
 
 #undef malloc
 #undef calloc

@@ -3,6 +3,7 @@
  * tree. A thousand rounds in four lives; what a life learns and keeps (hash cache, memory of the hosts,
  * record, store) goes on from round to round. PTREMOTE_SEED repeats what failed, PTREMOTE_ROUNDS sets the
  * number of rounds of each life, PTREMOTE_KEEP keeps the folder for a look. */
+#include "sync/here/scan.h"
 #include "sync_life.h"
 
 #include <time.h>
@@ -154,8 +155,6 @@ static void start_lane(struct drive_lane *l, struct place *place, struct pt_fano
         .host = h, .alive = true, .level = levels[random_below(PT_COUNT(levels))], .err = PT_ERR_INIT};
     h->sent = pt_sent_load(h->state, h->machine, "");
     cr_assert_not_null(h->sent);
-    if (!h->tree)
-        drive_connect(h);
     static const char *const keep[] = {"**/left.o"};
     struct pt_push_spec spec = {.fanout = f,
                                 .base = pt_sent_manifest(h->sent),
@@ -214,6 +213,9 @@ static bool push_once(struct project *p, bool raced)
     for (size_t i = 0; i < w.life->hosts; i++)
         if (!p->places[i].done)
             of[n++] = &p->places[i];
+    for (size_t i = 0; i < n; i++) /* before there are threads: a fork takes their locks along */
+        if (!of[i]->host.tree)
+            drive_connect(&of[i]->host);
     struct pt_fanout *f = pt_fanout_create(m, w.dir, (unsigned)n, &err);
     cr_assert_not_null(f, "%s", err.msg);
     for (size_t i = 0; i < n; i++)

@@ -4,6 +4,7 @@
 
 #include "sync/compress.h"
 #include "sync/delta.h"
+#include "sync/here/scan.h"
 
 TestSuite(sync_push, .init = lab_open, .fini = lab_close);
 

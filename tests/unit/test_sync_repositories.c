@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Trees that git keeps: submodules, worktrees, repositories within. */
+#include "sync/here/scan.h"
 #include "sync_lab.h"
 
 TestSuite(sync_repositories, .init = lab_open, .fini = lab_close);

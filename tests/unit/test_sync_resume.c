@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Transfers that are cut short, by whatever: nothing half under a final name, and what arrived is not sent
  * again. */
-#include "sync/record.h"
 #include "sync/sealed.h"
+#include "sync/there/record.h"
 #include "sync_lab.h"
 
 TestSuite(sync_resume, .init = lab_open, .fini = lab_close);

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Which files are the tree, and which of them are read. */
-#include "sync/hashcache.h"
+#include "sync/here/hashcache.h"
+#include "sync/here/scan.h"
 #include "sync_lab.h"
 
 TestSuite(sync_scan, .init = lab_open, .fini = lab_close);

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Slots in a file without a name. */
 #include "common/auto.h"
-#include "sync/spill.h"
+#include "sync/here/spill.h"
 
 #include <criterion/criterion.h>
 #include <signal.h>

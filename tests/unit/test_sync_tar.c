@@ -2,7 +2,7 @@
 /* Blobs as a tar: plain headers, content in place, and where it is cut off. */
 #include "common/auto.h"
 #include "common/err.h"
-#include "sync/tar.h"
+#include "sync/here/tar.h"
 
 #include <criterion/criterion.h>
 #include <fcntl.h>

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-#include "sync/untar.h"
+#include "sync/there/untar.h"
 
 #include "store_lab.h"
 
