@@ -144,6 +144,7 @@ static int make_parts(struct pt_run *run, struct pt_err *err)
                                            .width = pt_terminal_width(1),
                                            .verbosity = (int)opts->verbose - (int)opts->quiet,
                                            .whole_lines = getenv("CI") != NULL,
+                                           .no_tests = opts->sync_only,
                                            .durations = -1,
                                            .durations_min = 0.005,
                                            .maxfail = run->maxfail};

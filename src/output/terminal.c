@@ -295,7 +295,9 @@ static void put_progress(const struct pt_terminal *t, const struct pt_verdict *v
 {
     uint32_t done = pt_verdict_done(v);
     struct pt_count c;
-    if (t->collected)
+    if (t->o.no_tests)
+        append(b, "[syncing]");
+    else if (t->collected)
         append(b, "[%3u%%] %u/%u", t->chosen ? (unsigned)(100ull * done / t->chosen) : 100, done, t->chosen);
     else
         append(b, "[collecting] %u/%u", done, t->chosen);

@@ -24,6 +24,7 @@ struct pt_terminal_options {
     const char *reportchars;                    /* as pytest's -r; NULL: "fE" */
     bool no_summary, no_traceback, no_warnings; /* --no-summary, --tb=no, -p no:warnings */
     bool whole_lines;                           /* do not cut messages in the summary (CI) */
+    bool no_tests;                              /* there will be none: the status line is of hosts alone */
     int durations;                              /* --durations: how many; 0: all; -1: not asked */
     double durations_min;                       /* seconds below which they are hidden */
     uint32_t maxfail;                           /* for the words at the end */

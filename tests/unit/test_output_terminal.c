@@ -236,6 +236,15 @@ Test(terminal, the_status_line_is_drawn_in_place)
                "\r\033[K");
 }
 
+Test(terminal, the_status_line_without_tests_is_of_hosts_alone)
+{
+    struct lab lab = {.o = {.tty = true, .width = 60, .no_tests = true}};
+    start(&lab);
+    pt_terminal_host(lab.t, 0, "sending 3.0 of 12.0 MB", 0, false);
+    pt_terminal_tick(lab.t, lab.v, 0);
+    stop(&lab, "[syncing] | h1 sending 3.0 of 12.0 MB\r\033[K");
+}
+
 Test(terminal, plain_progress_now_and_then)
 {
     struct lab lab = {0};
