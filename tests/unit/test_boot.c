@@ -58,10 +58,11 @@ struct talk {
     struct pt_err err;
 };
 
-static int give(const struct piped *p, struct pt_buf *out)
+/* All but the last `keep` bytes. */
+static int give(const struct piped *p, struct pt_buf *out, size_t keep)
 {
-    while (out->len) {
-        ssize_t n = write(p->in, out->data, out->len);
+    while (out->len > keep) {
+        ssize_t n = write(p->in, out->data, out->len - keep);
         if (n < 0)
             return errno == EAGAIN ? 0 : -1;
         pt_buf_consume(out, (size_t)n);
@@ -82,11 +83,12 @@ static void converse(struct talk *t, struct piped *p)
     t->rc = 0;
     while (t->rc == 0) {
         char buf[4096];
-        if (t->cut && pt_boot_pushed(boot) && out.len <= w.agent.len - t->cut) {
+        size_t keep = t->cut && pt_boot_pushed(boot) ? w.agent.len - t->cut : 0;
+        if (keep && out.len <= keep) {
             piped_close(p);
             break;
         }
-        if (give(p, &out) < 0)
+        if (give(p, &out, keep) < 0)
             pt_buf_clear(&out);
         cr_assert(piped_wait(p, out.len > 0, until), "no answer in time");
         ssize_t n = read(p->out, buf, sizeof(buf));
