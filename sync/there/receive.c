@@ -195,6 +195,19 @@ static int next_segment(void *arg, struct pt_segment *out, struct pt_err *err)
     return pt_intake_segment(&r->frames, out, err);
 }
 
+/* Whether the store lacks one of the blobs whose bits are set. */
+static bool is_news(const struct passage *p, const unsigned char *bits)
+{
+    for (uint32_t i = 0, n = pt_manifest_blobs(p->site.target); i < n; i++) {
+        if (!(bits[i / 8] >> (i % 8) & 1))
+            continue;
+        struct pt_blob b = pt_manifest_blob(p->site.target, i);
+        if (!pt_store_has(p->r->store, b.digest, b.size))
+            return true;
+    }
+    return false;
+}
+
 /* As pt_unpack_archive. */
 static int take_archive(struct passage *p, const unsigned char *expected, struct pt_err *err)
 {
@@ -202,7 +215,7 @@ static int take_archive(struct passage *p, const unsigned char *expected, struct
     struct pt_unpack u = {.manifest = p->site.target,
                           .expected = expected,
                           .placer = p->placer,
-                          .store = r->store,
+                          .store = is_news(p, expected) ? r->store : NULL,
                           .next = next_segment,
                           .warn = warn,
                           .arg = r};

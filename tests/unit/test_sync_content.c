@@ -190,6 +190,23 @@ static size_t packs(void)
 }
 
 /* One edit after the other gives one small pack each; they are merged as soon as there is time. */
+/* The master lost its memory of the store, and sends unasked what is there. */
+Test(sync_content, what_is_there_is_stored_once)
+{
+    branch(1);
+    lab_sync();
+    branch(2);
+    lab_sync();
+    size_t before = packs();
+    pt_known_destroy(lab_known);
+    lab_known = NULL;
+    branch(1);
+    struct lab_result r = lab_sync();
+    cr_assert_gt(r.sent, 3000);
+    cr_assert_eq(r.need, 0);
+    cr_assert_eq(packs(), before);
+}
+
 Test(sync_content, small_packs_are_merged_when_idle)
 {
     struct lab_host h;
