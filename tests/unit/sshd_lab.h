@@ -224,9 +224,12 @@ static inline void lab_start_agent(void)
 {
     char *argv[] = {(char *)"ssh-agent", (char *)"-D", (char *)"-a", (char *)lab_path("agent.sock"), NULL};
     lab_agent = lab_spawn(argv);
-    for (int64_t end = pt_now_ms() + LAB_WAIT_MS; pt_now_ms() < end && access(argv[3], F_OK) < 0;)
-        usleep(5000);
     setenv("SSH_AUTH_SOCK", argv[3], 1);
+    /* Its socket is there before it listens on it. ssh-add gives 2 as long as no agent answers. */
+    for (int64_t end = pt_now_ms() + LAB_WAIT_MS; WEXITSTATUS(lab_run("ssh-add -l >/dev/null 2>&1")) == 2;) {
+        cr_assert(pt_now_ms() < end, "no ssh-agent");
+        usleep(5000);
+    }
 }
 
 static inline struct pt_transport *lab_open(const char *alias, struct pt_err *err)
