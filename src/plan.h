@@ -20,10 +20,35 @@ struct pt_plan;
 
 #define PT_PLAN_LOSSES 3
 
+enum pt_schedule {
+    PT_SCHEDULE_DYNAMIC,    /* on demand, longest first */
+    PT_SCHEDULE_STATIC,     /* packed onto (host, slot) before the first is dealt: reproducible */
+    PT_SCHEDULE_SEQUENTIAL, /* one bundle at a time in the whole run, in the order added, on one slot */
+};
+
 struct pt_plan_spec {
     uint32_t hosts;              /* hosts are numbered 0 .. hosts-1 */
     uint32_t bundles_per_worker; /* at least 1 */
     uint32_t timeout_ms;         /* goes into every bundle */
+    enum pt_schedule schedule;
+    bool speculate; /* a straggler is dealt a second time when slots idle; the first report counts */
+};
+
+enum pt_exclusive { PT_EXCLUSIVE_NOT, PT_EXCLUSIVE_HOST, PT_EXCLUSIVE_RUN };
+
+/* Tests that are dealt together, in this order. Two tests with one atom number next to each other are never
+ * parted, also when a slot that began the unit is relieved of the rest. */
+struct pt_plan_unit {
+    const struct pt_bundle_file *files; /* a path may come again */
+    uint32_t nfiles;
+    const uint32_t *atoms;   /* one for each test, in order; NULL: all of them are one */
+    const float *seconds_of; /* expected, one for each test; NULL or < 0: not known */
+    double seconds;          /* expected of all, with imports; < 0: not known */
+    uint32_t weight;         /* slots of one host that it takes; 0 is 1 */
+    enum pt_exclusive exclusive;
+    uint64_t needs;      /* labels that its host must have, a bit each */
+    uint32_t host, rank; /* must run there; PT_NONE: anywhere */
+    bool alone;          /* is a bundle of its own: never joined with others, never cut */
 };
 
 struct pt_plan *pt_plan_create(const struct pt_plan_spec *spec, struct pt_err *err);
@@ -33,6 +58,9 @@ void pt_plan_destroy(struct pt_plan *plan);
  * given once in a plan. seconds: what the file took last time, < 0 when unknown. n = 0 adds nothing. */
 int pt_plan_add_file(struct pt_plan *plan, const char *path, const struct pt_bundle_test *tests, uint32_t n,
                      double seconds, struct pt_err *err);
+/* The same for any unit; everything is copied. Units pinned to one (host, rank) are dealt in the order added.
+ */
+int pt_plan_add(struct pt_plan *plan, const struct pt_plan_unit *unit, struct pt_err *err);
 /* No more files will come. */
 void pt_plan_collected(struct pt_plan *plan);
 
@@ -41,9 +69,18 @@ void pt_plan_expect(struct pt_plan *plan, uint32_t host, uint32_t slots);
 /* This host takes bundles on so many slots from now on; 0 stops dealing to it, what it holds stays held. */
 void pt_plan_host(struct pt_plan *plan, uint32_t host, uint32_t slots);
 
+/* What this host can do, a bit each: for units with needs. Before it is dealt anything. */
+void pt_plan_labels(struct pt_plan *plan, uint32_t host, uint64_t labels);
+/* This host will never come (again): units that only it could take become impossible. */
+void pt_plan_never(struct pt_plan *plan, uint32_t host);
+/* A test that waits and that no host of the run can ever take (needs, weight, pinned), or PT_NONE. It counts
+ * as told from then on; call until PT_NONE after pt_plan_collected and whenever a host is down. */
+uint32_t pt_plan_impossible(struct pt_plan *plan);
+
 struct pt_plan_deal {
     uint32_t host;
     const struct pt_bundle *bundle; /* the plan's, valid until destroy */
+    bool copy;                      /* of a bundle that another slot is at: speculation */
 };
 /* Deal one bundle: 1 and fills deal; 0 nothing to deal now; -1 no memory (nothing changed). Picks the host
  * with most room; a host holds more than its slots only while no other host has a free slot. */
@@ -69,6 +106,24 @@ void pt_plan_lost(struct pt_plan *plan, uint32_t host, void (*given_up)(void *ar
 int pt_plan_recall(struct pt_plan *plan, uint32_t *host, uint32_t *bundle);
 /* The answer to a recall: given back (true) or too late. False when nothing was asked: ignore the message. */
 bool pt_plan_returned(struct pt_plan *plan, uint32_t host, uint32_t bundle, bool given_back);
+
+/* Is there a bundle whose later part is worth taking to an idle slot? 1: fills tests (the plan's, valid until
+ * the next call), send STEAL, then call pt_plan_stolen with the answer; 0 no. */
+struct pt_plan_steal {
+    uint32_t host, bundle;
+    const uint32_t *tests;
+    uint32_t n;
+};
+int pt_plan_steal(struct pt_plan *plan, struct pt_plan_steal *steal);
+/* The answer: these were given back and wait again, as a unit of their own. False when nothing was asked or a
+ * test is not of it: ignore the message. */
+bool pt_plan_stolen(struct pt_plan *plan, uint32_t host, uint32_t bundle, uint32_t attempt,
+                    const uint32_t *tests, uint32_t n);
+/* Is there a held bundle of which all is told, as its copy was quicker? 1: send DROP, DONE follows; 0 no. */
+int pt_plan_drop(struct pt_plan *plan, uint32_t *host, uint32_t *bundle);
+
+/* The test is to run once more: untold again, in a unit of its own, as early as can be. -1 no memory. */
+int pt_plan_again(struct pt_plan *plan, uint32_t test, struct pt_err *err);
 
 /* Deal no more (a limit of failures, an interrupt): what waits stays untold. */
 void pt_plan_stop(struct pt_plan *plan);

@@ -42,7 +42,7 @@ static struct attempt *attempt_create(const struct pt_plan *plan, const struct p
                                  ntests * sizeof(struct pt_bundle_test));
     if (!try)
         return NULL;
-    *try = (struct attempt){.bundle = {.timeout_ms = plan->spec.timeout_ms}};
+    *try = (struct attempt){.bundle = {.timeout_ms = plan->spec.timeout_ms, .rank = PT_NONE}};
     try->bundle.files = (struct pt_bundle_file *)(try + 1);
     struct pt_bundle_test *test = (struct pt_bundle_test *)(try->bundle.files + nfiles);
     for (const struct pt_plan_file *f = files; f; f = f->next) {

@@ -54,6 +54,12 @@ enum pt_counted pt_verdict_set(struct pt_verdict *v, uint32_t test, uint32_t att
  * outcome becomes the graver of the two. -1 when there is no such test or outcome. */
 int pt_verdict_amend(struct pt_verdict *v, uint32_t test, unsigned outcome, const struct pt_count *counts,
                      size_t n);
+/* The test runs again: its outcome and counts are taken back, and a later `passed` counts as "flaky" besides;
+ * "rerun" is counted. -1 when it has no outcome. */
+int pt_verdict_again(struct pt_verdict *v, uint32_t test);
+/* Tries of the test so far, from 1; it passed, but not at once. */
+uint32_t pt_verdict_tries(const struct pt_verdict *v, uint32_t test);
+bool pt_verdict_flaky(const struct pt_verdict *v, uint32_t test);
 /* An entry of no test: counts as in set. */
 int pt_verdict_add_entry(struct pt_verdict *v, unsigned outcome, const struct pt_count *counts, size_t n);
 /* Count what is neither ("warnings", "deselected"). */

@@ -67,6 +67,7 @@ void pt_setup_encode(const struct pt_setup *m, struct pt_buf *out)
     pt_put_str(out, m->shared);
     pt_put_str(out, m->proof);
     pt_put_str(out, m->secret);
+    pt_put_str(out, m->preload);
     pt_put_u32(out, m->nenv);
     for (uint32_t i = 0; i < m->nenv; i++) {
         pt_put_str(out, m->env[i].name);
@@ -96,6 +97,7 @@ int pt_setup_decode(struct pt_reader *r, struct pt_setup *m, struct pt_err *err)
     m->shared = pt_get_str(r, PT_MAX_PATH);
     m->proof = pt_get_str(r, PT_MAX_PATH);
     m->secret = pt_get_str(r, 255);
+    m->preload = pt_get_str(r, PT_MAX_PATH);
     uint32_t nenv = get_count(r, 8);
     m->env = get_array(r, nenv, sizeof(*m->env));
     for (uint32_t i = 0; i < nenv && !r->bad; i++) {
@@ -122,6 +124,7 @@ void pt_setup_fini(struct pt_setup *m)
     free(m->shared);
     free(m->proof);
     free(m->secret);
+    free(m->preload);
     for (uint32_t i = 0; i < m->nenv; i++) {
         free(m->env[i].name);
         free(m->env[i].value);
@@ -210,6 +213,25 @@ void pt_launch_fini(struct pt_launch *m)
     *m = (struct pt_launch){0};
 }
 
+/* --- limits --- */
+
+void pt_limits_encode(const struct pt_limits *m, struct pt_buf *out)
+{
+    size_t mark = pt_frame_begin(out, PT_L_LIMITS);
+    pt_put_u32(out, m->runners);
+    pt_put_u64(out, m->memory);
+    pt_put_u32(out, m->output_ms);
+    pt_frame_end(out, mark);
+}
+
+int pt_limits_decode(struct pt_reader *r, struct pt_limits *m, struct pt_err *err)
+{
+    *m = (struct pt_limits){.runners = pt_get_u32(r)};
+    m->memory = pt_get_u64(r);
+    m->output_ms = pt_get_u32(r);
+    return finish(r, "limits", err);
+}
+
 /* --- bundle --- */
 
 void pt_bundle_encode(const struct pt_bundle *m, uint8_t type, struct pt_buf *out)
@@ -218,6 +240,7 @@ void pt_bundle_encode(const struct pt_bundle *m, uint8_t type, struct pt_buf *ou
     pt_put_u32(out, m->bundle);
     pt_put_u32(out, m->attempt);
     pt_put_u32(out, m->timeout_ms);
+    pt_put_u32(out, m->rank);
     pt_put_u32(out, m->nfiles);
     for (uint32_t i = 0; i < m->nfiles; i++) {
         const struct pt_bundle_file *file = &m->files[i];
@@ -250,6 +273,7 @@ int pt_bundle_decode(struct pt_reader *r, struct pt_bundle *m, struct pt_err *er
     *m = (struct pt_bundle){.bundle = pt_get_u32(r)};
     m->attempt = pt_get_u32(r);
     m->timeout_ms = pt_get_u32(r);
+    m->rank = pt_get_u32(r);
     uint32_t n = get_count(r, 8);
     m->files = get_array(r, n, sizeof(*m->files));
     for (uint32_t i = 0; i < n && !r->bad; i++) {

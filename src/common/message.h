@@ -7,7 +7,7 @@
 
 struct pt_err;
 
-#define PT_PROTOCOL 2u          /* both ends say it first; different numbers do not talk */
+#define PT_PROTOCOL 3u          /* both ends say it first; different numbers do not talk */
 #define PT_NONE     0xffffffffu /* no test, no file */
 
 #define PT_MAX_FRAME  (16u << 20)  /* any frame on control, link, runner */
@@ -69,6 +69,9 @@ enum pt_link_message {
     PT_L_RECALL = 7,  /* m>w: u32 bundle: give it back if no runner has it */
     PT_L_CANCEL = 8,  /* m>w: kill what runs, drop what waits; no more reports are wanted */
     PT_L_QUIT = 9,    /* m>w: u32 grace ms: no more bundles; end the sessions, say BYE */
+    PT_L_LIMITS = 10, /* m>w: struct pt_limits; before SESSION, and again when they change */
+    PT_L_STEAL = 11,  /* m>w: u32 bundle, u32 n, n x u32 test: give back those that have not begun */
+    PT_L_DROP = 12,   /* m>w: u32 bundle: nothing more of it is wanted; DONE follows where it was held */
 
     PT_L_STARTED = 32, /* w>m: u64 0, u32 rank, u32 bundle, u32 attempt, u32 test */
     PT_L_REPORT = 33,  /* w>m: u64 seq, u32 rank, u32 bundle, u32 attempt, u32 test, u8 outcome, bytes json */
@@ -79,13 +82,16 @@ enum pt_link_message {
     PT_L_RECALLED = 38, /* w>m: u64 seq, u32 bundle, u8 1 given back, 0 too late */
     PT_L_BYE = 39,      /* w>m: u64 seq, u32 rank or NONE: rank's session ended; NONE: all did, link closes */
     PT_L_JOIN = 40,     /* rank to rank 0 only: u32 rank */
+    PT_L_STOLEN = 41,   /* w>m: u64 seq, u32 rank or NONE, u32 bundle, u32 attempt, u32 n, n x u32 test */
+    PT_L_OUTPUT = 42,   /* w>m: u64 seq, u32 rank, u32 bundle or NONE, u32 test or NONE, bytes written */
 };
 
 /* Rank and its runner, over a socket pair. */
 enum pt_runner_message {
     PT_R_SESSION = 1, /* bytes json */
     PT_R_BUNDLE = 2,  /* struct pt_bundle */
-    PT_R_QUIT = 3,    /* end the session */
+    PT_R_QUIT = 3,    /* end the session, after the test that runs */
+    PT_R_STEAL = 4,   /* u32 n, n x u32 test: give back those that have not begun */
 
     PT_R_UP = 16,      /* pytest is configured; bundles are welcome */
     PT_R_CAPTURE = 17, /* two descriptors as ancillary data: where captured stdout and stderr go */
@@ -96,6 +102,8 @@ enum pt_runner_message {
     PT_R_DONE = 22,    /* u32 bundle */
     PT_R_BROKEN = 23,  /* bytes text: pytest could not be started; the runner exits */
     PT_R_ENDED = 24,   /* session fixtures, sessionfinish and unconfigure are done */
+    PT_R_STOLEN = 25,  /* u32 bundle, u32 n, n x u32 test: will not be run; answers STEAL */
+    PT_R_DIED = 26,    /* u32 wait status: the process that ran the tests ended, the session lives */
 };
 
 /* Fork server, over RUNDIR/fork.sock; one connection a process. Closing it kills the process's group. */
@@ -156,6 +164,7 @@ struct pt_setup {
     uint32_t flags;               /* enum pt_setup_flag */
     char *shared;                 /* where this host sees the tree itself, absolute; "": it is sent */
     char *proof, *secret;         /* file below shared, and what it holds if that is the tree; "" otherwise */
+    char *preload;                /* modules for the fork server to import, comma separated; "" none */
     struct pt_env *env;
     uint32_t nenv;
 };
@@ -199,6 +208,7 @@ struct pt_bundle_file {
 struct pt_bundle {
     uint32_t bundle, attempt;
     uint32_t timeout_ms; /* wall time of one test, 0: none */
+    uint32_t rank;       /* the slot that must run it, or PT_NONE */
     struct pt_bundle_file *files;
     uint32_t nfiles;
 };
@@ -207,7 +217,20 @@ void pt_bundle_encode(const struct pt_bundle *m, uint8_t type, struct pt_buf *ou
 int pt_bundle_decode(struct pt_reader *r, struct pt_bundle *m, struct pt_err *err);
 void pt_bundle_fini(struct pt_bundle *m);
 
-enum pt_cause { PT_CAUSE_DIED = 1, PT_CAUSE_TIMEOUT = 2 };
+struct pt_limits {
+    uint32_t runners;   /* ranks that may start a runner now, the lowest first; PT_NONE: all */
+    uint64_t memory;    /* bytes for a runner and all it started, 0: no limit */
+    uint32_t output_ms; /* how often new output is sent; 0: when a bundle ends and at the end */
+};
+void pt_limits_encode(const struct pt_limits *m, struct pt_buf *out); /* a whole LIMITS frame */
+int pt_limits_decode(struct pt_reader *r, struct pt_limits *m, struct pt_err *err);
+
+enum pt_cause {
+    PT_CAUSE_DIED = 1,
+    PT_CAUSE_TIMEOUT = 2,
+    PT_CAUSE_MEMORY = 3, /* above pt_limits.memory */
+    PT_CAUSE_OOM = 4,    /* killed by the kernel, which was out of memory */
+};
 
 /* A runner died, or was killed for its time. test NONE with a file: it died while that file was collected;
  * both NONE: outside any test (between bundles, in the session's end). */

@@ -194,7 +194,7 @@ class Runner:
 
     def bundle(self, files, number=1):
         """files: [(path, [(test number, node id, occurrence)])]."""
-        body = struct.pack(">IIII", number, 1, 0, len(files))
+        body = struct.pack(">IIIII", number, 1, 0, wire.NONE, len(files))
         for path, tests in files:
             body += wire.field(path) + struct.pack(">I", len(tests))
             for test, nodeid, occurrence in tests:

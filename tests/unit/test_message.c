@@ -105,6 +105,7 @@ static const struct pt_setup setup = {.protocol = PT_PROTOCOL,
                                       .shared = (char *)"/net/proj",
                                       .proof = (char *)".ptremote/shared-1",
                                       .secret = (char *)"abc",
+                                      .preload = (char *)"numpy,yaml",
                                       .env = env,
                                       .nenv = 2};
 
@@ -125,6 +126,7 @@ Test(message, setup)
     cr_expect_str_eq(got.shared, setup.shared);
     cr_expect_str_eq(got.proof, setup.proof);
     cr_expect_str_eq(got.secret, setup.secret);
+    cr_expect_str_eq(got.preload, setup.preload);
     cr_assert_eq(got.nenv, 2);
     cr_expect_str_eq(got.env[1].name, "EMPTY");
     cr_expect_str_eq(got.env[1].value, "");
@@ -202,13 +204,14 @@ Test(message, bundle)
     struct pt_bundle_file files[] = {{.path = (char *)"a.py", .tests = tests, .ntests = 2},
                                      {.path = (char *)"b.py", .tests = NULL, .ntests = 0}};
     const struct pt_bundle bundle = {
-        .bundle = 5, .attempt = 1, .timeout_ms = 100, .files = files, .nfiles = 2};
+        .bundle = 5, .attempt = 1, .timeout_ms = 100, .rank = 3, .files = files, .nfiles = 2};
     struct pt_buf b = {0};
     struct pt_bundle got;
     pt_bundle_encode(&bundle, PT_L_BUNDLE, &b);
     struct pt_reader r = body_of(&b);
     cr_assert_eq(pt_bundle_decode(&r, &got, NULL), 0);
     cr_assert_eq(got.nfiles, 2);
+    cr_expect_eq(got.rank, 3);
     cr_assert_eq(got.files[0].ntests, 2);
     cr_expect_eq(got.files[0].tests[1].occurrence, 1);
     cr_expect_str_eq(got.files[0].tests[1].nodeid, "a.py::t[x]");

@@ -456,7 +456,7 @@ Test(worker, another_protocol_is_one_clear_line, .timeout = 110)
     pt_put_u32(&msg, 77);
     pt_frame_end(&msg, mark);
     lab_send(lab, &msg);
-    expect_end(lab, "the master speaks protocol 77, this worker 2");
+    expect_end(lab, "the master speaks protocol 77, this worker 3");
 }
 
 Test(worker, an_agent_that_means_another_host_is_refused, .timeout = 110)

@@ -404,8 +404,12 @@ static void lab_bundle(struct lab *lab, uint32_t number, uint32_t timeout_ms, co
 {
     struct pt_bundle_test list[64];
     struct pt_bundle_file one = {.path = (char *)(uintptr_t)file, .tests = list};
-    struct pt_bundle bundle = {
-        .bundle = number, .attempt = 1, .timeout_ms = timeout_ms, .files = &one, .nfiles = 1};
+    struct pt_bundle bundle = {.bundle = number,
+                               .attempt = 1,
+                               .timeout_ms = timeout_ms,
+                               .rank = PT_NONE,
+                               .files = &one,
+                               .nfiles = 1};
     struct pt_buf msg = {0};
     pt_auto_free char *copy = strdup(tests);
     for (char *rest = copy, *name; (name = strsep(&rest, " "));) {

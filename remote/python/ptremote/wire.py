@@ -18,8 +18,9 @@ MAX_NODEID = 1 << 20
 MAX_TEXT = 4 << 20
 
 # enum pt_runner
-R_SESSION, R_BUNDLE, R_QUIT = 1, 2, 3
-R_UP, R_CAPTURE, R_IMPORT, R_START, R_REPORT, R_NOTE, R_DONE, R_BROKEN, R_ENDED = range(16, 25)
+R_SESSION, R_BUNDLE, R_QUIT, R_STEAL = 1, 2, 3, 4
+R_UP, R_CAPTURE, R_IMPORT, R_START, R_REPORT, R_NOTE, R_DONE, R_BROKEN, R_ENDED, R_STOLEN, R_DIED = range(16, 27)
+NONE = 0xFFFFFFFF  # any rank
 # enum pt_fork
 F_RUN, F_KILL = 1, 2
 F_PID, F_EXIT, F_FAIL = 16, 17, 18
@@ -102,15 +103,16 @@ class BundleFile:
 class Bundle:
     """struct pt_bundle."""
 
-    def __init__(self, number, attempt, timeout_ms, files):
+    def __init__(self, number, attempt, timeout_ms, rank, files):
         self.number = number
         self.attempt = attempt
         self.timeout_ms = timeout_ms
+        self.rank = rank
         self.files = files
 
 
 def decode_bundle(reader):
-    number, attempt, timeout_ms = reader.u32(), reader.u32(), reader.u32()
+    number, attempt, timeout_ms, rank = reader.u32(), reader.u32(), reader.u32(), reader.u32()
     files = []
     for _ in range(reader.count(8)):
         path = reader.str(MAX_PATH)
@@ -119,7 +121,7 @@ def decode_bundle(reader):
             tests.append(BundleTest(reader.u32(), reader.u32(), reader.str(MAX_NODEID)))
         files.append(BundleFile(path, tests))
     reader.end()
-    return Bundle(number, attempt, timeout_ms, files)
+    return Bundle(number, attempt, timeout_ms, rank, files)
 
 
 def field(data):
