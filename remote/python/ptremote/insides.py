@@ -4,6 +4,7 @@ import importlib
 import importlib.metadata
 import inspect
 import io
+import sys
 
 import pytest
 from _pytest import junitxml
@@ -60,15 +61,15 @@ def import_plugins():
     setattr(config, "_inicfg" if hasattr(type(config), "inicfg") else "inicfg", {})
     try:
         hook = install_importhook(config)
-        for dist in importlib.metadata.distributions():
-            points = [point for point in dist.entry_points if point.group == "pytest11"]
-            for point in points:
-                hook.mark_rewrite(point.value.partition(":")[0].partition(".")[0])
-            for point in points:
-                try:
-                    importlib.import_module(point.value.partition(":")[0].strip())
-                except Exception:
-                    pass  # a runner that wants it fails with pytest's own words
+        points = [p for dist in importlib.metadata.distributions() for p in dist.entry_points if p.group == "pytest11"]
+        packages = {point.value.partition(":")[0].partition(".")[0] for point in points}
+        # All before any is imported: plugins import each other.
+        hook.mark_rewrite(*packages.difference(sys.modules))
+        for point in points:
+            try:
+                importlib.import_module(point.value.partition(":")[0].strip())
+            except Exception:
+                pass  # a runner that wants it fails with pytest's own words
     finally:
         config._ensure_unconfigure()
 
