@@ -51,13 +51,20 @@ static bool user_ok(const char *s, size_t n)
     return n > 0 && n <= MAX_NAME && *s != '-';
 }
 
+static void free_texts(struct pt_host *host)
+{
+    free(host->name);
+    free(host->user);
+    free(host->host);
+}
+
 void pt_hosts_fini(struct pt_hosts *hosts)
 {
     for (size_t i = 0; i < hosts->n; i++) {
-        free(hosts->items[i].name);
-        free(hosts->items[i].user);
-        free(hosts->items[i].host);
+        free_texts(&hosts->items[i]);
     }
+    for (unsigned i = 0; i < hosts->nlabels; i++)
+        free(hosts->labels[i]);
     free(hosts->items);
     *hosts = (struct pt_hosts){0};
 }
@@ -86,15 +93,62 @@ static int add(struct pt_hosts *hosts, struct pt_host *host, struct pt_err *err)
     else
         rc = 0;
     if (rc < 0) {
-        free(host->name);
-        free(host->user);
-        free(host->host);
+        free_texts(host);
         return -1;
     }
     host->local = !host->user && !strcmp(host->host, "local");
     hosts->items = items;
     items[hosts->n++] = *host;
     return 0;
+}
+
+/* --- labels --- */
+
+static uint64_t find_label(const struct pt_hosts *hosts, const char *label, size_t n)
+{
+    for (unsigned i = 0; i < hosts->nlabels; i++)
+        if (strlen(hosts->labels[i]) == n && !memcmp(hosts->labels[i], label, n))
+            return (uint64_t)1 << i;
+    return 0;
+}
+
+uint64_t pt_hosts_label(const struct pt_hosts *hosts, const char *label)
+{
+    return find_label(hosts, label, strlen(label));
+}
+
+static int add_label(struct pt_hosts *hosts, const char *label, size_t n, uint64_t *labels,
+                     struct pt_err *err)
+{
+    if (!name_ok(label, n, false) || !isalpha((unsigned char)*label) || memchr(label, '+', n))
+        return refuse(err, "a label cannot be used (want a letter, then letters, digits, '.', '_', '-')",
+                      label, n);
+    uint64_t bit = find_label(hosts, label, n);
+    if (!bit) {
+        if (hosts->nlabels == PT_LABELS_MAX)
+            return pt_err_set_kind(err, PT_ERR_USAGE, "hosts: more than %d labels", PT_LABELS_MAX);
+        if (!(hosts->labels[hosts->nlabels] = strndup(label, n)))
+            return pt_err_set(err, "no memory for the list of hosts");
+        bit = (uint64_t)1 << hosts->nlabels++;
+    }
+    *labels |= bit;
+    return 0;
+}
+
+/* Labels with `by` between them, up to the end of the n bytes. */
+static int add_labels(struct pt_hosts *hosts, const char *s, size_t n, char by, uint64_t *labels,
+                      struct pt_err *err)
+{
+    for (;;) {
+        const char *end = memchr(s, by, n);
+        size_t len = end ? (size_t)(end - s) : n;
+        if (add_label(hosts, s, len, labels, err) < 0)
+            return -1;
+        if (!end)
+            return 0;
+        s += len + 1;
+        n -= len + 1;
+    }
 }
 
 /* Name, user and host of [user@]host; *used is where the host ends. */
@@ -133,6 +187,18 @@ static bool bare_ipv6(const char *s, size_t n)
     return colon && !memchr(s, '[', n) && memchr(colon + 1, ':', n - (size_t)(colon + 1 - s));
 }
 
+/* What stands behind a host, from `used` on: `:8`, `:8+gpu`, `:+gpu`. */
+static int parse_room(const char *s, size_t n, size_t used, struct pt_hosts *hosts, struct pt_host *host,
+                      struct pt_err *err)
+{
+    const char *plus = memchr(s + used, '+', n - used);
+    const char *end = plus ? plus : s + n, *digits = s + used + 1;
+    bool none = plus && digits == end;
+    if (s[used] != ':' || (!none && !(host->slots = slots_of(digits, (size_t)(end - digits)))))
+        return refuse(err, "slots must be a number from 1 to 4096", s, n);
+    return plus ? add_labels(hosts, plus + 1, (size_t)(s + n - plus - 1), '+', &host->labels, err) : 0;
+}
+
 static int parse_one(const char *s, size_t n, struct pt_hosts *hosts, struct pt_err *err)
 {
     struct pt_host host = {0};
@@ -147,13 +213,9 @@ static int parse_one(const char *s, size_t n, struct pt_hosts *hosts, struct pt_
         return refuse(err, "an IPv6 address needs brackets", s, n);
     if (take_host(s, n, &host, &used, err) < 0)
         return -1;
-    bool rest = used < n;
-    host.slots = rest && s[used] == ':' ? slots_of(s + used + 1, n - used - 1) : 0;
-    if (rest && host.slots == 0) {
-        free(host.name);
-        free(host.user);
-        free(host.host);
-        return refuse(err, "slots must be a number from 1 to 4096", s, n);
+    if (used < n && parse_room(s, n, used, hosts, &host, err) < 0) {
+        free_texts(&host);
+        return -1;
     }
     return add(hosts, &host, err);
 }
@@ -217,22 +279,27 @@ static int parse_line(char *line, struct pt_hosts *hosts, struct pt_err *err)
     join_equals(line);
     char *save, *word = strtok_r(line, " \t", &save);
     unsigned slots = 0;
+    uint64_t labels = 0;
     for (char *w = strtok_r(NULL, " \t", &save); w; w = strtok_r(NULL, " \t", &save)) {
         const char *value = NULL;
+        if (!strncasecmp(w, "labels=", 7)) {
+            if (add_labels(hosts, w + 7, strlen(w + 7), ',', &labels, err) < 0)
+                return -1;
+            continue;
+        }
         int kind = file_slots(w, &value);
         if (kind < 0)
-            return refuse(err, "unknown word (want slots=N)", w, strlen(w));
+            return refuse(err, "unknown word (want slots=N or labels=A,B)", w, strlen(w));
         if (kind == 1 && (slots = slots_of(value, strlen(value))) == 0)
             return refuse(err, "slots must be a number from 1 to 4096", w, strlen(w));
     }
     if (take_host(word, strlen(word), &host, &used, err) < 0)
         return -1;
     host.slots = slots;
+    host.labels = labels;
     if (used == strlen(word))
         return add(hosts, &host, err);
-    free(host.name);
-    free(host.user);
-    free(host.host);
+    free_texts(&host);
     return refuse(err, "slots are written slots=N here", word, strlen(word));
 }
 

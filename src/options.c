@@ -5,8 +5,10 @@
 #include "common/err.h"
 #include "options_table.h"
 
+#include <ctype.h>
 #include <stdio.h>
 #include <string.h>
+#include <strings.h>
 
 _Static_assert(sizeof(enum pt_color) == sizeof(uint32_t), "choices are stored as uint32_t");
 
@@ -18,6 +20,7 @@ bool pt_option_takes_value(const struct pt_option_row *row)
     case PT_OPTION_FLAG:
     case PT_OPTION_COUNT:
     case PT_OPTION_ALIAS:
+    case PT_OPTION_MAYBE:
     case PT_OPTION_HELP:
     case PT_OPTION_VERSION:
         return false;
@@ -106,6 +109,27 @@ static int parse_seconds(uint32_t *out, const struct pt_option_row *row, const c
     return 0;
 }
 
+/* Digits and a unit: k, m, g or t, powers of 1024, perhaps with a B behind it. */
+static int parse_size(uint64_t *out, const struct pt_option_row *row, const char *s, struct pt_err *err)
+{
+    static const char units[] = "kmgt";
+    char want[96];
+    size_t digits = strspn(s, "0123456789");
+    uint64_t v = digits > 0 && digits <= 9 ? strtoull(s, NULL, 10) : 0;
+    const char *unit = s + digits;
+    const char *at = *unit ? strchr(units, tolower((unsigned char)*unit)) : NULL;
+    if (at) {
+        v <<= 10 * (at - units + 1);
+        unit++;
+        unit += !strcasecmp(unit, "b") || !strcasecmp(unit, "ib") ? strlen(unit) : 0;
+    }
+    snprintf(want, sizeof(want), "a size from %uk, as 512m or 2g", row->min >> 10);
+    if (*unit || v < row->min)
+        return unwanted(err, want, s);
+    *out = v;
+    return 0;
+}
+
 /* "a, b or c" */
 static void choice_names(const char *const *choices, char *out, size_t size)
 {
@@ -183,8 +207,13 @@ static int set_field(void *field, const struct pt_option_row *row, const char *v
         return parse_number(number, row->min, row->max, value, err);
     case PT_OPTION_SECONDS:
         return parse_seconds(number, row, value, err);
+    case PT_OPTION_SIZE:
+        return parse_size(field, row, value, err);
     case PT_OPTION_CHOICE:
         return parse_choice(number, row->choices, value, err);
+    case PT_OPTION_MAYBE:
+        value = value ? value : "";
+        /* fall through */
     case PT_OPTION_STRING:
     case PT_OPTION_FILE:
     case PT_OPTION_FOLDER:
@@ -223,10 +252,10 @@ static bool is_pytest_option(const char *arg, size_t n)
         " -s -p -n -r -l -c -o -W -rA --lf --last-failed --ff --failed-first --nf --sw --stepwise --tb "
         "--capture"
         " --durations --durations-min --cov --cov-report --pdb --ignore --ignore-glob --deselect --rootdir"
-        " --import-mode --pyargs --co --collect-only --fixtures --markers --dist --tx --numprocesses"
+        " --import-mode --pyargs --co --collect-only --fixtures --markers --tx --numprocesses"
         " --cache-clear --cache-show --setup-show --setup-only --basetemp --override-ini --log-level"
         " --log-cli-level --disable-warnings --strict --strict-markers --strict-config --showlocals"
-        " --doctest-modules --reruns --confcutdir --noconftest --keep-duplicates --full-trace --trace "
+        " --doctest-modules --confcutdir --noconftest --keep-duplicates --full-trace --trace "
         "--assert"
         " --junit-prefix --no-header --no-summary --show-capture --runxfail --pythonwarnings --pastebin ";
     char word[48];
@@ -370,7 +399,8 @@ void pt_options_fini(struct pt_options *opts)
     for (size_t i = 0; i < pt_option_count; i++) {
         const struct pt_option_row *row = &pt_option_rows[i];
         void *field = (char *)opts + row->offset;
-        if (row->kind == PT_OPTION_STRING || row->kind == PT_OPTION_FILE || row->kind == PT_OPTION_FOLDER)
+        if (row->kind == PT_OPTION_STRING || row->kind == PT_OPTION_MAYBE || row->kind == PT_OPTION_FILE ||
+            row->kind == PT_OPTION_FOLDER)
             free(*(char **)field);
         else if (row->kind == PT_OPTION_WORDS)
             words_fini(field);

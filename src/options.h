@@ -4,6 +4,7 @@
  * bash completion and the man page. The way of a start:
  *   pt_options_parse -> find the project's folder -> pt_options_complete -> read the fields. */
 #include "common/color.h"
+#include "cut.h"
 #include "remote/transport.h"
 
 #include <stdbool.h>
@@ -12,9 +13,11 @@
 
 struct pt_err;
 
-#define PT_OPTIONS_ROWS 48 /* at most so many rows in the table */
+#define PT_OPTIONS_ROWS 64 /* at most so many rows in the table */
 
 enum pt_collect_where { PT_COLLECT_HERE, PT_COLLECT_REMOTE };
+enum pt_options_isolate { PT_ISOLATE_SESSION, PT_ISOLATE_BUNDLE, PT_ISOLATE_TEST };
+enum pt_options_split { PT_SPLIT_AUTO, PT_SPLIT_NEVER };
 enum pt_options_digest { PT_OPTIONS_BLAKE2B, PT_OPTIONS_SHA256 };
 enum pt_options_from { PT_OPTIONS_COMMAND, PT_OPTIONS_PROJECT, PT_OPTIONS_USER };
 
@@ -47,6 +50,21 @@ struct pt_options {
     uint32_t maxfail;            /* 0: no limit; -x is 1 */
     uint32_t timeout_ms;         /* wall time of one test, 0: none */
     uint32_t bundles_per_worker;
+    enum pt_schedule schedule;
+    enum pt_dist dist;
+    enum pt_options_split split;
+    char *shuffle; /* "": a seed of our choice; else a number */
+    char *replay;  /* file that --json wrote */
+    bool speculate;
+    enum pt_options_isolate isolate;
+    char *preload; /* "auto", "none" or names with commas; NULL: auto */
+    char *runtime_data;
+    uint32_t target_ms; /* 0: as fast as can be */
+    uint32_t reruns;
+    struct pt_words only_rerun; /* POSIX extended expressions */
+    uint32_t run_timeout_ms;    /* 0: none */
+    uint32_t grace_ms;          /* for tear-downs; after pt_options_complete not 0 */
+    uint64_t memory_per_slot;   /* bytes, 0: no limit */
     enum pt_collect_where collect;
     bool stream_collection, strict_collection;
 
@@ -56,7 +74,7 @@ struct pt_options {
     char *state_dir, *junitxml, *json;
     enum pt_color color;
     uint32_t verbose, quiet; /* how often; pytest's verbosity is the difference */
-    bool debug, dry_run, sync_only;
+    bool debug, dry_run, sync_only, live;
 
     bool given[PT_OPTIONS_ROWS]; /* by row: not a default. Ask pt_options_given */
 };

@@ -11,6 +11,7 @@
 
 #define CONFIG_MAX  (1u << 20) /* bytes of a file */
 #define CONFIG_NAME "ptremote.conf"
+#define GRACE_MS    10000
 
 struct config {
     const char *path;
@@ -169,7 +170,11 @@ static void take(struct pt_options *opts, struct pt_options *lower, const struct
     case PT_OPTION_FLAG:
         *(bool *)to = *(bool *)from;
         break;
+    case PT_OPTION_SIZE:
+        *(uint64_t *)to = *(uint64_t *)from;
+        break;
     case PT_OPTION_STRING:
+    case PT_OPTION_MAYBE:
     case PT_OPTION_FILE:
     case PT_OPTION_FOLDER:
         *(char **)to = pt_steal_ptr(from);
@@ -266,6 +271,25 @@ static int spread_keep(struct pt_options *opts, struct pt_err *err)
     return 0;
 }
 
+/* Placement that is told exactly leaves nothing to choose. */
+static int check_placement(const struct pt_options *opts, struct pt_err *err)
+{
+    const char *exact = opts->replay                               ? "--replay"
+                        : opts->schedule == PT_SCHEDULE_SEQUENTIAL ? "--schedule sequential"
+                                                                   : NULL;
+    const char *other = opts->replay && pt_options_given(opts, "schedule") ? "--schedule"
+                        : opts->replay && pt_options_given(opts, "dist")   ? "--dist"
+                        : opts->replay && opts->shuffle                    ? "--shuffle"
+                        : opts->target_ms                                  ? "--target"
+                        : opts->speculate                                  ? "--speculate"
+                                                                           : NULL;
+    if (exact && other)
+        return pt_err_set_kind(err, PT_ERR_USAGE, "%s leaves %s nothing to decide", exact, other);
+    if (opts->only_rerun.n && !opts->reruns)
+        return pt_err_set_kind(err, PT_ERR_USAGE, "--only-rerun chooses among reruns: give --reruns N too");
+    return 0;
+}
+
 /* What makes no sense together. */
 static int check_together(const struct pt_options *opts, struct pt_err *err)
 {
@@ -286,5 +310,7 @@ int pt_options_complete(struct pt_options *opts, const char *project_root, struc
         return -1;
     if (set_hosts(opts, "local", err) || spread_keep(opts, err))
         return -1;
-    return check_together(opts, err);
+    if (!pt_options_given(opts, "grace"))
+        opts->grace_ms = GRACE_MS;
+    return check_together(opts, err) < 0 ? -1 : check_placement(opts, err);
 }

@@ -52,8 +52,8 @@ static void print_option(const struct pt_option_row *row)
     } else if (row->value) {
         snprintf(value, sizeof(value), "%s", row->value);
     }
-    const char *open = row->kind == PT_OPTION_HELP ? "[=" : *value ? " " : "";
-    const char *close = row->kind == PT_OPTION_HELP ? "]" : "";
+    const char *open = row->kind == PT_OPTION_HELP || row->kind == PT_OPTION_MAYBE ? "[=" : *value ? " " : "";
+    const char *close = row->kind == PT_OPTION_HELP || row->kind == PT_OPTION_MAYBE ? "]" : "";
     if (row->letter && row->name)
         snprintf(term, sizeof(term), "-%c, --%s%s%s%s", row->letter, row->name, open, value, close);
     else if (row->letter)

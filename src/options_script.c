@@ -50,7 +50,7 @@ static void man_value(const struct pt_option_row *row)
             roff(row->choices[i]);
             fputs("\\fR", stdout);
         }
-    } else if (row->kind == PT_OPTION_HELP) {
+    } else if (row->kind == PT_OPTION_HELP || row->kind == PT_OPTION_MAYBE) {
         printf("[=\\fB%s\\fR]", row->value);
     } else if (row->value) {
         printf(" \\fI%s\\fR", row->value);

@@ -4,6 +4,8 @@
 #include "common/auto.h"
 
 #include <ctype.h>
+#include <errno.h>
+#include <regex.h>
 #include <string.h>
 
 #define AT(field)    .offset = offsetof(struct pt_options, field)
@@ -37,8 +39,28 @@ static bool fits_absolute(const char *s)
     return s[0] == '/';
 }
 
+static bool fits_seed(const char *s)
+{
+    errno = 0;
+    strtoull(s, NULL, 10);
+    return !errno && strspn(s, "0123456789") == strlen(s);
+}
+
+static bool fits_regex(const char *s)
+{
+    regex_t re;
+    if (!*s || regcomp(&re, s, REG_EXTENDED | REG_NOSUB))
+        return false;
+    regfree(&re);
+    return true;
+}
+
 static const char *const host_keys[] = {"strict", "accept-new", NULL};
 static const char *const collects[] = {"here", "remote", NULL};
+static const char *const schedules[] = {"dynamic", "static", "sequential", NULL};
+static const char *const dists[] = {"file", "scope", "group", "test", "each", NULL};
+static const char *const splits[] = {"auto", "never", NULL};
+static const char *const isolates[] = {"session", "bundle", "test", NULL};
 static const char *const digests[] = {"blake2b", "sha256", NULL};
 static const char *const colors[] = {"auto", "yes", "no", NULL};
 
@@ -49,9 +71,10 @@ const struct pt_option_row pt_option_rows[] = {
     /* Hosts */
     {"hosts", 0, PT_OPTION_STRING, PT_GROUP_HOSTS, PT_FILES_ANY, AT(hosts), .value = "LIST",
      .help = "Hosts to run on: [user@]host[:slots], comma separated. local[:slots] is this machine without SSH. "
-             "Slots default to the host's cores; an IPv6 address stands in brackets. Default: $PTREMOTE_HOSTS, else local."},
+             "Slots default to the host's cores; an IPv6 address stands in brackets. Labels follow the slots, as in h1:8+gpu+big or "
+             "h1:+gpu, for tests marked with ptremote.mark.needs. Default: $PTREMOTE_HOSTS, else local."},
     {"hostfile", 0, PT_OPTION_FILE, PT_GROUP_HOSTS, PT_FILES_ANY, AT(hostfile), .value = "FILE",
-     .help = "Read hosts from FILE, in Open MPI's format: lines such as 'h1 slots=8'."},
+     .help = "Read hosts from FILE, in Open MPI's format: lines such as 'h1 slots=8', and labels as labels=gpu,big."},
     {"ssh-config", 0, PT_OPTION_FILE, PT_GROUP_HOSTS, PT_FILES_USER, AT(ssh_config), .value = "FILE",
      .help = "OpenSSH client configuration to use in place of ~/.ssh/config: ports, users, keys, jump hosts."},
     {"host-key", 0, PT_OPTION_CHOICE, PT_GROUP_HOSTS, PT_FILES_USER, AT(host_key), .choices = host_keys,
@@ -109,6 +132,49 @@ const struct pt_option_row pt_option_rows[] = {
      .help = "Stop everywhere after N failures or errors; 0: never."},
     {"timeout", 0, PT_OPTION_SECONDS, PT_GROUP_RUN, PT_FILES_ANY, AT(timeout_ms), .max = WEEK_SECONDS, .value = "SECONDS",
      .help = "Kill a test that takes longer, wall time, and go on with the next: 30, 1.5, 2m, 1h; 0, the default: no limit."},
+    {"schedule", 0, PT_OPTION_CHOICE, PT_GROUP_RUN, PT_FILES_ANY, AT(schedule), .choices = schedules,
+     .help = "dynamic, the default: on demand, what takes longest first. static: packed onto the slots before the run, the same way "
+             "each time; --dry-run prints it. sequential: one test at a time over the whole run, in order, to find out which "
+             "test breaks another."},
+    {"dist", 0, PT_OPTION_CHOICE, PT_GROUP_RUN, PT_FILES_ANY, AT(dist), .choices = dists,
+     .help = "What is dealt as one: test files (the default); scope: classes, and what a module has outside of them; group: tests "
+             "with one xdist_group mark; single tests; each: every test on every host."},
+    {"split", 0, PT_OPTION_CHOICE, PT_GROUP_RUN, PT_FILES_ANY, AT(split), .choices = splits,
+     .help = "With --dist file, a file that would end the run late is cut into parts, and slots that idle take what another has not "
+             "begun (auto, the default), at the price of one more import and module set-up each. never: a file stays whole."},
+    {"speculate", 0, PT_OPTION_FLAG, PT_GROUP_RUN, PT_FILES_ANY, AT(speculate),
+     .help = "Near the end, run what is slow a second time on a slot that idles; the first result counts. For tests that "
+             "bear being run twice at once."},
+    {"shuffle", 0, PT_OPTION_MAYBE, PT_GROUP_RUN, PT_FILES_NONE, AT(shuffle), .value = "SEED", .fits = fits_seed,
+     .want = "a number up to 18446744073709551615",
+     .help = "Run in a random order: files, classes within them, tests within those. The seed is printed; giving it "
+             "again gives the same order."},
+    {"replay", 0, PT_OPTION_FILE, PT_GROUP_RUN, PT_FILES_NONE, AT(replay), .value = "FILE",
+     .help = "Run each test on the host and slot, in the bundle and in the order, that a file written by --json tells of."},
+    {"isolate", 0, PT_OPTION_CHOICE, PT_GROUP_RUN, PT_FILES_ANY, AT(isolate), .choices = isolates,
+     .help = "What has a process of its own: the session of a slot (the default: session fixtures are set up once a slot), each bundle, "
+             "or each test. The latter two are forked from a session that has loaded everything but ran no fixture."},
+    {"preload", 0, PT_OPTION_STRING, PT_GROUP_RUN, PT_FILES_ANY, AT(preload), .value = "auto|none|MODULES",
+     .help = "Modules that a host imports once for all its slots: those that most files import, learnt from earlier runs (auto, the "
+             "default); none; or names with commas. Never the project's own."},
+    {"target", 0, PT_OPTION_SECONDS, PT_GROUP_RUN, PT_FILES_ANY, AT(target_ms), .max = WEEK_SECONDS, .value = "TIME",
+     .help = "Use no more slots than end the run in about that time, going by earlier runs: 10m."},
+    {"runtime-data", 0, PT_OPTION_FILE, PT_GROUP_RUN, PT_FILES_ANY, AT(runtime_data), .value = "FILE",
+     .help = "Read what files take from FILE, in Testplan's format, and write it there at the end. What was learnt here "
+             "(in .ptremote) comes first."},
+    {"reruns", 0, PT_OPTION_NUMBER, PT_GROUP_RUN, PT_FILES_ANY, AT(reruns), .max = 100, .value = "N",
+     .help = "Run a test that failed, crashed, timed out or had an error up to N times more. Every try is reported; one that passes in the "
+             "end counts as passed and as flaky."},
+    {"only-rerun", 0, PT_OPTION_WORDS, PT_GROUP_RUN, PT_FILES_ANY, AT(only_rerun), .value = "REGEX", .fits = fits_regex,
+     .want = "a POSIX extended regular expression",
+     .help = "Rerun only what failed with words that match. May be repeated."},
+    {"run-timeout", 0, PT_OPTION_SECONDS, PT_GROUP_RUN, PT_FILES_ANY, AT(run_timeout_ms), .max = WEEK_SECONDS, .value = "TIME",
+     .help = "End the whole run after that time; what did not run is told as notrun, and the exit code is 2."},
+    {"grace", 0, PT_OPTION_SECONDS, PT_GROUP_RUN, PT_FILES_ANY, AT(grace_ms), .max = WEEK_SECONDS, .value = "SECONDS",
+     .help = "How long tear-downs may take when sessions end, before they are killed. Default 10."},
+    {"memory-per-slot", 0, PT_OPTION_SIZE, PT_GROUP_RUN, PT_FILES_ANY, AT(memory_per_slot), .min = 16u << 20, .value = "SIZE",
+     .help = "Kill a test whose process, with all that it started, takes more memory: 512m, 2g. It is told as crashed, with "
+             "what it took. Slots that a host's memory cannot carry are warned of."},
     {"python", 0, PT_OPTION_STRING, PT_GROUP_RUN, PT_FILES_ANY, AT(python), .value = "CMD",
      .help = "The Python that runs the suite, here to collect it and on the hosts. Default: python3 in PATH, on a host after --init; /usr/bin/python3 where that one has no pytest."},
     {"bundles-per-worker", 0, PT_OPTION_NUMBER, PT_GROUP_RUN, PT_FILES_ANY, AT(bundles_per_worker),
@@ -128,6 +194,9 @@ const struct pt_option_row pt_option_rows[] = {
      .help = "Write a JUnit XML report, the one that pytest would write, plus the host of each test."},
     {"json", 0, PT_OPTION_FILE, PT_GROUP_RESULTS, PT_FILES_ANY, AT(json), .value = "FILE",
      .help = "Write a JSON report."},
+    {"live", 0, PT_OPTION_FLAG, PT_GROUP_RESULTS, PT_FILES_ANY, AT(live),
+     .help = "Show what tests write outside of pytest's capture as it comes, with host, worker and test: for -- -s and live logging. The whole "
+             "of it is in .ptremote/logs in any case."},
     {"verbose", 'v', PT_OPTION_COUNT, PT_GROUP_RESULTS, PT_FILES_ANY, AT(verbose), .max = 10,
      .help = "Say more; a line for each test. May be repeated."},
     {"quiet", 'q', PT_OPTION_COUNT, PT_GROUP_RESULTS, PT_FILES_ANY, AT(quiet), .max = 10,

@@ -10,8 +10,10 @@ enum pt_option_kind {
     PT_OPTION_NUMBER,  /* uint32_t from min to max */
     PT_OPTION_SECONDS, /* uint32_t milliseconds, written as seconds, minutes or hours; min and max in seconds
                         */
+    PT_OPTION_SIZE,    /* uint64_t bytes, written with k, m, g or t (powers of 1024) */
     PT_OPTION_CHOICE,  /* an enum: index into choices */
     PT_OPTION_STRING,  /* char * */
+    PT_OPTION_MAYBE,   /* char *: a value may stand behind =, else "" */
     PT_OPTION_FILE,    /* char *: a path; in a configuration file relative to that file's folder */
     PT_OPTION_FOLDER,  /* the same, of a folder */
     PT_OPTION_WORDS,   /* struct pt_words: may be given again */

@@ -57,6 +57,28 @@ Test(hosts, all_forms)
     is(6, "x@y@h4", "x@y", "h4", 0, false);
 }
 
+Test(hosts, labels)
+{
+    parses("h1:8+gpu+big,h2:+gpu,h3:2,h+4");
+    is(0, "h1", NULL, "h1", 8, false);
+    is(1, "h2", NULL, "h2", 0, false);
+    is(3, "h+4", NULL, "h+4", 0, false);
+    uint64_t gpu = pt_hosts_label(&hosts, "gpu"), big = pt_hosts_label(&hosts, "big");
+    cr_assert(gpu && big && gpu != big);
+    cr_assert_eq(hosts.items[0].labels, gpu | big);
+    cr_assert_eq(hosts.items[1].labels, gpu);
+    cr_assert_eq(hosts.items[2].labels, 0);
+    cr_assert_eq(pt_hosts_label(&hosts, "gp"), 0);
+}
+
+Test(hosts, too_many_labels)
+{
+    char list[1024] = "h1:1";
+    for (int i = 0; i <= PT_LABELS_MAX; i++)
+        sprintf(list + strlen(list), "+l%d", i);
+    refused(list, "labels");
+}
+
 Test(hosts, local_of_another_user_goes_by_ssh)
 {
     parses("u@local");
@@ -73,7 +95,12 @@ Test(hosts, bad_lists)
     refused("h1:4097", "'h1:4097'");
     refused("h1:8x", "'h1:8x'");
     refused("h1:-1", "'h1:-1'");
-    refused("h1:+1", "'h1:+1'");
+    refused("h1:+1", "label cannot be used");
+    refused("h1:8+", "label cannot be used");
+    refused("h1:8+gpu+", "label cannot be used");
+    refused("h1:8+a:b", "label cannot be used");
+    refused("h1:8+$(x)", "label cannot be used");
+    refused("h1:+", "label cannot be used");
     refused("h1: 8", "'h1: 8'");
     refused("h1:00000000000000000008", "slots must be");
     refused("@h1", "'@h1'");
@@ -103,7 +130,7 @@ Test(hosts, twice)
 
 Test(hosts, every_prefix_parses_or_is_refused)
 {
-    const char text[] = "u@h1:8,[fe80::1]:2,local:3,v@[::2]:4096";
+    const char text[] = "u@h1:8,[fe80::1]:2+gpu+b,local:3,v@[::2]:4096,h5:+c";
     for (size_t n = 0; n < sizeof(text); n++) {
         char prefix[sizeof(text)];
         struct pt_hosts some = {0};
@@ -149,8 +176,9 @@ static void file_refused(const char *text, const char *want)
 Test(hosts, file_of_open_mpi)
 {
     struct pt_err err = PT_ERR_INIT;
-    const char *text = "# two machines\n\nh1 slots=8\n  u@h2\tslots = 4 max_slots=16  # the old one\r\nh3\n"
-                       "[::1] max_slots=2\nlocal slots=1";
+    const char *text =
+        "# two machines\n\nh1 slots=8\n  u@h2\tslots = 4 max_slots=16 labels=gpu,big  # the old one\r\nh3\n"
+        "[::1] max_slots=2\nlocal slots=1";
     cr_assert_eq(pt_hosts_parse_file(file(text), &hosts, &err), 0, "%s", err.msg);
     unlink(path);
     cr_assert_eq(hosts.n, 5);
@@ -159,6 +187,8 @@ Test(hosts, file_of_open_mpi)
     is(2, "h3", NULL, "h3", 0, false);
     is(3, "[::1]", NULL, "::1", 0, false);
     is(4, "local", NULL, "local", 1, true);
+    cr_assert_eq(hosts.items[1].labels, pt_hosts_label(&hosts, "gpu") | pt_hosts_label(&hosts, "big"));
+    cr_assert_eq(hosts.items[2].labels, 0);
 }
 
 Test(hosts, bad_files)
@@ -167,6 +197,7 @@ Test(hosts, bad_files)
     file_refused("h1 slots=0\n", "'slots=0'");
     file_refused("h1 slots\n", "'slots'");
     file_refused("h1:8\n", "slots=N");
+    file_refused("h1 labels=\n", "label cannot");
     file_refused("= 3\n", "name is missing");
     file_refused("h1\nh1\n", "given twice");
     file_refused("# nothing\n", "names no host");

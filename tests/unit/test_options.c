@@ -163,6 +163,42 @@ Test(options, how_the_tree_gets_there)
     refuse("--keep ''", "--keep: want a GLOB, got ''", NULL);
 }
 
+Test(options, how_tests_are_dealt)
+{
+    take("--schedule static --dist=scope --split never --isolate test --preload numpy,yaml --target 10m "
+         "--speculate "
+         "--reruns 2 --only-rerun 'Time ?out' --only-rerun x --run-timeout 1h --grace 30 --memory-per-slot "
+         "512m --live --shuffle");
+    cr_assert(opts.schedule == PT_SCHEDULE_STATIC && opts.dist == PT_DIST_SCOPE &&
+              opts.split == PT_SPLIT_NEVER);
+    cr_assert(opts.isolate == PT_ISOLATE_TEST && opts.speculate && opts.live);
+    cr_assert_str_eq(opts.preload, "numpy,yaml");
+    cr_assert_str_eq(opts.shuffle, "");
+    cr_assert_eq(opts.only_rerun.n, 2);
+    cr_assert(opts.target_ms == 600000 && opts.run_timeout_ms == 3600000 && opts.grace_ms == 30000);
+    cr_assert_eq(opts.memory_per_slot, 512ull << 20);
+    pt_options_fini(&opts);
+    take("--shuffle=18446744073709551615 a.py --memory-per-slot 2GiB");
+    cr_assert_str_eq(opts.shuffle, "18446744073709551615");
+    cr_assert_eq(opts.memory_per_slot, 2ull << 30);
+    cr_assert_eq(opts.paths.n, 1);
+    pt_options_fini(&opts);
+    refuse("--shuffle=18446744073709551616",
+           "--shuffle: want a number up to 18446744073709551615, got '18446744073709551616'", NULL);
+    refuse("--shuffle=-1", "--shuffle: want a number up to 18446744073709551615, got '-1'", NULL);
+    refuse("--dist load", "--dist: want file, scope, group, test or each, got 'load'", NULL);
+    refuse("--only-rerun (", "--only-rerun: want a POSIX extended regular expression, got '('", NULL);
+    static const char *const bad[] = {"", "1", "5x", "m", "-5m", "1.5g", "16383k", "99999999999g", "1mm"};
+    for (size_t i = 0; i < sizeof(bad) / sizeof(bad[0]); i++) {
+        char line[64];
+        snprintf(line, sizeof(line), "--memory-per-slot=%s", bad[i]);
+        cr_assert_eq(parse(line), -1, "%s was taken", line);
+        cr_assert(strstr(err.msg, "--memory-per-slot: want a size from 16384k, as 512m or 2g, got '"), "%s",
+                  err.msg);
+        pt_options_fini(&opts);
+    }
+}
+
 Test(options, durations)
 {
     static const struct {
