@@ -28,7 +28,7 @@ libraries='^libssh/: ^remote/ssh[a-z_]*[.][ch]$
 ^sqlite3[.]h$: ^src/ledger(_[a-z]+)?[.]c$|^src/ledger_[a-z]+[.]h$'
 
 system_headers='assert ctype dirent dlfcn elf endian errno fcntl fnmatch getopt glob grp ifaddrs inttypes langinfo libgen limits
-link locale math netdb paths poll pthread pty pwd sched semaphore setjmp signal spawn stdarg stdatomic stdbool stddef stdint
+link locale math netdb paths poll pthread pty pwd regex sched semaphore setjmp signal spawn stdarg stdatomic stdbool stddef stdint
 stdio stdlib string strings syslog termios threads time ucontext unistd utime utmp wchar wctype wordexp'
 
 # Prints one line a fault.

@@ -98,7 +98,6 @@ Test(hosts, bad_lists)
     refused("h1:+1", "label cannot be used");
     refused("h1:8+", "label cannot be used");
     refused("h1:8+gpu+", "label cannot be used");
-    refused("h1:8+a:b", "label cannot be used");
     refused("h1:8+$(x)", "label cannot be used");
     refused("h1:+", "label cannot be used");
     refused("h1: 8", "'h1: 8'");
