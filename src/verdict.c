@@ -8,9 +8,10 @@
 #include <string.h>
 
 /* In the order of pytest's last line; what plugins add follows. */
-static const char *const known[] = {"failed",   "passed", "skipped", "deselected", "xfailed", "xpassed",
-                                    "warnings", "error",  "crashed", "timeout",    "lost",    "notrun"};
-static const char *const failing[] = {"failed", "error", "crashed", "timeout"};
+static const char *const known[] = {"failed",  "passed",   "skipped", "deselected", "xfailed",
+                                    "xpassed", "warnings", "error",   "crashed",    "timeout",
+                                    "lost",    "notrun",   "flaky",   "rerun"};
+enum { FAILED = 0, ERROR = 7, CRASHED, TIMEOUT, FLAKY = 12, RERUN }; /* of them */
 
 struct category {
     char *name;
@@ -25,9 +26,11 @@ struct tally {
 };
 
 struct slot {
-    struct tally *tally;
+    struct tally *tally; /* what does not fit into `one` */
     uint32_t attempt;
     uint8_t outcome;
+    uint8_t one;     /* a category that it added 1 to, and 1; 0: none */
+    uint16_t reruns; /* tries before this one */
 };
 
 struct pt_verdict {
@@ -170,21 +173,29 @@ static int category(struct pt_verdict *v, const char *name)
     return (int)v->ncategories++;
 }
 
-static void add_one(struct pt_verdict *v, const char *name, uint32_t n, struct tally **keep)
+static void add_to(struct pt_verdict *v, int i, uint32_t n, struct slot *keep)
 {
-    int i = n ? category(v, name) : -1;
-    if (i < 0)
-        return;
     v->categories[i].n += n;
+    if (keep && n == 1 && !keep->one) {
+        keep->one = (uint8_t)(i + 1);
+        return;
+    }
     struct tally *t = keep ? malloc(sizeof(*t)) : NULL;
     if (!t)
         return;
-    *t = (struct tally){.next = *keep, .n = n, .category = (uint8_t)i};
-    *keep = t;
+    *t = (struct tally){.next = keep->tally, .n = n, .category = (uint8_t)i};
+    keep->tally = t;
+}
+
+static void add_one(struct pt_verdict *v, const char *name, uint32_t n, struct slot *keep)
+{
+    int i = n ? category(v, name) : -1;
+    if (i >= 0)
+        add_to(v, i, n, keep);
 }
 
 static void add_counts(struct pt_verdict *v, unsigned outcome, const struct pt_count *counts, size_t n,
-                       struct tally **keep)
+                       struct slot *keep)
 {
     if (!counts)
         add_one(v, pt_outcome_name(outcome), 1, keep);
@@ -192,13 +203,22 @@ static void add_counts(struct pt_verdict *v, unsigned outcome, const struct pt_c
         add_one(v, counts[i].name, counts[i].n, keep);
 }
 
+static bool is_flaky(const struct slot *s)
+{
+    return s->reruns && s->outcome == PT_OUTCOME_PASSED;
+}
+
 static void take_back(struct pt_verdict *v, struct slot *s)
 {
     for (const struct tally *t = s->tally; t; t = t->next)
         v->categories[t->category].n -= t->n;
+    if (s->one)
+        v->categories[s->one - 1].n--;
     drop_tally(s->tally);
     s->tally = NULL;
+    s->one = 0;
     v->totals[s->outcome]--;
+    v->categories[FLAKY].n -= is_flaky(s);
 }
 
 void pt_verdict_count(struct pt_verdict *v, const char *name, uint32_t n)
@@ -227,10 +247,8 @@ uint32_t pt_verdict_count_of(const struct pt_verdict *v, const char *name)
 
 uint32_t pt_verdict_failures(const struct pt_verdict *v)
 {
-    uint32_t n = 0;
-    for (size_t i = 0; i < PT_COUNT(failing); i++)
-        n += pt_verdict_count_of(v, failing[i]);
-    return n;
+    const struct category *c = v->categories;
+    return c[FAILED].n + c[ERROR].n + c[CRASHED].n + c[TIMEOUT].n;
 }
 
 bool pt_verdict_enough(const struct pt_verdict *v, uint32_t maxfail)
@@ -261,7 +279,8 @@ enum pt_counted pt_verdict_set(struct pt_verdict *v, uint32_t test, uint32_t att
     s->outcome = (uint8_t)outcome;
     s->attempt = attempt;
     v->totals[outcome]++;
-    add_counts(v, outcome, counts, n, &s->tally);
+    add_counts(v, outcome, counts, n, s);
+    v->categories[FLAKY].n += is_flaky(s);
     return first ? PT_COUNTED_FIRST : PT_COUNTED_INSTEAD;
 }
 
@@ -272,12 +291,47 @@ int pt_verdict_amend(struct pt_verdict *v, uint32_t test, unsigned outcome, cons
         return -1;
     struct slot *s = &v->slots[test];
     if (outcome > s->outcome) {
+        v->categories[FLAKY].n -= is_flaky(s);
         v->totals[s->outcome]--;
         v->totals[outcome]++;
         s->outcome = (uint8_t)outcome;
     }
-    add_counts(v, outcome, counts, n, &s->tally);
+    add_counts(v, outcome, counts, n, s);
     return 0;
+}
+
+int pt_verdict_again(struct pt_verdict *v, uint32_t test)
+{
+    if (test >= v->nslots || v->slots[test].outcome == PT_OUTCOME_NONE || v->slots[test].reruns == UINT16_MAX)
+        return -1;
+    struct slot *s = &v->slots[test];
+    take_back(v, s);
+    v->done--;
+    s->outcome = PT_OUTCOME_NONE;
+    s->attempt = 0;
+    s->reruns++;
+    v->categories[RERUN].n++;
+    return 0;
+}
+
+int pt_verdict_not_again(struct pt_verdict *v, uint32_t test)
+{
+    struct slot *s = test < v->nslots ? &v->slots[test] : NULL;
+    if (!s || s->outcome != PT_OUTCOME_NONE || s->reruns == 0)
+        return -1;
+    s->reruns--;
+    v->categories[RERUN].n--;
+    return 0;
+}
+
+uint32_t pt_verdict_tries(const struct pt_verdict *v, uint32_t test)
+{
+    return test < v->nslots ? v->slots[test].reruns + 1u : 1;
+}
+
+bool pt_verdict_flaky(const struct pt_verdict *v, uint32_t test)
+{
+    return test < v->nslots && is_flaky(&v->slots[test]);
 }
 
 int pt_verdict_add_entry(struct pt_verdict *v, unsigned outcome, const struct pt_count *counts, size_t n)

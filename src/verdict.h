@@ -57,7 +57,10 @@ int pt_verdict_amend(struct pt_verdict *v, uint32_t test, unsigned outcome, cons
 /* The test runs again: its outcome and counts are taken back, and a later `passed` counts as "flaky" besides;
  * "rerun" is counted. -1 when it has no outcome. */
 int pt_verdict_again(struct pt_verdict *v, uint32_t test);
-/* Tries of the test so far, from 1; it passed, but not at once. */
+/* The run ends before it did: that try is not counted, and the test waits for pt_verdict_set with what its
+ * last try gave. -1 when it does not wait for a rerun. */
+int pt_verdict_not_again(struct pt_verdict *v, uint32_t test);
+/* The try it is at or ended with, from 1; whether it passed, but not at once. */
 uint32_t pt_verdict_tries(const struct pt_verdict *v, uint32_t test);
 bool pt_verdict_flaky(const struct pt_verdict *v, uint32_t test);
 /* An entry of no test: counts as in set. */

@@ -214,6 +214,89 @@ Test(verdict, exit_code_precedence)
                       pt_exit_worse(order[k], order[i]) == order[i]);
 }
 
+Test(verdict, a_rerun_that_passes_is_flaky)
+{
+    struct pt_verdict *v = make(3);
+    struct pt_count c;
+    set(v, 0, 1, PT_OUTCOME_PASSED);
+    set(v, 1, 1, PT_OUTCOME_FAILED);
+    cr_assert_eq(pt_verdict_tries(v, 1), 1);
+    cr_assert_eq(pt_verdict_again(v, 1), 0);
+    cr_assert_eq(pt_verdict_again(v, 1), -1, "it runs");
+    cr_assert_eq(pt_verdict_tries(v, 1), 2);
+    cr_assert_eq(pt_verdict_outcome(v, 1), PT_OUTCOME_NONE);
+    cr_assert_eq(pt_verdict_done(v), 1);
+    cr_assert_eq(pt_verdict_failures(v), 0, "not counted for --maxfail");
+    cr_assert_eq(pt_verdict_next_missing(v, 0), 1);
+    cr_assert(pt_verdict_sum_ok(v));
+    cr_assert_eq(set(v, 1, 1, PT_OUTCOME_CRASHED), PT_COUNTED_FIRST);
+    cr_assert_eq(pt_verdict_again(v, 1), 0);
+    cr_assert_eq(set(v, 1, 1, PT_OUTCOME_PASSED), PT_COUNTED_FIRST);
+    cr_assert_eq(set(v, 2, 1, PT_OUTCOME_PASSED), PT_COUNTED_FIRST);
+    cr_assert(pt_verdict_flaky(v, 1));
+    cr_assert_not(pt_verdict_flaky(v, 0));
+    cr_assert_eq(pt_verdict_tries(v, 1), 3);
+    cr_assert(pt_verdict_get_count(v, 0, &c) && strcmp(c.name, "passed") == 0 && c.n == 3);
+    cr_assert(pt_verdict_get_count(v, 1, &c) && strcmp(c.name, "flaky") == 0 && c.n == 1);
+    cr_assert(pt_verdict_get_count(v, 2, &c) && strcmp(c.name, "rerun") == 0 && c.n == 2);
+    cr_assert_not(pt_verdict_get_count(v, 3, &c));
+    cr_assert_eq(pt_verdict_total(v, PT_OUTCOME_PASSED), 3);
+    cr_assert(pt_verdict_sum_ok(v));
+    cr_assert_eq(exit_code(v), PT_EXIT_OK);
+    pt_verdict_destroy(v);
+}
+
+Test(verdict, flaky_is_taken_back_by_what_is_graver)
+{
+    struct pt_verdict *v = make(2);
+    for (uint32_t i = 0; i < 2; i++) {
+        set(v, i, 1, PT_OUTCOME_FAILED);
+        pt_verdict_again(v, i);
+        set(v, i, 1, PT_OUTCOME_PASSED);
+    }
+    cr_assert_eq(pt_verdict_count_of(v, "flaky"), 2);
+    cr_assert_eq(set(v, 0, 1, PT_OUTCOME_CRASHED), PT_COUNTED_INSTEAD);
+    cr_assert_eq(pt_verdict_amend(v, 1, PT_OUTCOME_ERROR, NULL, 0), 0);
+    cr_assert_eq(pt_verdict_count_of(v, "flaky"), 0);
+    cr_assert_not(pt_verdict_flaky(v, 0) || pt_verdict_flaky(v, 1));
+    cr_assert(pt_verdict_sum_ok(v));
+    cr_assert_eq(exit_code(v), PT_EXIT_FAILED);
+    pt_verdict_destroy(v);
+}
+
+Test(verdict, a_rerun_that_never_ran_is_none)
+{
+    struct pt_verdict *v = make(1);
+    cr_assert_eq(pt_verdict_not_again(v, 0), -1);
+    set(v, 0, 1, PT_OUTCOME_FAILED);
+    cr_assert_eq(pt_verdict_not_again(v, 0), -1);
+    pt_verdict_again(v, 0);
+    cr_assert_eq(pt_verdict_not_again(v, 0), 0);
+    cr_assert_eq(pt_verdict_not_again(v, 0), -1);
+    cr_assert_eq(pt_verdict_not_again(v, 1), -1);
+    cr_assert_eq(set(v, 0, 1, PT_OUTCOME_FAILED), PT_COUNTED_FIRST);
+    cr_assert_eq(pt_verdict_count_of(v, "rerun"), 0);
+    cr_assert_eq(pt_verdict_count_of(v, "failed"), 1);
+    cr_assert_eq(pt_verdict_tries(v, 0), 1);
+    cr_assert(pt_verdict_sum_ok(v));
+    pt_verdict_destroy(v);
+}
+
+Test(verdict, several_counts_are_taken_back)
+{
+    struct pt_verdict *v = make(1);
+    struct pt_count many[] = {{"failed", 1}, {"subtests passed", 3}, {"subtests failed", 2}, {"error", 1}};
+    pt_verdict_set(v, 0, 1, PT_OUTCOME_FAILED, many, 4);
+    cr_assert_eq(pt_verdict_count_of(v, "subtests passed"), 3);
+    cr_assert_eq(pt_verdict_failures(v), 2);
+    pt_verdict_again(v, 0);
+    for (size_t i = 0; i < 4; i++)
+        cr_assert_eq(pt_verdict_count_of(v, many[i].name), 0, "%s", many[i].name);
+    set(v, 0, 1, PT_OUTCOME_PASSED);
+    cr_assert(pt_verdict_sum_ok(v));
+    pt_verdict_destroy(v);
+}
+
 Test(verdict, no_tests)
 {
     struct pt_verdict *v = make(0);
