@@ -221,6 +221,7 @@ void pt_limits_encode(const struct pt_limits *m, struct pt_buf *out)
     pt_put_u32(out, m->runners);
     pt_put_u64(out, m->memory);
     pt_put_u32(out, m->output_ms);
+    pt_put_u32(out, m->grace_ms);
     pt_frame_end(out, mark);
 }
 
@@ -229,7 +230,40 @@ int pt_limits_decode(struct pt_reader *r, struct pt_limits *m, struct pt_err *er
     *m = (struct pt_limits){.runners = pt_get_u32(r)};
     m->memory = pt_get_u64(r);
     m->output_ms = pt_get_u32(r);
+    m->grace_ms = pt_get_u32(r);
     return finish(r, "limits", err);
+}
+
+/* --- steal --- */
+
+void pt_steal_encode(const struct pt_steal *m, uint8_t type, struct pt_buf *out)
+{
+    size_t mark = pt_frame_begin(out, type);
+    pt_put_u32(out, m->bundle);
+    pt_put_u32(out, m->n);
+    for (uint32_t i = 0; i < m->n; i++)
+        pt_put_u32(out, m->tests[i]);
+    pt_frame_end(out, mark);
+}
+
+int pt_steal_decode(struct pt_reader *r, struct pt_steal *m, struct pt_err *err)
+{
+    *m = (struct pt_steal){.bundle = pt_get_u32(r)};
+    m->n = get_count(r, 4);
+    m->tests = get_array(r, m->n, sizeof(*m->tests));
+    for (uint32_t i = 0; i < m->n && !r->bad; i++)
+        m->tests[i] = pt_get_u32(r);
+    if (finish(r, "steal", err) < 0) {
+        pt_steal_fini(m);
+        return -1;
+    }
+    return 0;
+}
+
+void pt_steal_fini(struct pt_steal *m)
+{
+    free(m->tests);
+    *m = (struct pt_steal){0};
 }
 
 /* --- bundle --- */
@@ -330,6 +364,8 @@ int pt_death_decode(struct pt_reader *r, struct pt_death *m, struct pt_err *err)
     m->path = pt_get_str(r, PT_MAX_PATH);
     m->phase = pt_get_u8(r);
     m->cause = pt_get_u8(r);
+    if (m->cause < PT_CAUSE_DIED || m->cause > PT_CAUSE_OOM)
+        r->bad = true;
     m->status = pt_get_u32(r);
     m->duration_us = pt_get_u64(r);
     m->stack = pt_get_str(r, PT_MAX_TEXT);

@@ -221,9 +221,21 @@ struct pt_limits {
     uint32_t runners;   /* ranks that may start a runner now, the lowest first; PT_NONE: all */
     uint64_t memory;    /* bytes for a runner and all it started, 0: no limit */
     uint32_t output_ms; /* how often new output is sent; 0: when a bundle ends and at the end */
+    uint32_t grace_ms;  /* more time for a test whose time is over in its tear-down */
 };
 void pt_limits_encode(const struct pt_limits *m, struct pt_buf *out); /* a whole LIMITS frame */
 int pt_limits_decode(struct pt_reader *r, struct pt_limits *m, struct pt_err *err);
+
+/* Tests of a bundle that are asked for, or given back. */
+struct pt_steal {
+    uint32_t bundle;
+    uint32_t *tests;
+    uint32_t n;
+};
+/* type is PT_L_STEAL or PT_R_STOLEN: the fields are the same. */
+void pt_steal_encode(const struct pt_steal *m, uint8_t type, struct pt_buf *out);
+int pt_steal_decode(struct pt_reader *r, struct pt_steal *m, struct pt_err *err);
+void pt_steal_fini(struct pt_steal *m);
 
 enum pt_cause {
     PT_CAUSE_DIED = 1,

@@ -24,6 +24,13 @@ DECODER(ready)
 DECODER(launch)
 DECODER(bundle)
 DECODER(death)
+DECODER(steal)
+
+static int limits_once(struct pt_reader *r, struct pt_err *err)
+{
+    struct pt_limits m;
+    return pt_limits_decode(r, &m, err);
+}
 
 static struct pt_reader body_of(const struct pt_buf *b)
 {
@@ -248,6 +255,46 @@ Test(message, death)
     refuse_all_but_the_whole(death_once, after.p, after.left);
     change_at_random(death_once, after.p, after.left);
     pt_buf_fini(&b);
+}
+
+Test(message, death_of_a_cause_that_is_none)
+{
+    for (unsigned cause = 0; cause <= 255; cause++) {
+        struct pt_death odd = {.cause = (uint8_t)cause};
+        struct pt_buf b = {0};
+        pt_death_encode(&odd, 1, &b);
+        struct pt_reader r = body_of(&b);
+        pt_get_u64(&r);
+        bool known = cause >= PT_CAUSE_DIED && cause <= PT_CAUSE_OOM;
+        cr_expect_eq(decode_copy(death_once, r.p, r.left, NULL), known ? 0 : -1, "cause %u", cause);
+        pt_buf_fini(&b);
+    }
+}
+
+Test(message, limits)
+{
+    const struct pt_limits limits = {.runners = 3, .memory = 5ull << 32, .output_ms = 7, .grace_ms = 9};
+    struct pt_buf b = {0};
+    struct pt_limits got;
+    pt_limits_encode(&limits, &b);
+    struct pt_reader r = body_of(&b);
+    cr_assert_eq(pt_limits_decode(&r, &got, NULL), 0);
+    cr_expect(got.runners == 3 && got.memory == 5ull << 32 && got.output_ms == 7 && got.grace_ms == 9);
+    check(limits_once, &b);
+}
+
+Test(message, steal)
+{
+    uint32_t tests[] = {7, 8, 0xfffffffeu};
+    const struct pt_steal steal = {.bundle = 4, .tests = tests, .n = 3};
+    struct pt_buf b = {0};
+    struct pt_steal got;
+    pt_steal_encode(&steal, PT_L_STEAL, &b);
+    struct pt_reader r = body_of(&b);
+    cr_assert_eq(pt_steal_decode(&r, &got, NULL), 0);
+    cr_expect(got.bundle == 4 && got.n == 3 && got.tests[0] == 7 && got.tests[2] == 0xfffffffeu);
+    pt_steal_fini(&got);
+    check(steal_once, &b);
 }
 
 /* A count that the bytes cannot hold must not make us allocate for it. */
