@@ -58,6 +58,8 @@ struct pt_run_host {
     const struct pt_fanout *offered; /* the last tree that it was given, or was told to do without */
     bool collecting;                 /* the remote collector runs here */
     bool broken;                     /* said that pytest cannot start */
+    bool unsafe;                     /* said why it does not fork */
+    uint32_t base;                   /* number of its first node: rank r is gw{base+r} */
 };
 
 struct pt_run {
@@ -107,6 +109,10 @@ struct pt_run {
     struct pt_verdict *verdict;
     struct pt_ledger *ledger;
     struct pt_terminal *terminal;
+    struct pt_rerun *rerun;     /* NULL: nothing runs again */
+    struct pt_history *history; /* NULL: nothing is learned */
+    struct pt_logs *logs;       /* NULL: none are kept */
+    struct pt_status *status;   /* NULL: nobody can ask */
     uint64_t commit_timer, tick_timer;
 
     bool lanes_started;
