@@ -60,7 +60,7 @@ const char *pt_ledger_note(const struct pt_ledger *l)
 
 /* --- writing --- */
 
-static int begin(struct pt_ledger *l, struct pt_err *err)
+int pt_ledger_begin_write(struct pt_ledger *l, struct pt_err *err)
 {
     if (l->failed)
         return pt_err_set_kind(err, PT_ERR_INFRA, "ledger %s: an earlier write failed", l->path);
@@ -91,28 +91,7 @@ bool pt_ledger_dirty(const struct pt_ledger *l)
     return l->open;
 }
 
-/* One value to bind: i integer, r real (negative: null), t text, b blob. */
-static void bind_real(sqlite3_stmt *s, int i, double v)
-{
-    if (v >= 0 && isfinite(v))
-        sqlite3_bind_double(s, i, v);
-}
-
-static void bind_text(sqlite3_stmt *s, int i, const char *v)
-{
-    if (v)
-        sqlite3_bind_text(s, i, v, -1, SQLITE_STATIC);
-}
-
-/* PT_NONE is null. */
-static void bind_u32(sqlite3_stmt *s, int i, uint32_t v)
-{
-    if (v != PT_NONE)
-        sqlite3_bind_int64(s, i, v);
-}
-
-/* Run a bound statement once and make it ready for the next time. */
-static int finish(struct pt_ledger *l, sqlite3_stmt *s, struct pt_err *err)
+int pt_ledger_write(struct pt_ledger *l, sqlite3_stmt *s, struct pt_err *err)
 {
     int rc = sqlite3_step(s);
     if (rc != SQLITE_DONE) {
@@ -127,99 +106,107 @@ static int finish(struct pt_ledger *l, sqlite3_stmt *s, struct pt_err *err)
 int pt_ledger_add_host(struct pt_ledger *l, const struct pt_ledger_host *h, struct pt_err *err)
 {
     sqlite3_stmt *s = l->stmt[PT_LEDGER_ADD_HOST];
-    if (begin(l, err) < 0)
+    if (pt_ledger_begin_write(l, err) < 0)
         return -1;
     sqlite3_bind_int64(s, 1, l->run);
     sqlite3_bind_int64(s, 2, h->number);
-    bind_text(s, 3, h->name);
-    bind_text(s, 4, h->state);
+    pt_bind_text(s, 3, h->name);
+    pt_bind_text(s, 4, h->state);
     sqlite3_bind_int64(s, 5, h->slots);
     sqlite3_bind_int64(s, 6, (int64_t)h->bytes_sent);
-    bind_real(s, 7, h->connect);
-    bind_real(s, 8, h->sync);
-    bind_real(s, 9, h->launch);
+    pt_bind_real(s, 7, h->connect);
+    pt_bind_real(s, 8, h->sync);
+    pt_bind_real(s, 9, h->launch);
     const struct pt_ledger_sync *t = &h->tree;
     const uint64_t counts[] = {t->files_sent,   t->bytes_raw, t->files_reused,
                                t->bytes_reused, t->removed,   t->rate};
     for (int i = 0; i < (int)PT_COUNT(counts); i++)
         sqlite3_bind_int64(s, 10 + i, (int64_t)counts[i]);
-    bind_real(s, 16, t->offer);
-    bind_real(s, 17, t->send);
-    bind_real(s, 18, t->finish);
-    return finish(l, s, err);
+    pt_bind_real(s, 16, t->offer);
+    pt_bind_real(s, 17, t->send);
+    pt_bind_real(s, 18, t->finish);
+    return pt_ledger_write(l, s, err);
 }
 
 int pt_ledger_add_test(struct pt_ledger *l, const struct pt_ledger_test *t, struct pt_err *err)
 {
     sqlite3_stmt *s = l->stmt[PT_LEDGER_ADD_TEST];
-    if (begin(l, err) < 0)
+    if (pt_ledger_begin_write(l, err) < 0)
         return -1;
     sqlite3_bind_int64(s, 1, l->run);
     sqlite3_bind_int64(s, 2, t->number);
-    bind_text(s, 3, t->nodeid);
-    bind_text(s, 4, t->file);
+    pt_bind_text(s, 3, t->nodeid);
+    pt_bind_text(s, 4, t->file);
     sqlite3_bind_int64(s, 5, t->occurrence);
-    return finish(l, s, err);
+    return pt_ledger_write(l, s, err);
 }
 
 int pt_ledger_add_attempt(struct pt_ledger *l, const struct pt_ledger_attempt *a, struct pt_err *err)
 {
     sqlite3_stmt *s = l->stmt[PT_LEDGER_ADD_ATTEMPT];
-    if (begin(l, err) < 0)
+    if (pt_ledger_begin_write(l, err) < 0)
         return -1;
     sqlite3_bind_int64(s, 1, l->run);
     sqlite3_bind_int64(s, 2, a->bundle);
     sqlite3_bind_int64(s, 3, a->attempt);
-    bind_u32(s, 4, a->host);
-    bind_real(s, 5, a->started);
+    pt_bind_u32(s, 4, a->host);
+    pt_bind_real(s, 5, a->started);
     if (a->ended > 0)
-        bind_real(s, 6, a->ended);
-    bind_text(s, 7, a->end);
-    return finish(l, s, err);
+        pt_bind_real(s, 6, a->ended);
+    pt_bind_text(s, 7, a->end);
+    return pt_ledger_write(l, s, err);
 }
 
-static int uncount(struct pt_ledger *l, uint32_t test, struct pt_err *err)
+static int of_test(struct pt_ledger *l, enum pt_ledger_statement what, uint32_t test, struct pt_err *err)
 {
-    sqlite3_bind_int64(l->stmt[PT_LEDGER_UNCOUNT], 1, l->run);
-    sqlite3_bind_int64(l->stmt[PT_LEDGER_UNCOUNT], 2, test);
-    return finish(l, l->stmt[PT_LEDGER_UNCOUNT], err);
+    sqlite3_bind_int64(l->stmt[what], 1, l->run);
+    sqlite3_bind_int64(l->stmt[what], 2, test);
+    return pt_ledger_write(l, l->stmt[what], err);
+}
+
+int pt_ledger_rerun(struct pt_ledger *l, uint32_t test, struct pt_err *err)
+{
+    return pt_ledger_begin_write(l, err) < 0 ? -1 : of_test(l, PT_LEDGER_RERUN, test, err);
 }
 
 int pt_ledger_add_report(struct pt_ledger *l, const struct pt_ledger_report *r, struct pt_err *err)
 {
     sqlite3_stmt *s = l->stmt[PT_LEDGER_ADD_REPORT];
-    if (begin(l, err) < 0 || (r->counted > 1 && uncount(l, r->test, err) < 0))
+    if (pt_ledger_begin_write(l, err) < 0 ||
+        (r->counted > 1 && of_test(l, PT_LEDGER_UNCOUNT, r->test, err) < 0))
         return -1;
     sqlite3_bind_int64(s, 1, l->run);
-    bind_u32(s, 2, r->test);
+    pt_bind_u32(s, 2, r->test);
     sqlite3_bind_int64(s, 3, r->counted > 0);
     sqlite3_bind_int64(s, 4, r->extra);
     sqlite3_bind_int64(s, 5, r->attempt);
-    bind_u32(s, 6, r->host);
-    bind_u32(s, 7, r->worker);
+    pt_bind_u32(s, 6, r->host);
+    pt_bind_u32(s, 7, r->worker);
     sqlite3_bind_int64(s, 8, r->outcome);
     sqlite3_bind_int64(s, 9, r->phase);
-    bind_real(s, 10, r->started);
-    bind_real(s, 11, r->duration);
-    bind_real(s, 12, r->setup);
-    bind_real(s, 13, r->call);
-    bind_real(s, 14, r->teardown);
+    pt_bind_real(s, 10, r->started);
+    pt_bind_real(s, 11, r->duration);
+    pt_bind_real(s, 12, r->setup);
+    pt_bind_real(s, 13, r->call);
+    pt_bind_real(s, 14, r->teardown);
     if (r->json)
         sqlite3_bind_blob64(s, 15, r->json, r->json_len, SQLITE_STATIC);
-    return finish(l, s, err);
+    pt_bind_u32(s, 16, r->bundle);
+    sqlite3_bind_int64(s, 17, r->try_ ? r->try_ : 1);
+    return pt_ledger_write(l, s, err);
 }
 
 int pt_ledger_add_note(struct pt_ledger *l, uint32_t host, const char *kind, const void *json, size_t n,
                        struct pt_err *err)
 {
     sqlite3_stmt *s = l->stmt[PT_LEDGER_ADD_NOTE];
-    if (begin(l, err) < 0)
+    if (pt_ledger_begin_write(l, err) < 0)
         return -1;
     sqlite3_bind_int64(s, 1, l->run);
-    bind_u32(s, 2, host);
-    bind_text(s, 3, kind);
+    pt_bind_u32(s, 2, host);
+    pt_bind_text(s, 3, kind);
     sqlite3_bind_blob64(s, 4, json, n, SQLITE_STATIC);
-    return finish(l, s, err);
+    return pt_ledger_write(l, s, err);
 }
 
 /* --- runs --- */
@@ -233,7 +220,7 @@ static int run_sql(struct pt_ledger *l, const char *sql, int64_t value, struct p
     sqlite3_bind_int64(s, 1, l->run);
     if (sqlite3_bind_parameter_count(s) > 1)
         sqlite3_bind_int64(s, 2, value);
-    int rc = finish(l, s, err);
+    int rc = pt_ledger_write(l, s, err);
     sqlite3_finalize(s);
     return rc;
 }
@@ -241,33 +228,36 @@ static int run_sql(struct pt_ledger *l, const char *sql, int64_t value, struct p
 static int insert_run(struct pt_ledger *l, struct pt_ledger_run *run, struct pt_err *err)
 {
     sqlite3_stmt *s = NULL;
-    if (begin(l, err) < 0)
+    if (pt_ledger_begin_write(l, err) < 0)
         return -1;
-    if (sqlite3_prepare_v2(l->db, "INSERT INTO runs VALUES(NULL,?,?,?,?,?,NULL,NULL)", -1, &s, NULL) !=
+    if (sqlite3_prepare_v2(l->db, "INSERT INTO runs VALUES(NULL,?,?,?,?,?,NULL,NULL,?)", -1, &s, NULL) !=
         SQLITE_OK)
         return pt_ledger_fail(l, err, "prepare");
-    bind_text(s, 1, run->name);
-    bind_text(s, 2, run->command);
-    bind_text(s, 3, run->rootdir);
-    bind_text(s, 4, run->hash_seed);
-    bind_real(s, 5, run->started);
-    int rc = finish(l, s, err);
+    pt_bind_text(s, 1, run->name);
+    pt_bind_text(s, 2, run->command);
+    pt_bind_text(s, 3, run->rootdir);
+    pt_bind_text(s, 4, run->hash_seed);
+    pt_bind_real(s, 5, run->started);
+    pt_bind_text(s, 6, run->how);
+    int rc = pt_ledger_write(l, s, err);
     sqlite3_finalize(s);
     run->id = l->run = sqlite3_last_insert_rowid(l->db);
     return rc;
 }
 
-/* Durations have no index by run, so they are looked through now and then only. */
+/* What was learned has no index by run, so it is looked through now and then only. */
 static int drop_old(struct pt_ledger *l, struct pt_err *err)
 {
-    static const char *const tables[] = {"hosts", "tests", "attempts", "reports", "notes", "durations"};
+    static const char *const tables[] = {"hosts", "tests", "attempts", "reports", "notes"};
     char sql[96];
     int64_t last = l->run - PT_LEDGER_RUNS;
-    for (size_t i = 0; i < PT_COUNT(tables) - (l->run % 16 != 0); i++) {
+    for (size_t i = 0; i < PT_COUNT(tables); i++) {
         snprintf(sql, sizeof(sql), "DELETE FROM %s WHERE run<=?2 AND run<>?1", tables[i]);
         if (run_sql(l, sql, last, err) < 0)
             return -1;
     }
+    if (l->run % 16 == 0 && pt_ledger_forget(l, l->run - PT_LEDGER_LEARNED, err) < 0)
+        return -1;
     return run_sql(l, "DELETE FROM runs WHERE id<=?2 AND id<>?1", last, err);
 }
 
@@ -278,9 +268,13 @@ static int probe(struct pt_ledger *l, struct pt_err *err)
     struct pt_ledger_test test = {.nodeid = "", .file = ""};
     struct pt_ledger_attempt attempt = {.host = 0};
     struct pt_ledger_report report = {.counted = 2};
+    struct pt_ledger_duration duration = {.file = "", .nodeid = "", .host = ""};
+    struct pt_ledger_import import = {.file = "", .host = "", .modules = ""};
     if (pt_ledger_exec(l, "SAVEPOINT probe", err) < 0 || pt_ledger_add_host(l, &host, err) < 0 ||
         pt_ledger_add_test(l, &test, err) < 0 || pt_ledger_add_attempt(l, &attempt, err) < 0 ||
-        pt_ledger_add_report(l, &report, err) < 0 || pt_ledger_add_note(l, 0, "", "", 0, err) < 0)
+        pt_ledger_add_report(l, &report, err) < 0 || pt_ledger_add_note(l, 0, "", "", 0, err) < 0 ||
+        pt_ledger_put_duration(l, &duration, err) < 0 || pt_ledger_put_import(l, &import, err) < 0 ||
+        pt_ledger_put_speed(l, "", 1, err) < 0)
         return -1;
     return pt_ledger_exec(l, "ROLLBACK TO probe; RELEASE probe", err);
 }
@@ -317,12 +311,7 @@ static int fill_missing(struct pt_ledger *l, unsigned outcome, struct pt_err *er
 int pt_ledger_finish_run(struct pt_ledger *l, double finished, int exitcode, unsigned missing,
                          struct pt_err *err)
 {
-    if (begin(l, err) < 0 || fill_missing(l, missing, err) < 0 ||
-        run_sql(l,
-                "INSERT OR REPLACE INTO durations SELECT t.file,t.nodeid,t.occurrence,r.duration,t.run"
-                " FROM tests t JOIN reports r ON r.run=t.run AND r.test=t.number"
-                " WHERE t.run=?1 AND r.counted>0 AND r.extra=0 AND r.duration IS NOT NULL",
-                0, err) < 0)
+    if (pt_ledger_begin_write(l, err) < 0 || fill_missing(l, missing, err) < 0)
         return -1;
     if (run_sql(l, "UPDATE runs SET exitcode=?2 WHERE id=?1", exitcode, err) < 0 ||
         run_sql(l, "UPDATE runs SET finished=?2/1000000.0 WHERE id=?1", llround(finished * 1e6), err) < 0)

@@ -29,13 +29,13 @@ struct pt_ledger_run {
     const char *name;    /* the run's id as users see it; unique */
     const char *command; /* the command line, for people */
     const char *rootdir, *hash_seed;
+    const char *how; /* JSON object of what must be as it was for a replay besides hash_seed, or NULL */
     double started, finished; /* epoch; finished 0: it was not */
     int exitcode;
 };
 /* Also drops the oldest runs. Commits. */
 int pt_ledger_begin_run(struct pt_ledger *l, struct pt_ledger_run *run, struct pt_err *err);
-/* Every test without a counted report gets `missing` (PT_OUTCOME_NOTRUN or PT_OUTCOME_LOST); durations are
- * learned. Commits. */
+/* Every test without a counted report gets `missing` (PT_OUTCOME_NOTRUN or PT_OUTCOME_LOST). Commits. */
 int pt_ledger_finish_run(struct pt_ledger *l, double finished, int exitcode, unsigned missing,
                          struct pt_err *err);
 
@@ -81,12 +81,17 @@ struct pt_ledger_report {
     uint32_t attempt;
     uint32_t host;   /* PT_NONE: here */
     uint32_t worker; /* rank; PT_NONE: none */
+    uint32_t bundle; /* PT_NONE: none */
+    uint32_t try_;   /* 1: the first time; 0 is taken for 1 */
+    bool rerun;      /* read only: a rerun took its place, it is not counted */
     uint8_t outcome, phase;
     double started, duration, setup, call, teardown; /* negative: not known */
     const void *json;                                /* docs/protocol.md 7.2; NULL for tests that never ran */
     size_t json_len;
 };
 int pt_ledger_add_report(struct pt_ledger *l, const struct pt_ledger_report *report, struct pt_err *err);
+/* The test runs again: what was counted of it so far, extras too, becomes an earlier try. */
+int pt_ledger_rerun(struct pt_ledger *l, uint32_t test, struct pt_err *err);
 /* A note (docs/protocol.md 7.3); kind is its name ("warning", "suite" ...). */
 int pt_ledger_add_note(struct pt_ledger *l, uint32_t host, const char *kind, const void *json, size_t n,
                        struct pt_err *err);
@@ -99,19 +104,49 @@ int pt_ledger_get_run(struct pt_ledger *l, int64_t run, struct pt_ledger_run *ou
 typedef int pt_ledger_host_fn(void *arg, const struct pt_ledger_host *host);
 int pt_ledger_each_host(struct pt_ledger *l, int64_t run, pt_ledger_host_fn *fn, void *arg,
                         struct pt_err *err);
-/* First the entries of no test (test NULL, n 1) as they came, then every test in collection order with its
- * counted report and extras (n 0: none yet). Pointers hold until fn returns. */
+/* First the entries of no test (test NULL, n 1) as they came, then every test in collection order with what
+ * earlier tries reported (`rerun`, in the order it came), then its counted report, then extras (n 0: none
+ * yet; only `rerun` ones: its rerun did not report). Pointers hold until fn returns. */
 typedef int pt_ledger_result_fn(void *arg, const struct pt_ledger_test *test,
                                 const struct pt_ledger_report *reports, size_t n);
-/* Only tests that have a report with one of `outcomes` (bit 1u << outcome); ~0u: every test. */
+/* Only tests that have a counted report with one of `outcomes` (bit 1u << outcome); ~0u: every test. */
 int pt_ledger_each_result(struct pt_ledger *l, int64_t run, uint32_t outcomes, pt_ledger_result_fn *fn,
                           void *arg, struct pt_err *err);
 typedef int pt_ledger_note_fn(void *arg, uint32_t host, const void *json, size_t n);
 int pt_ledger_each_note(struct pt_ledger *l, int64_t run, const char *kind, pt_ledger_note_fn *fn, void *arg,
                         struct pt_err *err);
-/* What earlier runs took, by file (nodeid NULL: the sum of its tests) or by test. */
-typedef int pt_ledger_seconds_fn(void *arg, const char *file, const char *nodeid, double seconds);
-int pt_ledger_each_file_seconds(struct pt_ledger *l, pt_ledger_seconds_fn *fn, void *arg, struct pt_err *err);
-int pt_ledger_each_test_seconds(struct pt_ledger *l, pt_ledger_seconds_fn *fn, void *arg, struct pt_err *err);
+
+/* --- what runs learned; outlives them: kept for PT_LEDGER_LEARNED runs after it was last written --- */
+
+#define PT_LEDGER_LEARNED 400
+
+/* What a test took on that host, in the host's own seconds; negative: not known. */
+struct pt_ledger_duration {
+    const char *file, *nodeid;
+    uint32_t occurrence;
+    const char *host;
+    double setup, call, teardown;
+    int64_t run; /* read only: when it was written */
+};
+/* What importing and collecting a file took, and which modules it was ever first to import. */
+struct pt_ledger_import {
+    const char *file, *host;
+    double seconds;
+    const char *modules; /* comma separated */
+    int64_t run;         /* read only */
+};
+/* Writing what is there replaces it. */
+int pt_ledger_put_duration(struct pt_ledger *l, const struct pt_ledger_duration *d, struct pt_err *err);
+int pt_ledger_put_import(struct pt_ledger *l, const struct pt_ledger_import *i, struct pt_err *err);
+int pt_ledger_put_speed(struct pt_ledger *l, const char *host, double speed, struct pt_err *err);
+typedef int pt_ledger_duration_fn(void *arg, const struct pt_ledger_duration *d);
+typedef int pt_ledger_import_fn(void *arg, const struct pt_ledger_import *i);
+typedef int pt_ledger_speed_fn(void *arg, const char *host, double speed);
+/* In the order of files and node ids. */
+int pt_ledger_each_duration(struct pt_ledger *l, pt_ledger_duration_fn *fn, void *arg, struct pt_err *err);
+int pt_ledger_each_import(struct pt_ledger *l, pt_ledger_import_fn *fn, void *arg, struct pt_err *err);
+int pt_ledger_each_speed(struct pt_ledger *l, pt_ledger_speed_fn *fn, void *arg, struct pt_err *err);
+/* The run begun last. */
+int64_t pt_ledger_run_id(const struct pt_ledger *l);
 /* Seconds of one file when last run; negative when never. */
 double pt_ledger_file_seconds(struct pt_ledger *l, const char *file);

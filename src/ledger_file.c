@@ -6,14 +6,22 @@
 #include <stdio.h>
 #include <string.h>
 
-#define SCHEMA         2
+#define SCHEMA         3
 #define APPLICATION_ID 0x70747265 /* "ptre" */
 #define BUSY_MS        10000
 #define CHECK_WHOLE    (16 << 20) /* bytes of a file that is checked whole */
 
+#define LEARNED(durations)                                                                                   \
+    "CREATE TABLE " durations "(file TEXT, nodeid TEXT, occurrence INTEGER, host TEXT, setup REAL,"          \
+    " call REAL, teardown REAL, run INTEGER, PRIMARY KEY(file, nodeid, occurrence)) WITHOUT ROWID;"          \
+    "CREATE TABLE imports(file TEXT PRIMARY KEY, host TEXT, seconds REAL, modules TEXT, run INTEGER)"        \
+    " WITHOUT ROWID;"                                                                                        \
+    "CREATE TABLE speeds(host TEXT PRIMARY KEY, speed REAL, run INTEGER) WITHOUT ROWID;"
+
 static const char schema[] =
     "CREATE TABLE runs(id INTEGER PRIMARY KEY AUTOINCREMENT, name TEXT NOT NULL UNIQUE, command TEXT,"
-    " rootdir TEXT, hash_seed TEXT, started REAL, finished REAL, exitcode INTEGER);"
+    " rootdir TEXT, hash_seed TEXT, started REAL, finished REAL, exitcode INTEGER,"
+    " how TEXT);"
     "CREATE TABLE hosts(run INTEGER, number INTEGER, name TEXT, state TEXT, slots INTEGER,"
     " bytes_sent INTEGER, connect REAL, sync REAL, launch REAL, files_sent INTEGER, bytes_raw INTEGER,"
     " files_reused INTEGER, bytes_reused INTEGER, removed INTEGER, rate INTEGER, offer REAL, send REAL,"
@@ -24,23 +32,32 @@ static const char schema[] =
     " ended REAL, end TEXT, PRIMARY KEY(run, bundle, attempt)) WITHOUT ROWID;"
     "CREATE TABLE reports(id INTEGER PRIMARY KEY, run INTEGER, test INTEGER, counted INTEGER, extra INTEGER,"
     " attempt INTEGER, host INTEGER, worker INTEGER, outcome INTEGER, phase INTEGER, started REAL,"
-    " duration REAL, setup REAL, call REAL, teardown REAL, json BLOB);"
+    " duration REAL, setup REAL, call REAL, teardown REAL, json BLOB, bundle INTEGER, try INTEGER,"
+    " rerun INTEGER);"
     "CREATE INDEX reports_of ON reports(run, test);"
     "CREATE TABLE notes(id INTEGER PRIMARY KEY, run INTEGER, host INTEGER, kind TEXT, json BLOB);"
-    "CREATE INDEX notes_of ON notes(run, kind);"
-    "CREATE TABLE durations(file TEXT, nodeid TEXT, occurrence INTEGER, seconds REAL, run INTEGER,"
-    " PRIMARY KEY(file, nodeid, occurrence)) WITHOUT ROWID;";
+    "CREATE INDEX notes_of ON notes(run, kind);" LEARNED("durations");
 
-/* Layout 1 did not tell how the tree came to a host. */
-static const char upgrade[] = "ALTER TABLE hosts ADD COLUMN files_sent INTEGER;"
-                              "ALTER TABLE hosts ADD COLUMN bytes_raw INTEGER;"
-                              "ALTER TABLE hosts ADD COLUMN files_reused INTEGER;"
-                              "ALTER TABLE hosts ADD COLUMN bytes_reused INTEGER;"
-                              "ALTER TABLE hosts ADD COLUMN removed INTEGER;"
-                              "ALTER TABLE hosts ADD COLUMN rate INTEGER;"
-                              "ALTER TABLE hosts ADD COLUMN offer REAL;"
-                              "ALTER TABLE hosts ADD COLUMN send REAL;"
-                              "ALTER TABLE hosts ADD COLUMN finish REAL;";
+/* Layout 1 did not tell how the tree came to a host. Layout 2 knew of no tries and how to run again, and of a
+ * test's time only the sum. */
+static const char *const upgrades[SCHEMA] = {
+    [1] = "ALTER TABLE hosts ADD COLUMN files_sent INTEGER;"
+          "ALTER TABLE hosts ADD COLUMN bytes_raw INTEGER;"
+          "ALTER TABLE hosts ADD COLUMN files_reused INTEGER;"
+          "ALTER TABLE hosts ADD COLUMN bytes_reused INTEGER;"
+          "ALTER TABLE hosts ADD COLUMN removed INTEGER;"
+          "ALTER TABLE hosts ADD COLUMN rate INTEGER;"
+          "ALTER TABLE hosts ADD COLUMN offer REAL;"
+          "ALTER TABLE hosts ADD COLUMN send REAL;"
+          "ALTER TABLE hosts ADD COLUMN finish REAL;",
+    [2] = "ALTER TABLE runs ADD COLUMN how TEXT;"
+          "ALTER TABLE reports ADD COLUMN bundle INTEGER;"
+          "ALTER TABLE reports ADD COLUMN try INTEGER;"
+          "ALTER TABLE reports ADD COLUMN rerun INTEGER;" LEARNED(
+              "durations_3") "INSERT INTO durations_3 SELECT file,nodeid,occurrence,'',NULL,seconds,NULL,run "
+                             "FROM durations;"
+                             "DROP TABLE durations; ALTER TABLE durations_3 RENAME TO durations;",
+};
 
 static const char *const statements[PT_LEDGER_STATEMENTS] = {
     [PT_LEDGER_ADD_HOST] = "INSERT OR REPLACE INTO hosts VALUES(?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?)",
@@ -48,9 +65,13 @@ static const char *const statements[PT_LEDGER_STATEMENTS] = {
     [PT_LEDGER_ADD_ATTEMPT] =
         ("INSERT INTO attempts VALUES(?,?,?,?,?,?,?) ON CONFLICT DO UPDATE SET ended=excluded.ended,"
          " end=excluded.end"),
-    [PT_LEDGER_ADD_REPORT] = "INSERT INTO reports VALUES(NULL,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?)",
+    [PT_LEDGER_ADD_REPORT] = "INSERT INTO reports VALUES(NULL,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,0)",
     [PT_LEDGER_UNCOUNT] = "UPDATE reports SET counted=0 WHERE run=? AND test=? AND extra=0 AND counted>0",
+    [PT_LEDGER_RERUN] = "UPDATE reports SET counted=0,rerun=1 WHERE run=? AND test=? AND counted>0",
     [PT_LEDGER_ADD_NOTE] = "INSERT INTO notes VALUES(NULL,?,?,?,?)",
+    [PT_LEDGER_PUT_DURATION] = "INSERT OR REPLACE INTO durations VALUES(?,?,?,?,?,?,?,?)",
+    [PT_LEDGER_PUT_IMPORT] = "INSERT OR REPLACE INTO imports VALUES(?,?,?,?,?)",
+    [PT_LEDGER_PUT_SPEED] = "INSERT OR REPLACE INTO speeds VALUES(?,?,?)",
 };
 
 int pt_ledger_fail(struct pt_ledger *l, struct pt_err *err, const char *what)
@@ -118,8 +139,12 @@ static int make_schema(struct pt_ledger *l, struct pt_err *err)
     if (pt_ledger_exec(l, "BEGIN IMMEDIATE", err) < 0)
         return -1;
     int version = check_version(l, err); /* another process may have been quicker */
-    if (version < 0 || (version < SCHEMA && (pt_ledger_exec(l, version ? upgrade : schema, err) < 0 ||
-                                             pt_ledger_exec(l, pragmas, err) < 0)))
+    if (version < 0 || (version == 0 && pt_ledger_exec(l, schema, err) < 0))
+        return -1;
+    for (int i = version; i > 0 && i < SCHEMA; i++)
+        if (pt_ledger_exec(l, upgrades[i], err) < 0)
+            return -1;
+    if (version < SCHEMA && pt_ledger_exec(l, pragmas, err) < 0)
         return -1;
     return pt_ledger_exec(l, "COMMIT", err);
 }
@@ -154,7 +179,8 @@ static bool sound(struct pt_ledger *l)
         return false;
     if (bytes <= CHECK_WHOLE || cut > 0)
         return passes(l, "PRAGMA quick_check(1)");
-    return passes(l, "PRAGMA quick_check('runs')") && passes(l, "PRAGMA quick_check('durations')");
+    return passes(l, "PRAGMA quick_check('runs')") && passes(l, "PRAGMA quick_check('durations')") &&
+           passes(l, "PRAGMA quick_check('imports')") && passes(l, "PRAGMA quick_check('speeds')");
 }
 
 /* 0 open; 1 the file is damaged; -1 err. */

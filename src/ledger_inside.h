@@ -1,9 +1,11 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #pragma once
 /* What the files of the ledger share; nobody else includes this or sqlite3.h.
- * ledger_file.c opens, checks and sets aside; ledger.c writes; ledger_read.c reads. */
+ * ledger_file.c opens, checks and sets aside; ledger.c writes; ledger_read.c reads; ledger_learned.c does
+ * both for what outlives runs. */
 #include "ledger.h"
 
+#include <math.h>
 #include <sqlite3.h>
 
 /* Statements that are used often, prepared once. */
@@ -13,7 +15,11 @@ enum pt_ledger_statement {
     PT_LEDGER_ADD_ATTEMPT,
     PT_LEDGER_ADD_REPORT,
     PT_LEDGER_UNCOUNT,
+    PT_LEDGER_RERUN,
     PT_LEDGER_ADD_NOTE,
+    PT_LEDGER_PUT_DURATION,
+    PT_LEDGER_PUT_IMPORT,
+    PT_LEDGER_PUT_SPEED,
     PT_LEDGER_STATEMENTS,
 };
 
@@ -38,3 +44,49 @@ int pt_ledger_open_file(struct pt_ledger *l, struct pt_err *err);
 /* Close, rename the file, open a new one. */
 int pt_ledger_begin_anew(struct pt_ledger *l, struct pt_err *err);
 void pt_ledger_close_file(struct pt_ledger *l);
+/* Drop what was learned in or before that run and never again. */
+int pt_ledger_forget(struct pt_ledger *l, int64_t run, struct pt_err *err);
+
+/* Begins a transaction where none is open. */
+int pt_ledger_begin_write(struct pt_ledger *l, struct pt_err *err);
+/* Run a bound statement once and make it ready for the next time. */
+int pt_ledger_write(struct pt_ledger *l, sqlite3_stmt *s, struct pt_err *err);
+/* A statement for reading, with the run (0: the one begun last) as ?1 if it has parameters. */
+sqlite3_stmt *pt_ledger_prepare(struct pt_ledger *l, const char *sql, int64_t run, struct pt_err *err);
+/* The end of an iteration: rc of the callback, or of the last step. */
+int pt_ledger_end_read(struct pt_ledger *l, sqlite3_stmt *s, int step, int rc, struct pt_err *err);
+
+/* What is negative or not finite is null; so are NULL and PT_NONE. */
+static inline void pt_bind_real(sqlite3_stmt *s, int i, double v)
+{
+    if (v >= 0 && isfinite(v))
+        sqlite3_bind_double(s, i, v);
+}
+
+static inline void pt_bind_text(sqlite3_stmt *s, int i, const char *v)
+{
+    if (v)
+        sqlite3_bind_text(s, i, v, -1, SQLITE_STATIC);
+}
+
+static inline void pt_bind_u32(sqlite3_stmt *s, int i, uint32_t v)
+{
+    if (v != PT_NONE)
+        sqlite3_bind_int64(s, i, v);
+}
+
+static inline const char *pt_column_text(sqlite3_stmt *s, int i)
+{
+    const char *v = (const char *)sqlite3_column_text(s, i);
+    return v ? v : "";
+}
+
+static inline double pt_column_real(sqlite3_stmt *s, int i)
+{
+    return sqlite3_column_type(s, i) == SQLITE_NULL ? -1 : sqlite3_column_double(s, i);
+}
+
+static inline uint32_t pt_column_u32(sqlite3_stmt *s, int i)
+{
+    return sqlite3_column_type(s, i) == SQLITE_NULL ? PT_NONE : (uint32_t)sqlite3_column_int64(s, i);
+}

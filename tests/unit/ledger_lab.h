@@ -10,6 +10,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
 static char lab_dir[64];
@@ -83,4 +84,18 @@ __attribute__((unused)) static void lab_report(struct pt_ledger *l, uint32_t tes
                                  .json = json,
                                  .json_len = json ? strlen(json) : 0};
     cr_assert_eq(pt_ledger_add_report(l, &r, &err), 0, "%s", err.msg);
+}
+
+/* What another program does to the file. */
+__attribute__((unused)) static void lab_alter(const char *sql)
+{
+    pid_t pid = fork();
+    int status;
+    if (pid == 0) {
+        execlp("/usr/bin/python3", "python3", "-c",
+               "import sqlite3,sys\nc=sqlite3.connect(sys.argv[1])\nc.executescript(sys.argv[2])\nc.commit()",
+               lab_path("ledger.sqlite"), sql, NULL);
+        _exit(1);
+    }
+    cr_assert(waitpid(pid, &status, 0) == pid && status == 0);
 }

@@ -194,17 +194,9 @@ Test(ledger, runs_hosts_attempts_and_notes)
     pt_ledger_close(l);
 }
 
-static int sum_seconds(void *arg, const char *file, const char *nodeid, double seconds)
-{
-    char *out = arg;
-    sprintf(out + strlen(out), "%s|%s|%.3f ", file, nodeid ? nodeid : "", seconds);
-    return 0;
-}
-
-Test(ledger, finishing_tells_what_is_missing_and_learns_durations)
+Test(ledger, finishing_tells_what_is_missing)
 {
     struct pt_ledger *l = lab_open();
-    char text[256] = "";
     lab_begin(l, "r1");
     lab_test(l, 0, "a.py::x");
     lab_test(l, 1, "a.py::y");
@@ -215,15 +207,65 @@ Test(ledger, finishing_tells_what_is_missing_and_learns_durations)
     cr_assert_eq(pt_ledger_finish_run(l, 5, 1, PT_OUTCOME_NOTRUN, NULL), 0);
     cr_assert_str_eq(look(l, 0, ~0u).text, "0:a.py::x=passed({}) 1:a.py::y=failed({}) 2:b.py::z=notrun()");
     pt_ledger_close(l);
-    l = lab_open();
-    cr_assert_float_eq(pt_ledger_file_seconds(l, "a.py"), 1.0, 1e-9);
-    cr_assert(pt_ledger_file_seconds(l, "b.py") < 0, "never ran");
-    cr_assert_float_eq(pt_ledger_file_seconds(l, "a.py"), 1.0, 1e-9);
-    cr_assert_eq(pt_ledger_each_file_seconds(l, sum_seconds, text, NULL), 0);
-    cr_assert_str_eq(text, "a.py||1.000 ");
-    text[0] = '\0';
-    cr_assert_eq(pt_ledger_each_test_seconds(l, sum_seconds, text, NULL), 0);
-    cr_assert_str_eq(text, "a.py|a.py::x|0.500 a.py|a.py::y|0.500 ");
+}
+
+/* Earlier tries come first, then what counts, then what came on top of that. */
+Test(ledger, a_rerun_takes_the_place_and_the_try_is_kept)
+{
+    struct pt_ledger *l = lab_open();
+    lab_begin(l, "r1");
+    lab_test(l, 0, "a.py::x");
+    lab_test(l, 1, "a.py::y");
+    lab_report(l, 0, PT_OUTCOME_FAILED, PT_COUNTED_FIRST, false, "{1}");
+    lab_report(l, 0, PT_OUTCOME_ERROR, PT_COUNTED_FIRST, true, "{1+}");
+    lab_report(l, 1, PT_OUTCOME_FAILED, PT_COUNTED_FIRST, false, "{y}");
+    cr_assert_eq(pt_ledger_rerun(l, 0, NULL), 0);
+    cr_assert_str_eq(look(l, 0, ~0u).text, "0:a.py::x=failed({1})+error({1+}) 1:a.py::y=failed({y})");
+    cr_assert_str_eq(look(l, 0, 1u << PT_OUTCOME_FAILED).text, "1:a.py::y=failed({y})");
+    lab_report(l, 0, PT_OUTCOME_FAILED, PT_COUNTED_FIRST, false, "{2}");
+    cr_assert_eq(pt_ledger_rerun(l, 0, NULL), 0);
+    lab_report(l, 0, PT_OUTCOME_ERROR, PT_COUNTED_FIRST, true, "{3+}");
+    lab_report(l, 0, PT_OUTCOME_PASSED, PT_COUNTED_FIRST, false, "{3}");
+    lab_report(l, 0, PT_OUTCOME_FAILED, PT_COUNTED_NOT, false, "{late}");
+    cr_assert_str_eq(look(l, 0, 1u << PT_OUTCOME_PASSED).text,
+                     "0:a.py::x=failed({1})+error({1+})+failed({2})+passed({3})+error({3+})");
+    cr_assert_eq(pt_ledger_rerun(l, 1, NULL), 0);
+    cr_assert_eq(pt_ledger_finish_run(l, 5, 1, PT_OUTCOME_NOTRUN, NULL), 0);
+    cr_assert_str_eq(look(l, 0, 1u << PT_OUTCOME_NOTRUN).text, "1:a.py::y=failed({y})+notrun()");
+    pt_ledger_close(l);
+}
+
+static int check_tries(void *arg, const struct pt_ledger_test *test, const struct pt_ledger_report *r,
+                       size_t n)
+{
+    (void)test, (void)arg;
+    cr_assert_eq(n, 2);
+    cr_assert(r[0].rerun && r[0].counted == 0 && r[0].bundle == PT_NONE && r[0].try_ == 1);
+    cr_assert(!r[1].rerun && r[1].counted == 1 && r[1].bundle == 9 && r[1].try_ == 2);
+    return 0;
+}
+
+Test(ledger, bundle_try_and_how)
+{
+    struct pt_ledger *l = lab_open();
+    struct pt_ledger_run run = {.name = "r1", .hash_seed = "7", .how = "{\"dist\":\"file\"}"};
+    cr_assert_eq(pt_ledger_begin_run(l, &run, NULL), 0);
+    cr_assert_eq(pt_ledger_run_id(l), run.id);
+    lab_test(l, 0, "a.py::x");
+    struct pt_ledger_report r = {.counted = 1, .bundle = PT_NONE, .outcome = PT_OUTCOME_FAILED};
+    cr_assert_eq(pt_ledger_add_report(l, &r, NULL), 0);
+    cr_assert_eq(pt_ledger_rerun(l, 0, NULL), 0);
+    r.bundle = 9;
+    r.try_ = 2;
+    cr_assert_eq(pt_ledger_add_report(l, &r, NULL), 0);
+    cr_assert_eq(pt_ledger_each_result(l, 0, ~0u, check_tries, NULL, NULL), 0);
+    cr_assert_eq(pt_ledger_get_run(l, 0, &run, NULL), 0);
+    cr_assert_str_eq(run.how, "{\"dist\":\"file\"}");
+    run.how = NULL;
+    run.name = "r2";
+    cr_assert_eq(pt_ledger_begin_run(l, &run, NULL), 0);
+    cr_assert_eq(pt_ledger_get_run(l, 0, &run, NULL), 0);
+    cr_assert_null(run.how);
     pt_ledger_close(l);
 }
 
@@ -461,43 +503,10 @@ Test(ledger, a_file_that_is_no_database_is_set_aside)
     cr_assert_eq(access(lab_path("ledger.sqlite.damaged-2"), F_OK), 0);
 }
 
-/* What another program does to the file. */
-static void alter(const char *sql)
-{
-    pid_t pid = fork();
-    int status;
-    if (pid == 0) {
-        execlp("/usr/bin/python3", "python3", "-c",
-               "import sqlite3,sys\nc=sqlite3.connect(sys.argv[1])\nc.executescript(sys.argv[2])\nc.commit()",
-               lab_path("ledger.sqlite"), sql, NULL);
-        _exit(1);
-    }
-    cr_assert(waitpid(pid, &status, 0) == pid && status == 0);
-}
-
-/* Layout 1 did not tell of the tree's way to a host: such a file is taken over with all that is in it. */
-Test(ledger, an_older_layout_goes_on)
-{
-    struct pt_ledger_host got = {0};
-    fill_some();
-    alter("INSERT INTO hosts(run,number,name,state,slots,bytes_sent) VALUES(1,0,'h1','ready',4,5);"
-          "ALTER TABLE hosts DROP COLUMN files_sent; ALTER TABLE hosts DROP COLUMN bytes_raw;"
-          "ALTER TABLE hosts DROP COLUMN files_reused; ALTER TABLE hosts DROP COLUMN bytes_reused;"
-          "ALTER TABLE hosts DROP COLUMN removed; ALTER TABLE hosts DROP COLUMN rate;"
-          "ALTER TABLE hosts DROP COLUMN offer; ALTER TABLE hosts DROP COLUMN send;"
-          "ALTER TABLE hosts DROP COLUMN finish; PRAGMA user_version=1");
-    use("r2");
-    cr_assert_eq(access(lab_path("ledger.sqlite.damaged-1"), F_OK), -1, "nothing is thrown away");
-    struct pt_ledger *l = lab_open();
-    cr_assert_eq(pt_ledger_each_host(l, 1, take_host, &got, NULL), 0);
-    cr_assert(got.bytes_sent == 5 && got.tree.bytes_raw == 0 && got.tree.offer < 0);
-    pt_ledger_close(l);
-}
-
 Test(ledger, another_programs_database_is_set_aside)
 {
     fill_some();
-    alter("DROP TABLE reports");
+    lab_alter("DROP TABLE reports");
     use("r2");
     cr_assert_eq(access(lab_path("ledger.sqlite.damaged-1"), F_OK), 0);
 }
