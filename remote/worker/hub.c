@@ -5,13 +5,10 @@
 #include "common/err.h"
 #include "common/log.h"
 #include "common/loop.h"
-#include "common/message.h"
+#include "remote/worker/hub_inside.h"
 #include "remote/worker/local.h"
-#include "remote/worker/outbox.h"
-#include "remote/worker/queue.h"
 #include "remote/worker/rank.h"
 #include "remote/worker/tell.h"
-#include "remote/worker/uplink.h"
 
 #include <stdio.h>
 #include <string.h>
@@ -22,31 +19,6 @@
 #define STARTED_HIGH (256u << 10) /* bytes on their way at which STARTED is left out */
 #define BYE_MS       5000         /* for the last acknowledgement */
 #define QUIT_MS      10000        /* for the ranks' BYE, besides the grace */
-
-struct peer {
-    struct pt_hub *hub;
-    struct pt_conn *conn;
-    struct peer *next;
-    uint32_t rank;   /* NONE until it joined */
-    uint32_t bundle; /* what it was given and has not told DONE of, or NONE */
-    bool ready, broken, gone;
-};
-
-struct pt_hub {
-    struct pt_loop *loop;
-    struct pt_hub_config config;
-    pt_hub_over_fn *over;
-    void *arg;
-    int listener;
-    struct pt_uplink *link;
-    struct pt_outbox outbox;
-    struct peer *peers;
-    struct pt_queue queue;        /* bundles that no rank has */
-    struct pt_buf session, order; /* SESSION; CANCEL and QUIT: for ranks that join later */
-    uint64_t deadline;
-    uint32_t joined, gone;
-    bool paused, quitting, closing, ended;
-};
 
 static void on_welcome(void *arg, uint64_t acked);
 static void on_link_frame(void *arg, struct pt_frame *frame);
@@ -71,7 +43,7 @@ static void end(struct pt_hub *hub, const char *why)
 static void pause_peers(struct pt_hub *hub, bool pause)
 {
     hub->paused = pause;
-    for (struct peer *peer = hub->peers; peer; peer = peer->next)
+    for (struct pt_hub_peer *peer = hub->peers; peer; peer = peer->next)
         pt_conn_pause(peer->conn, pause);
 }
 
@@ -88,20 +60,13 @@ static void tell(struct pt_hub *hub, const void *frame, size_t n)
         pause_peers(hub, true);
 }
 
-static void tell_buf(struct pt_hub *hub, struct pt_buf *msg)
+void pt_hub_tell(struct pt_hub *hub, struct pt_buf *msg)
 {
     if (msg->bad)
         end(hub, "out of memory");
     else
         tell(hub, msg->data, msg->len);
     pt_buf_fini(msg);
-}
-
-static void tell_recalled(struct pt_hub *hub, uint32_t bundle, bool given_back)
-{
-    struct pt_buf msg = {0};
-    pt_tell_recalled(&msg, bundle, given_back);
-    tell_buf(hub, &msg);
 }
 
 static void no_last_ack(void *arg)
@@ -127,53 +92,14 @@ static void close_when_done(struct pt_hub *hub)
     hub->closing = true;
     set_deadline(hub, BYE_MS);
     pt_tell_bye(&msg, PT_NONE);
-    tell_buf(hub, &msg);
-}
-
-/* --- bundles --- */
-
-static void deal(struct pt_hub *hub)
-{
-    for (struct peer *peer = hub->peers; peer && hub->queue.head; peer = peer->next) {
-        if (!peer->ready)
-            continue;
-        struct pt_queue_item *item = pt_queue_take(&hub->queue);
-        peer->ready = false;
-        peer->bundle = item->bundle;
-        pt_conn_send(peer->conn, item->frame, item->len);
-        free(item);
-    }
-}
-
-static int on_bundle(struct pt_hub *hub, struct pt_frame *frame, struct pt_err *err)
-{
-    struct pt_bundle bundle;
-    if (pt_bundle_decode(&frame->body, &bundle, err) < 0)
-        return -1;
-    uint32_t number = bundle.bundle;
-    pt_bundle_fini(&bundle);
-    if (hub->order.len) /* cancelled or quitting */
-        return 0;
-    if (pt_queue_add(&hub->queue, number, frame->data, frame->len) < 0)
-        return pt_err_set(err, "a bundle: out of memory");
-    deal(hub);
-    return 0;
-}
-
-static int on_recall(struct pt_hub *hub, struct pt_reader *r, struct pt_err *err)
-{
-    uint32_t bundle = pt_get_u32(r);
-    if (!pt_get_end(r))
-        return pt_err_set(err, "malformed RECALL");
-    tell_recalled(hub, bundle, pt_queue_remove(&hub->queue, bundle));
-    return 0;
+    pt_hub_tell(hub, &msg);
 }
 
 /* --- what the master says --- */
 
 static void send_peers(struct pt_hub *hub, const struct pt_frame *frame)
 {
-    for (struct peer *peer = hub->peers; peer; peer = peer->next)
+    for (struct pt_hub_peer *peer = hub->peers; peer; peer = peer->next)
         if (peer->rank != PT_NONE)
             pt_conn_send(peer->conn, frame->data, frame->len);
 }
@@ -185,7 +111,22 @@ static int on_session(struct pt_hub *hub, struct pt_frame *frame, struct pt_err 
     pt_buf_append(&hub->session, frame->data, frame->len);
     if (hub->session.bad)
         return pt_err_set(err, "out of memory");
+    pt_hub_start(hub);
+    return 0;
+}
+
+static int on_limits(struct pt_hub *hub, struct pt_frame *frame, struct pt_err *err)
+{
+    struct pt_limits limits;
+    if (pt_limits_decode(&frame->body, &limits, err) < 0)
+        return -1;
+    pt_buf_clear(&hub->limit);
+    pt_buf_append(&hub->limit, frame->data, frame->len);
+    if (hub->limit.bad)
+        return pt_err_set(err, "out of memory");
+    hub->runners = limits.runners;
     send_peers(hub, frame);
+    pt_hub_start(hub);
     return 0;
 }
 
@@ -228,12 +169,18 @@ static int obey_master(struct pt_hub *hub, struct pt_frame *frame, struct pt_err
     switch (frame->type) {
     case PT_L_SESSION:
         return on_session(hub, frame, err);
+    case PT_L_LIMITS:
+        return on_limits(hub, frame, err);
     case PT_L_BUNDLE:
-        return on_bundle(hub, frame, err);
+        return pt_hub_bundle(hub, frame, err);
     case PT_L_ACK:
         return on_ack(hub, &frame->body, err);
     case PT_L_RECALL:
-        return on_recall(hub, &frame->body, err);
+        return pt_hub_recall(hub, &frame->body, err);
+    case PT_L_STEAL:
+        return pt_hub_steal(hub, frame, err);
+    case PT_L_DROP:
+        return pt_hub_drop(hub, frame, err);
     case PT_L_CANCEL:
     case PT_L_QUIT:
         return on_order(hub, frame, err);
@@ -269,7 +216,7 @@ static void on_link_closed(void *arg, const char *why)
 
 /* --- what the ranks say --- */
 
-static void peer_destroy(struct peer *peer)
+static void peer_destroy(struct pt_hub_peer *peer)
 {
     pt_conn_destroy(peer->conn);
     free(peer);
@@ -277,12 +224,12 @@ static void peer_destroy(struct peer *peer)
 
 static int add_peer(struct pt_hub *hub, int fd, struct pt_err *err)
 {
-    struct peer *peer = calloc(1, sizeof(*peer));
+    struct pt_hub_peer *peer = calloc(1, sizeof(*peer));
     if (!peer) {
         close(fd);
         return pt_err_set(err, "out of memory");
     }
-    *peer = (struct peer){.hub = hub, .rank = PT_NONE, .bundle = PT_NONE, .next = hub->peers};
+    *peer = (struct pt_hub_peer){.hub = hub, .rank = PT_NONE, .bundle = PT_NONE, .next = hub->peers};
     peer->conn = pt_conn_create(hub->loop, fd, PT_MAX_FRAME, &peer_callbacks, peer, err);
     if (!peer->conn) {
         free(peer);
@@ -308,13 +255,13 @@ static void on_listener(void *arg, int fd, short revents)
     }
 }
 
-static int join(struct peer *peer, struct pt_frame *frame)
+static int join(struct pt_hub_peer *peer, struct pt_frame *frame)
 {
     struct pt_hub *hub = peer->hub;
     uint32_t rank = pt_get_u32(&frame->body);
     if (frame->type != PT_L_JOIN || !pt_get_end(&frame->body) || rank >= hub->config.slots)
         return -1;
-    for (struct peer *other = hub->peers; other; other = other->next)
+    for (struct pt_hub_peer *other = hub->peers; other; other = other->next)
         if (other->rank == rank)
             return -1;
     peer->rank = rank;
@@ -322,8 +269,9 @@ static int join(struct peer *peer, struct pt_frame *frame)
         pt_loop_unwatch(hub->loop, hub->listener);
         close(pt_steal_fd(&hub->listener));
     }
-    if (hub->session.len)
-        pt_conn_send(peer->conn, hub->session.data, hub->session.len);
+    if (hub->limit.len)
+        pt_conn_send(peer->conn, hub->limit.data, hub->limit.len);
+    pt_hub_start(hub);
     if (hub->order.len)
         pt_conn_send(peer->conn, hub->order.data, hub->order.len);
     if (hub->paused)
@@ -331,17 +279,17 @@ static int join(struct peer *peer, struct pt_frame *frame)
     return 0;
 }
 
-static int on_ready(struct peer *peer, struct pt_frame *frame)
+static int on_ready(struct pt_hub_peer *peer, struct pt_frame *frame)
 {
     if (pt_get_u32(&frame->body) != peer->rank || !pt_get_end(&frame->body))
         return -1;
     peer->ready = !peer->broken && peer->bundle == PT_NONE;
-    deal(peer->hub);
+    pt_hub_deal(peer->hub);
     return 0;
 }
 
-/* What the hub itself takes from a message it has passed on. A bundle that a broken rank had goes back. */
-static void note(struct peer *peer, uint8_t type)
+/* What the hub itself takes from a message that it passed on. */
+static void note(struct pt_hub_peer *peer, uint8_t type)
 {
     struct pt_hub *hub = peer->hub;
     if (type == PT_L_DONE) {
@@ -349,9 +297,8 @@ static void note(struct peer *peer, uint8_t type)
     } else if (type == PT_L_BROKEN) {
         peer->broken = true;
         peer->ready = false;
-        if (peer->bundle != PT_NONE && !hub->order.len)
-            tell_recalled(hub, peer->bundle, true);
-        peer->bundle = PT_NONE;
+        pt_hub_give_back(peer);
+        pt_hub_start(hub);
     } else if (type == PT_L_BYE && !peer->gone) {
         peer->gone = true;
         hub->gone++;
@@ -359,7 +306,14 @@ static void note(struct peer *peer, uint8_t type)
     }
 }
 
-static int obey_peer(struct peer *peer, struct pt_frame *frame)
+/* RECALLED is the hub's to say. */
+static bool is_told(uint8_t type)
+{
+    return (type >= PT_L_STARTED && type <= PT_L_BYE && type != PT_L_RECALLED) || type == PT_L_STOLEN ||
+           type == PT_L_OUTPUT;
+}
+
+static int obey_peer(struct pt_hub_peer *peer, struct pt_frame *frame)
 {
     struct pt_hub *hub = peer->hub;
     if (peer->rank == PT_NONE)
@@ -369,22 +323,25 @@ static int obey_peer(struct peer *peer, struct pt_frame *frame)
     struct pt_reader r = frame->body;
     uint64_t seq = pt_get_u64(&r);
     uint32_t rank = pt_get_u32(&r);
-    if (r.bad || seq != 0 || rank != peer->rank || frame->type < PT_L_STARTED || frame->type > PT_L_BYE ||
-        frame->type == PT_L_RECALLED)
+    if (r.bad || seq != 0 || rank != peer->rank || !is_told(frame->type))
         return -1;
     if (frame->type == PT_L_STARTED) {
         if (pt_uplink_queued(hub->link) < STARTED_HIGH)
             pt_uplink_send(hub->link, frame->data, frame->len);
         return 0;
     }
+    if (frame->type == PT_L_STOLEN && !pt_hub_stolen(peer, frame))
+        return 0;
+    if (frame->type == PT_L_DONE || frame->type == PT_L_BROKEN || frame->type == PT_L_BYE)
+        pt_hub_settle(peer);
     tell(hub, frame->data, frame->len);
     note(peer, frame->type);
     return 0;
 }
 
-static void drop_peer(struct peer *peer)
+static void drop_peer(struct pt_hub_peer *peer)
 {
-    for (struct peer **at = &peer->hub->peers; *at; at = &(*at)->next)
+    for (struct pt_hub_peer **at = &peer->hub->peers; *at; at = &(*at)->next)
         if (*at == peer) {
             *at = peer->next;
             break;
@@ -394,7 +351,7 @@ static void drop_peer(struct peer *peer)
 
 static void on_peer_frame(void *arg, struct pt_frame *frame)
 {
-    struct peer *peer = arg;
+    struct pt_hub_peer *peer = arg;
     if (peer->hub->ended || obey_peer(peer, frame) == 0)
         return;
     char why[96];
@@ -410,7 +367,7 @@ static void on_peer_frame(void *arg, struct pt_frame *frame)
 
 static void on_peer_closed(void *arg, const char *why)
 {
-    struct peer *peer = arg;
+    struct pt_hub_peer *peer = arg;
     char text[160];
     snprintf(text, sizeof(text), "rank %d is gone: %s", (int)peer->rank, why);
     if (peer->rank == PT_NONE)
@@ -441,7 +398,8 @@ struct pt_hub *pt_hub_create(struct pt_loop *loop, const struct pt_hub_config *c
         pt_err_set(err, "out of memory");
         return NULL;
     }
-    *hub = (struct pt_hub){.loop = loop, .config = *config, .over = over, .arg = arg, .listener = -1};
+    *hub = (struct pt_hub){
+        .loop = loop, .config = *config, .over = over, .arg = arg, .listener = -1, .runners = PT_NONE};
     pt_queue_init(&hub->queue);
     pt_outbox_init(&hub->outbox);
     struct pt_uplink_config link = {config->run_dir, config->host, config->launch, config->slots};
@@ -459,7 +417,7 @@ void pt_hub_destroy(struct pt_hub *hub)
         return;
     pt_loop_cancel(hub->loop, hub->deadline);
     while (hub->peers) {
-        struct peer *next = hub->peers->next;
+        struct pt_hub_peer *next = hub->peers->next;
         peer_destroy(hub->peers);
         hub->peers = next;
     }
@@ -471,6 +429,7 @@ void pt_hub_destroy(struct pt_hub *hub)
     pt_outbox_fini(&hub->outbox);
     pt_queue_fini(&hub->queue);
     pt_buf_fini(&hub->session);
+    pt_buf_fini(&hub->limit);
     pt_buf_fini(&hub->order);
     free(hub);
 }

@@ -5,9 +5,12 @@
 #include <stddef.h>
 #include <stdint.h>
 
+struct pt_bundle;
+struct pt_steal;
+
 struct pt_queue_item {
     struct pt_queue_item *next;
-    uint32_t bundle;
+    uint32_t bundle, attempt, rank, ntests;
     size_t len;
     unsigned char frame[];
 };
@@ -18,9 +21,15 @@ struct pt_queue {
 
 void pt_queue_init(struct pt_queue *queue);
 void pt_queue_fini(struct pt_queue *queue);
-/* Keeps a copy. -1 when memory ends. */
-int pt_queue_add(struct pt_queue *queue, uint32_t bundle, const void *frame, size_t n);
-/* The first one, off the queue: the caller frees it. NULL when there is none. */
-struct pt_queue_item *pt_queue_take(struct pt_queue *queue);
-/* Take one out by its number; false when it is not there. */
-bool pt_queue_remove(struct pt_queue *queue, uint32_t bundle);
+/* Keeps the bundle as a PT_L_BUNDLE frame. -1 when memory ends. */
+int pt_queue_add(struct pt_queue *queue, const struct pt_bundle *bundle);
+/* The first one that this rank may run, off the queue: the caller frees it. NULL when there is none. */
+struct pt_queue_item *pt_queue_take(struct pt_queue *queue, uint32_t rank);
+/* Take one out by its number: the caller frees it. NULL when it is not there. */
+struct pt_queue_item *pt_queue_remove(struct pt_queue *queue, uint32_t bundle);
+/* The first one that only this rank may run (PT_NONE: that any may run); borrowed, NULL when there is none.
+ */
+const struct pt_queue_item *pt_queue_pinned(const struct pt_queue *queue, uint32_t rank);
+/* Take tests out of a bundle that waits. 1: steal->n and steal->tests are now those that it had, and *left is
+ * what is left of it, still waiting; 0 it is not there; -1 no memory, nothing changed. */
+int pt_queue_steal(struct pt_queue *queue, struct pt_steal *steal, const struct pt_queue_item **left);

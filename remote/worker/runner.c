@@ -7,6 +7,7 @@
 #include "remote/worker/local.h"
 
 #include <signal.h>
+#include <stdio.h>
 #include <string.h>
 #include <sys/socket.h>
 
@@ -14,6 +15,7 @@
 #define SERVER_PATIENCE  60000               /* ms to wait for the fork server to come up */
 #define RETRY_MS         50
 #define DUMP_MS          1000  /* from SIGABRT to SIGKILL */
+#define DUMP_CHILD_MS    2000  /* the same where a child has to die, and its session to tell of it */
 #define MUTE_MS          10000 /* a process that closed its control socket is killed after this */
 #define LAST_WORDS       (64u << 20)
 
@@ -28,7 +30,7 @@ struct pt_runner {
     pid_t pid;
     uint64_t timer;
     int64_t deadline; /* for the fork server to answer */
-    bool ending;
+    bool ending, killed;
 };
 
 static void on_control_frame(void *arg, struct pt_frame *frame);
@@ -192,6 +194,7 @@ static void kill_group(void *arg)
     struct pt_runner *runner = arg;
     struct pt_buf msg = {0};
     runner->timer = 0;
+    runner->killed = true;
     size_t mark = pt_frame_begin(&msg, PT_F_KILL);
     pt_put_u32(&msg, SIGKILL);
     pt_frame_end(&msg, mark);
@@ -220,14 +223,42 @@ void pt_runner_pause(struct pt_runner *runner, bool pause)
     pt_conn_pause(runner->control, pause);
 }
 
+static bool ignores_abort(pid_t pid)
+{
+    char path[64], line[128];
+    unsigned long long ignored = 0;
+    snprintf(path, sizeof(path), "/proc/%d/status", (int)pid);
+    FILE *f = fopen(path, "re");
+    while (f && fgets(line, sizeof(line), f) && sscanf(line, "SigIgn: %llx", &ignored) != 1)
+        continue;
+    if (f)
+        fclose(f);
+    return ignored >> (SIGABRT - 1) & 1;
+}
+
 void pt_runner_kill(struct pt_runner *runner, bool dump)
 {
     if (runner->ending)
         return;
-    if (dump && runner->pid && kill(runner->pid, SIGABRT) == 0)
-        set_timer(runner, DUMP_MS, kill_group);
+    bool child = dump && runner->pid && ignores_abort(runner->pid);
+    if (dump && runner->pid && kill(child ? -runner->pid : runner->pid, SIGABRT) == 0)
+        set_timer(runner, child ? DUMP_CHILD_MS : DUMP_MS, kill_group);
     else
         set_timer(runner, 0, kill_group);
+}
+
+bool pt_runner_spare(struct pt_runner *runner)
+{
+    if (runner->ending || runner->killed)
+        return false;
+    pt_loop_cancel(runner->loop, runner->timer);
+    runner->timer = 0;
+    return true;
+}
+
+pid_t pt_runner_pid(const struct pt_runner *runner)
+{
+    return runner->pid;
 }
 
 bool pt_runner_reached(const struct pt_runner *runner)

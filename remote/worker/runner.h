@@ -5,6 +5,8 @@
 
 #include "common/message.h"
 
+#include <sys/types.h>
+
 struct pt_runner;
 
 struct pt_runner_spec {
@@ -34,8 +36,14 @@ void pt_runner_destroy(struct pt_runner *runner);
 void pt_runner_send(struct pt_runner *runner, const void *frames, size_t n);
 /* Stop reading what the runner says, or go on; a runner that is not read waits. */
 void pt_runner_pause(struct pt_runner *runner, bool pause);
-/* Kill it with its group; with `dump`, first let faulthandler write the stack, for at most a second. */
+/* Kill it with its group; with `dump`, first let faulthandler write the stack, for at most a second. A
+ * session that ignores SIGABRT waits for a child that runs the tests: then that one writes it, and two
+ * seconds are given to say R_DIED. */
 void pt_runner_kill(struct pt_runner *runner, bool dump);
+/* After a kill with `dump`: it lives on. False when it is too late for that. */
+bool pt_runner_spare(struct pt_runner *runner);
+/* 0 while it is not there. */
+pid_t pt_runner_pid(const struct pt_runner *runner);
 /* The fork server was there to be asked: if it failed, it is worth asking again. */
 bool pt_runner_reached(const struct pt_runner *runner);
 /* The two files that captured output goes to; each -1 when not known. Borrowed. */

@@ -1,12 +1,17 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #pragma once
-/* What slot.c (the life of a slot) and slot_runner.c (what its runner says) share; for nobody else. */
+/* What the files of a slot share; for nobody else. slot.c has its life, slot_hub.c what the hub asks for,
+ * slot_runner.c what its runner says, slot_watch.c what goes by the clock, slot_output.c what its runner
+ * wrote. */
 #include "remote/worker/local.h"
+#include "remote/worker/output.h"
 #include "remote/worker/runner.h"
 #include "remote/worker/slot.h"
 #include "remote/worker/work.h"
 
 #include <sys/types.h>
+
+#define PT_SLOT_FRUITLESS 3 /* runners in a row that get nowhere: there will be no other */
 
 enum pt_slot_state { WAITING, STARTING, READY, RUNNING, KILLING, ENDING, STOPPED, GONE, STATES };
 
@@ -19,33 +24,79 @@ struct pt_slot {
     struct pt_conn *hub;
     struct pt_runner *runner;
     struct pt_runner_spec spec;
-    struct pt_env env[4];
-    char worker[32], slots[16], fork_socket[PT_LOCAL_PATH];
+    struct pt_env env[5];
+    char worker[32], slots[16], rank_text[16], fork_socket[PT_LOCAL_PATH];
+    struct pt_limits limits;
     struct pt_work work;
+    struct pt_output output;
     struct pt_buf session;            /* the frame for the runner */
     struct pt_buf broken;             /* why the runner cannot start pytest, in its own words */
+    struct pt_buf asked;              /* STEAL frames that the runner has not answered */
     off_t mark;                       /* where in the output file the current bundle began */
     int64_t began, lasted;            /* the current phase or import: when, and how long until it was ended */
     uint64_t limit, leaving;          /* timers of the test and of the session's end */
+    uint64_t weigh, look;             /* timers that look at memory and at output */
+    uint64_t heavy;                   /* bytes it had when it was killed for them */
+    uint64_t oom_kills;               /* of the machine when the runner began */
     uint32_t fruitless;               /* runners in a row that got nowhere */
+    uint32_t grace;                   /* ms, as QUIT said */
     uint8_t cause;                    /* of the runner's end */
     bool up, progress, ended, paused; /* of this runner */
-    bool quitting, cancelled;
+    bool graced;                      /* this test's tear-down has got its grace */
+    bool dumping;                     /* killed for its time: a session that says R_DIED lives on */
+    bool dropped;                     /* killed as its bundle is not wanted any more */
+    bool quitting, cancelled, leaves; /* leaves: BYE, once all output is sent */
 };
 
+/* --- slot.c --- */
 void pt_slot_move(struct pt_slot *slot, enum pt_slot_state to);
 /* Sends and frees what tell.h made. */
 void pt_slot_send(struct pt_slot *slot, struct pt_buf *msg);
+void pt_slot_start(struct pt_slot *slot);
 /* The runner waits: give it what is left of the bundle, or ask the hub for another. */
 void pt_slot_feed(struct pt_slot *slot);
 /* Says DONE. */
 void pt_slot_finish(struct pt_slot *slot);
+/* Says BROKEN: no runner will be started any more. */
+void pt_slot_stop(struct pt_slot *slot, const void *why, size_t n);
+/* Says BYE, after all output. */
+void pt_slot_say_bye(struct pt_slot *slot);
 void pt_slot_kill(struct pt_slot *slot, uint8_t cause, bool dump);
-void pt_slot_stop_timers(struct pt_slot *slot);
-/* Starts the output file again from nothing when it is longer. */
-void pt_slot_bound_output(struct pt_slot *slot, off_t most);
-/* Timers: the test's time is over; the session's end took too long. */
-void pt_slot_on_limit(void *slot);
-void pt_slot_on_leaving(void *slot);
+/* Says DEATH for what was going on. */
+void pt_slot_tell_death(struct pt_slot *slot, uint32_t status);
+
+/* --- slot_hub.c --- */
+/* A frame from the hub. */
+void pt_slot_hear(struct pt_slot *slot, struct pt_frame *frame);
+/* Says STOLEN for those of `asked` that have not begun; how many they were. */
+uint32_t pt_slot_give(struct pt_slot *slot, const struct pt_steal *asked);
+/* What the runner did not answer, now that it runs nothing. */
+void pt_slot_answer(struct pt_slot *slot);
+/* Have the runner end its session. */
+void pt_slot_leave(struct pt_slot *slot);
+
+/* --- slot_runner.c --- */
 /* A frame from the runner; -1 when it makes no sense. */
 int pt_slot_obey(struct pt_slot *slot, struct pt_frame *frame);
+
+/* --- slot_watch.c --- */
+/* Of the runner that is there now, as the limits want it. */
+void pt_slot_watch(struct pt_slot *slot);
+void pt_slot_stop_timers(struct pt_slot *slot);
+/* The test begins or goes on; it is over. */
+void pt_slot_time_test(struct pt_slot *slot);
+void pt_slot_untime_test(struct pt_slot *slot);
+/* The session's end may take so long. */
+void pt_slot_time_end(struct pt_slot *slot, int64_t ms);
+
+/* --- slot_output.c --- */
+/* What was written so far belongs to what runs now: send it, as far as the hub takes it. */
+void pt_slot_output(struct pt_slot *slot);
+/* The hub takes more. */
+void pt_slot_flush(struct pt_slot *slot);
+/* Stop reading the runner while the hub takes no more, or go on. */
+void pt_slot_throttle(struct pt_slot *slot);
+/* What comes from here on is of what the runner does next. */
+void pt_slot_mark(struct pt_slot *slot);
+/* A bundle that writes much does not wait for its end. */
+void pt_slot_bound_output(struct pt_slot *slot);

@@ -1,11 +1,11 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* What a runner says: checked, noted in the work, and passed on. */
 #include "common/loop.h"
+#include "remote/worker/memory.h"
 #include "remote/worker/slot_inside.h"
 #include "remote/worker/tell.h"
 
-#define OUTPUT_MOST (64 << 20) /* bytes of output in one bundle; what comes before is lost */
-#define LEAVE_MS    2000       /* for the process to go after its session ended */
+#define LEAVE_MS 2000 /* for the process to go after its session ended */
 
 static int on_import(struct pt_slot *slot, struct pt_reader *r)
 {
@@ -26,12 +26,11 @@ static int on_start(struct pt_slot *slot, struct pt_reader *r)
     slot->began = pt_now_ms();
     if (phase == PT_PHASE_SETUP) {
         struct pt_buf msg = {0};
-        pt_slot_bound_output(slot, OUTPUT_MOST);
+        pt_slot_bound_output(slot);
         pt_tell_started(&msg, slot->rank, &slot->work.bundle, test);
         pt_slot_send(slot, &msg);
     }
-    if (slot->work.bundle.timeout_ms && !slot->limit)
-        slot->limit = pt_loop_after(slot->loop, slot->work.bundle.timeout_ms, pt_slot_on_limit, slot);
+    pt_slot_time_test(slot);
     return 0;
 }
 
@@ -43,9 +42,10 @@ static int on_report(struct pt_slot *slot, struct pt_reader *r)
     const void *json = pt_get_bytes(r, &n);
     if (!pt_get_end(r) || outcome == PT_OUTCOME_NONE || outcome >= PT_OUTCOMES)
         return -1;
+    if (slot->limits.output_ms && test == slot->work.test)
+        pt_slot_output(slot);
     int rc = pt_work_reported(&slot->work, test);
-    pt_loop_cancel(slot->loop, slot->limit);
-    slot->limit = 0;
+    pt_slot_untime_test(slot);
     if (rc != 0)
         return rc;
     struct pt_buf msg = {0};
@@ -72,8 +72,7 @@ static int on_done(struct pt_slot *slot, struct pt_reader *r)
     uint32_t bundle = pt_get_u32(r);
     if (!pt_get_end(r) || !slot->work.active || bundle != slot->work.bundle.bundle)
         return -1;
-    pt_loop_cancel(slot->loop, slot->limit);
-    slot->limit = 0;
+    pt_slot_untime_test(slot);
     slot->progress = true;
     pt_slot_finish(slot);
     if (slot->state == RUNNING)
@@ -81,13 +80,59 @@ static int on_done(struct pt_slot *slot, struct pt_reader *r)
     return 0;
 }
 
+/* After QUIT, or because only a fresh process should go on. */
 static int on_ended_session(struct pt_slot *slot)
 {
+    if (!slot->up)
+        return -1;
     slot->ended = true;
-    if (slot->state != ENDING)
+    pt_slot_untime_test(slot);
+    pt_slot_time_end(slot, LEAVE_MS);
+    return 0;
+}
+
+static int on_stolen(struct pt_slot *slot, struct pt_reader *r)
+{
+    struct pt_steal steal;
+    struct pt_frame first;
+    int rc = 0;
+    if (pt_steal_decode(r, &steal, NULL) < 0)
+        return -1;
+    bool ours = slot->work.active && steal.bundle == slot->work.bundle.bundle;
+    if (ours && pt_frame_next(slot->asked.data, slot->asked.len, PT_MAX_FRAME, &first.type, &first.body,
+                              &first.len) == 1) {
+        pt_buf_consume(&slot->asked, first.len);
+        rc = pt_slot_give(slot, &steal) == steal.n ? 0 : -1;
+    } else if (ours && steal.n) {
+        rc = -1; /* they would be run by nobody */
+    }
+    pt_steal_fini(&steal);
+    return rc;
+}
+
+/* The child that ran the tests; the session waits for what is left. */
+static int on_died(struct pt_slot *slot, struct pt_reader *r)
+{
+    uint32_t status = pt_get_u32(r);
+    if (!pt_get_end(r) || !slot->up)
+        return -1;
+    pt_slot_untime_test(slot);
+    pt_slot_output(slot);
+    pt_slot_tell_death(slot, status);
+    pt_slot_answer(slot);
+    slot->fruitless = slot->progress ? 0 : slot->fruitless + 1;
+    slot->progress = slot->dumping = false;
+    slot->cause = PT_CAUSE_DIED;
+    slot->oom_kills = pt_memory_oom_kills();
+    pt_slot_watch(slot);
+    if (slot->state == READY || slot->state == ENDING)
         return 0;
-    pt_slot_stop_timers(slot);
-    slot->leaving = pt_loop_after(slot->loop, LEAVE_MS, pt_slot_on_leaving, slot);
+    if (slot->quitting)
+        pt_slot_leave(slot);
+    else if (slot->fruitless >= PT_SLOT_FRUITLESS)
+        pt_slot_kill(slot, PT_CAUSE_DIED, false);
+    else
+        pt_slot_feed(slot);
     return 0;
 }
 
@@ -128,6 +173,10 @@ int pt_slot_obey(struct pt_slot *slot, struct pt_frame *frame)
         return on_done(slot, &frame->body);
     case PT_R_ENDED:
         return on_ended_session(slot);
+    case PT_R_STOLEN:
+        return on_stolen(slot, &frame->body);
+    case PT_R_DIED:
+        return on_died(slot, &frame->body);
     case PT_R_BROKEN:
         return on_broken(slot, &frame->body);
     default:

@@ -40,11 +40,32 @@ void pt_tell_note(struct pt_buf *out, uint32_t rank, const struct pt_bundle *bun
     pt_frame_end(out, mark);
 }
 
-void pt_tell_done(struct pt_buf *out, uint32_t rank, const struct pt_bundle *bundle)
+void pt_tell_done(struct pt_buf *out, uint32_t rank, uint32_t bundle, uint32_t attempt)
 {
     size_t mark = begin(out, PT_L_DONE, rank);
-    pt_put_u32(out, bundle->bundle);
-    pt_put_u32(out, bundle->attempt);
+    pt_put_u32(out, bundle);
+    pt_put_u32(out, attempt);
+    pt_frame_end(out, mark);
+}
+
+void pt_tell_stolen(struct pt_buf *out, uint32_t rank, uint32_t attempt, const struct pt_steal *given)
+{
+    size_t mark = begin(out, PT_L_STOLEN, rank);
+    pt_put_u32(out, given->bundle);
+    pt_put_u32(out, attempt);
+    pt_put_u32(out, given->n);
+    for (uint32_t i = 0; i < given->n; i++)
+        pt_put_u32(out, given->tests[i]);
+    pt_frame_end(out, mark);
+}
+
+void pt_tell_output(struct pt_buf *out, uint32_t rank, uint32_t bundle, uint32_t test, const void *bytes,
+                    size_t n)
+{
+    size_t mark = begin(out, PT_L_OUTPUT, rank);
+    pt_put_u32(out, bundle);
+    pt_put_u32(out, test);
+    pt_put_bytes(out, bytes, n);
     pt_frame_end(out, mark);
 }
 

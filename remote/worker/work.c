@@ -132,6 +132,19 @@ int pt_work_reported(struct pt_work *work, uint32_t test)
     return 0;
 }
 
+uint32_t pt_work_take(struct pt_work *work, const uint32_t *asked, uint32_t n, uint32_t *given)
+{
+    uint32_t taken = 0;
+    for (uint32_t k = 0; k < n; k++) {
+        uint32_t i = find(work, asked[k]);
+        if (i == PT_NONE || work->told[i] || asked[k] == work->test)
+            continue;
+        tell(work, i);
+        given[taken++] = asked[k];
+    }
+    return taken;
+}
+
 bool pt_work_died(struct pt_work *work, struct pt_death *death)
 {
     uint32_t file = work->file, before = work->left;

@@ -30,6 +30,9 @@ int pt_work_started(struct pt_work *work, uint32_t test, uint8_t phase);
 /* 0 to pass the report on; 1 when the test was told already. */
 int pt_work_reported(struct pt_work *work, uint32_t test);
 
+/* Take off what is asked for and has not begun; `given` has room for n. How many that were. */
+uint32_t pt_work_take(struct pt_work *work, const uint32_t *asked, uint32_t n, uint32_t *given);
+
 /* The runner is gone: fill in what was going on and take it off the rest. True when there was something to
  * take off. death->path borrows from the bundle. */
 bool pt_work_died(struct pt_work *work, struct pt_death *death);

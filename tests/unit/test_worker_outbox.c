@@ -7,7 +7,7 @@
 static const unsigned char *add_done(struct pt_outbox *box)
 {
     struct pt_buf msg = {0};
-    pt_tell_done(&msg, 3, &(struct pt_bundle){.bundle = 7, .attempt = 1});
+    pt_tell_done(&msg, 3, 7, 1);
     const unsigned char *kept = pt_outbox_add(box, msg.data, msg.len);
     pt_buf_fini(&msg);
     return kept;

@@ -105,6 +105,27 @@ Test(work, between_tests_nothing_is_lost)
     cr_assert_eq(death.bundle, PT_NONE, "no bundle at all");
 }
 
+Test(work, what_has_not_begun_can_be_taken)
+{
+    struct pt_work work = make_work();
+    struct pt_death death = {0};
+    const uint32_t asked[] = {10, 30, 99, 11, 21, 21, 20};
+    uint32_t given[7];
+    rest(&work);
+    cr_assert_eq(pt_work_reported(&work, 10), 0);
+    cr_assert_eq(pt_work_started(&work, 20, PT_PHASE_CALL), 0);
+    cr_assert_eq(pt_work_take(&work, asked, 7, given), 3);
+    cr_assert(given[0] == 30 && given[1] == 11 && given[2] == 21, "not what is told or runs, nothing twice");
+    cr_assert_eq(work.left, 2);
+    cr_assert_str_eq(rest(&work), "b.py:20,22 ");
+    cr_assert_eq(pt_work_importing(&work, 0), 0);
+    cr_assert(pt_work_died(&work, &death), "the file takes what is left of it");
+    cr_assert_eq(work.left, 0);
+    cr_assert_eq(pt_work_take(&work, asked, 7, given), 0);
+    pt_work_fini(&work);
+    cr_assert_eq(pt_work_take(&work, asked, 7, given), 0, "no bundle");
+}
+
 Test(work, what_cannot_be_true_is_refused)
 {
     struct pt_work work = make_work();

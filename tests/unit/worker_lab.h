@@ -29,7 +29,8 @@ struct event {
     uint32_t rank, bundle, attempt, test;
     uint8_t outcome;       /* REPORT; for RECALLED whether it was given back */
     struct pt_death death; /* DEATH */
-    char *text;            /* JSON, or why BROKEN */
+    char *text;            /* JSON, why BROKEN, OUTPUT as a string */
+    uint32_t tests[64], n; /* STOLEN */
 };
 
 struct lab {
@@ -43,6 +44,8 @@ struct lab {
     size_t nevents;
     uint64_t last_seq;
     uint32_t slots;
+    const char *session; /* what SESSION has besides: ,"key":value */
+    bool uncaptured;     /* SESSION has -s */
     bool hold_acks, closed, cut;
 };
 
@@ -276,15 +279,22 @@ static void decode_event(struct event *e, struct pt_reader *r)
     } else {
         e->rank = pt_get_u32(r);
     }
-    if (e->type == PT_L_STARTED || e->type == PT_L_REPORT || e->type == PT_L_NOTE || e->type == PT_L_DONE)
+    if (e->type == PT_L_STARTED || e->type == PT_L_REPORT || e->type == PT_L_NOTE || e->type == PT_L_DONE ||
+        e->type == PT_L_STOLEN || e->type == PT_L_OUTPUT)
         e->bundle = pt_get_u32(r);
-    if (e->type == PT_L_STARTED || e->type == PT_L_REPORT || e->type == PT_L_DONE)
+    if (e->type == PT_L_STARTED || e->type == PT_L_REPORT || e->type == PT_L_DONE || e->type == PT_L_STOLEN)
         e->attempt = pt_get_u32(r);
-    if (e->type == PT_L_STARTED || e->type == PT_L_REPORT)
+    if (e->type == PT_L_STARTED || e->type == PT_L_REPORT || e->type == PT_L_OUTPUT)
         e->test = pt_get_u32(r);
+    if (e->type == PT_L_STOLEN) {
+        e->n = pt_get_u32(r);
+        cr_assert_leq(e->n, PT_COUNT(e->tests));
+        for (uint32_t i = 0; i < e->n; i++)
+            e->tests[i] = pt_get_u32(r);
+    }
     if (e->type == PT_L_REPORT)
         e->outcome = pt_get_u8(r);
-    if (e->type == PT_L_REPORT || e->type == PT_L_NOTE || e->type == PT_L_BROKEN)
+    if (e->type == PT_L_REPORT || e->type == PT_L_NOTE || e->type == PT_L_BROKEN || e->type == PT_L_OUTPUT)
         e->text = get_text(r);
     cr_assert(pt_get_end(r), "message %u is malformed", e->type);
 }
@@ -372,8 +382,9 @@ static void lab_session(struct lab *lab)
 {
     struct pt_buf msg = {0};
     char json[512];
-    snprintf(json, sizeof(json), "{\"args\":[],\"root\":\"%s\",\"homes\":[\"%s\"]}", lab->workspace,
-             lab->workspace);
+    snprintf(json, sizeof(json), "{\"args\":[%s],\"root\":\"%s\",\"homes\":[\"%s\"]%s}",
+             lab->uncaptured ? "\"-s\"" : "", lab->workspace, lab->workspace,
+             lab->session ? lab->session : "");
     size_t mark = pt_frame_begin(&msg, PT_L_SESSION);
     pt_put_str(&msg, json);
     pt_frame_end(&msg, mark);
@@ -398,18 +409,15 @@ static struct lab *lab_open(uint32_t slots)
     return lab;
 }
 
-/* A bundle of one file with these tests (a space between two), numbered from `first` on. */
-static void lab_bundle(struct lab *lab, uint32_t number, uint32_t timeout_ms, const char *file,
-                       const char *tests, uint32_t first)
+/* A bundle for one rank (or PT_NONE) of one file with these tests (a space between two), numbered from
+ * `first` on. */
+static void lab_bundle_for(struct lab *lab, uint32_t rank, uint32_t number, uint32_t timeout_ms,
+                           const char *file, const char *tests, uint32_t first)
 {
     struct pt_bundle_test list[64];
     struct pt_bundle_file one = {.path = (char *)(uintptr_t)file, .tests = list};
-    struct pt_bundle bundle = {.bundle = number,
-                               .attempt = 1,
-                               .timeout_ms = timeout_ms,
-                               .rank = PT_NONE,
-                               .files = &one,
-                               .nfiles = 1};
+    struct pt_bundle bundle = {
+        .bundle = number, .attempt = 1, .timeout_ms = timeout_ms, .rank = rank, .files = &one, .nfiles = 1};
     struct pt_buf msg = {0};
     pt_auto_free char *copy = strdup(tests);
     for (char *rest = copy, *name; (name = strsep(&rest, " "));) {
@@ -422,6 +430,31 @@ static void lab_bundle(struct lab *lab, uint32_t number, uint32_t timeout_ms, co
     lab_send(lab, &msg);
     for (uint32_t i = 0; i < one.ntests; i++)
         free(list[i].nodeid);
+}
+
+static void lab_bundle(struct lab *lab, uint32_t number, uint32_t timeout_ms, const char *file,
+                       const char *tests, uint32_t first)
+{
+    lab_bundle_for(lab, PT_NONE, number, timeout_ms, file, tests, first);
+}
+
+static inline void lab_limits(struct lab *lab, struct pt_limits limits)
+{
+    struct pt_buf msg = {0};
+    pt_limits_encode(&limits, &msg);
+    lab_send(lab, &msg);
+}
+
+/* Ask for the tests [from, to) of a bundle. */
+static inline void lab_steal(struct lab *lab, uint32_t bundle, uint32_t from, uint32_t to)
+{
+    uint32_t tests[64];
+    struct pt_steal steal = {.bundle = bundle, .tests = tests};
+    struct pt_buf msg = {0};
+    while (from < to)
+        tests[steal.n++] = from++;
+    pt_steal_encode(&steal, PT_L_STEAL, &msg);
+    lab_send(lab, &msg);
 }
 
 /* How often a test was told, by REPORT or DEATH. */

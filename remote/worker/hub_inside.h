@@ -1,0 +1,55 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#pragma once
+/* What hub.c (the link and the ranks) and hub_deal.c (who gets which bundle) share; for nobody else. */
+#include "common/message.h"
+#include "remote/worker/hub.h"
+#include "remote/worker/outbox.h"
+#include "remote/worker/queue.h"
+#include "remote/worker/uplink.h"
+
+struct pt_hub_peer {
+    struct pt_hub *hub;
+    struct pt_conn *conn;
+    struct pt_hub_peer *next;
+    uint32_t rank;            /* NONE until it joined */
+    uint32_t bundle, attempt; /* what it was given and has not told DONE of, or NONE */
+    uint32_t thefts;          /* times it was asked for tests of that and has not answered */
+    bool started, ready, broken, gone;
+};
+
+struct pt_hub {
+    struct pt_loop *loop;
+    struct pt_hub_config config;
+    pt_hub_over_fn *over;
+    void *arg;
+    int listener;
+    struct pt_uplink *link;
+    struct pt_outbox outbox;
+    struct pt_hub_peer *peers;
+    struct pt_queue queue;               /* bundles that no rank has */
+    struct pt_buf session, limit, order; /* SESSION, LIMITS; CANCEL and QUIT: for ranks that join later */
+    uint32_t runners;                    /* ranks that may have a session */
+    uint64_t deadline;
+    uint32_t joined, gone;
+    bool paused, quitting, closing, ended;
+};
+
+/* Numbers, keeps, sends and frees what tell.h made. */
+void pt_hub_tell(struct pt_hub *hub, struct pt_buf *msg);
+
+/* Give SESSION to the ranks that are to have one: as many as the limit says, the lowest that are not broken;
+ * one at least while a bundle waits that any may run; and those that a waiting bundle names. */
+void pt_hub_start(struct pt_hub *hub);
+/* Give bundles that wait to ranks that are ready. */
+void pt_hub_deal(struct pt_hub *hub);
+/* What the master says of bundles: BUNDLE, RECALL, STEAL, DROP. -1 when it makes no sense. */
+int pt_hub_bundle(struct pt_hub *hub, struct pt_frame *frame, struct pt_err *err);
+int pt_hub_recall(struct pt_hub *hub, struct pt_reader *r, struct pt_err *err);
+int pt_hub_steal(struct pt_hub *hub, struct pt_frame *frame, struct pt_err *err);
+int pt_hub_drop(struct pt_hub *hub, struct pt_frame *frame, struct pt_err *err);
+/* A rank answers a STEAL: true to pass it on, false when it was answered for it. */
+bool pt_hub_stolen(struct pt_hub_peer *peer, const struct pt_frame *frame);
+/* A rank will not answer for the bundle it had: do it, before its DONE, BROKEN or BYE. */
+void pt_hub_settle(struct pt_hub_peer *peer);
+/* After BROKEN: what only this rank could run, or was running, goes back to the master. */
+void pt_hub_give_back(struct pt_hub_peer *peer);
