@@ -243,8 +243,8 @@ static int start(struct pt_python *p, struct pt_err *err)
     p->said = out[0];
     fcntl(out[1], F_SETFL, 0);
     pt_python_environ(a, p->program, &env);
-    char *argv[] = {p->program, (char *)"-c", (char *)code, (char *)pt_tools_path(a->tools, "python"),
-                    socket,     NULL};
+    char *argv[] = {p->program, (char *)"-c",     (char *)code, (char *)pt_tools_path(a->tools, "python"),
+                    socket,     a->setup.preload, NULL};
     struct pt_child_spec spec = {
         .path = p->program, .argv = argv, .env = env.v, .cwd = a->dir->path, .in = in[0]};
     spec.out = out[1];

@@ -252,6 +252,7 @@ static const char python_text[] = "#!/bin/sh\n"
                                   "env >\"$HOME/python.env\"\n"
                                   "grep Sig /proc/self/status >>\"$HOME/python.env\"\n"
                                   "echo FDS $(ls /proc/self/fd) >>\"$HOME/python.env\"\n"
+                                  "echo PRELOAD \"$5\" >>\"$HOME/python.env\"\n"
                                   "printf 'READY 3.99.0\\t7.99\\t%s\\n' \"$0\"\n"
                                   "exec cat >/dev/null\n";
 

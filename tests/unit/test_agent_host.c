@@ -23,6 +23,7 @@ Test(agent_host, environment)
                            {(char *)"LANG", (char *)"C"}};
     setup.env = env;
     setup.nenv = 2;
+    setup.preload = (char *)"numpy,yaml";
     setup.init = (char *)"export FROM_INIT='a b'; export OMPI_COMM_WORLD_RANK=3 PMIX_RANK=3";
     run_with(&setup);
     expect(PT_C_PYTHON);
@@ -42,6 +43,7 @@ Test(agent_host, environment)
     cr_expect(strstr(text, "SigBlk:\t0000000000000000\n") && strstr(text, "SigIgn:\t0000000000000000\n"),
               "%s", text);
     cr_expect(strstr(text, "FDS 0 1 2 3\n") != NULL, "more than its own descriptors: %s", text);
+    cr_expect(strstr(text, "\nPRELOAD numpy,yaml\n") != NULL, "%s", text);
     pt_buf_fini(&got);
     pt_ready_fini(&ready);
 }
