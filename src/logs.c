@@ -24,6 +24,7 @@ struct pt_logs {
     char *top, *run; /* STATE/logs, and the folder's name in it */
     char *folder;    /* NULL until it is made */
     int fd;          /* of it */
+    bool failed;     /* it cannot be written */
     struct node *nodes;
     size_t n;
 };
@@ -202,7 +203,7 @@ int pt_logs_add(struct pt_logs *l, uint32_t node, const char *host, const char *
     char name[32];
     struct pt_buf head = {0};
     struct node *at = get_node(l, node);
-    if (n == 0)
+    if (n == 0 || l->failed)
         return 0;
     if (!at || put_headings(at, node, host, nodeid, &head) < 0 || head.bad) {
         pt_buf_fini(&head);
@@ -217,6 +218,7 @@ int pt_logs_add(struct pt_logs *l, uint32_t node, const char *host, const char *
     if (rc < 0 && fd != -2)
         pt_err_set_kind(err, PT_ERR_INFRA, "logs %s/%s: %s", l->folder, name, strerror(errno));
     pt_buf_fini(&head);
+    l->failed = rc < 0;
     at->begun = true;
     at->in_line = ((const char *)bytes)[n - 1] != '\n';
     return rc;

@@ -17,8 +17,8 @@ struct pt_logs;
 struct pt_logs *pt_logs_create(const char *state_dir, const char *run, struct pt_err *err);
 void pt_logs_destroy(struct pt_logs *l);
 /* What a node wrote while that test ran (nodeid NULL: none did). Lines that begin with "===" tell the node,
- * its host, and where another test's output begins. -1 when it cannot be written; nothing is shown on the
- * way. */
+ * its host, and where another test's output begins. -1 when it cannot be written: said once, after that
+ * nothing is. */
 int pt_logs_add(struct pt_logs *l, uint32_t node, const char *host, const char *nodeid, const void *bytes,
                 size_t n, struct pt_err *err);
 

@@ -280,24 +280,38 @@ void pt_status_words(uint32_t status, char *out, size_t size)
     }
 }
 
-static void death_words(const struct pt_death *d, char *out, size_t size)
+/* "612 MiB"; less than one is told in KiB. */
+static void memory_words(uint64_t bytes, char *out, size_t size)
+{
+    bool small = bytes < 1u << 20;
+    snprintf(out, size, "%llu %s", (unsigned long long)(bytes >> (small ? 10 : 20)), small ? "KiB" : "MiB");
+}
+
+static void death_words(const struct pt_death *d, uint64_t memory, char *out, size_t size)
 {
     char status[64];
+    char limit[40] = "";
     static const char *const where[] = {"import", "setup", "call", "teardown", "the session's end"};
     const char *phase = d->phase < PT_COUNT(where) ? where[d->phase] : "?";
     pt_status_words(d->status, status, sizeof(status));
+    if (memory)
+        memory_words(memory, limit, sizeof(limit));
     if (d->cause == PT_CAUSE_TIMEOUT)
         snprintf(out, size, "timed out in %s after %.1f s", phase, (double)d->duration_us / 1e6);
+    else if (d->cause == PT_CAUSE_MEMORY)
+        snprintf(out, size, "killed in %s: above --memory-per-slot %s", phase, limit);
+    else if (d->cause == PT_CAUSE_OOM)
+        snprintf(out, size, "killed in %s by the kernel, which was out of memory", phase);
     else
         snprintf(out, size, "crashed in %s: %s", phase, status);
 }
 
-int pt_report_from_death(const struct pt_death *d, const char *nodeid, const char *file, bool silent,
-                         struct pt_buf *out)
+int pt_report_from_death(const struct pt_death *d, uint64_t memory, const char *nodeid, const char *file,
+                         bool silent, struct pt_buf *out)
 {
     char message[160];
     struct pt_buf text = {0};
-    death_words(d, message, sizeof(message));
+    death_words(d, memory, message, sizeof(message));
     pt_buf_append(&text, message, strlen(message));
     if (d->stack && *d->stack) {
         pt_buf_append(&text, "\n\n", 2);

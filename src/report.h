@@ -51,6 +51,9 @@ enum pt_note_kind {
     PT_NOTE_REPORT,
     PT_NOTE_STOP,
     PT_NOTE_SUITE,
+    PT_NOTE_FILE,
+    PT_NOTE_WORKEROUTPUT,
+    PT_NOTE_UNSAFE,
 };
 struct pt_warning {
     const char *message, *category, *filename, *when, *nodeid;
@@ -60,15 +63,17 @@ struct pt_warning {
 struct pt_note {
     struct pt_json *json;
     enum pt_note_kind kind;
-    const char *path;                 /* collect, missing */
+    const char *path;                 /* collect, missing, file */
     struct pt_report report;          /* collect, report; its outcome is the note's */
     uint32_t test;                    /* missing; report: the test it is told on; PT_NONE: none */
     const char *nodeid;               /* missing */
     const struct pt_json *found;      /* missing: array of strings */
     struct pt_warning warning;        /* warning */
-    const char *reason;               /* stop */
+    const char *reason;               /* stop, unsafe */
     int exit;                         /* stop: -1 when not given */
     const struct pt_json *properties; /* suite: array of [name, value] */
+    double seconds;                   /* file: to import and collect it; negative: not said */
+    const struct pt_json *modules;    /* file: array of strings, or NULL */
 };
 /* "collect", "missing" ... */
 const char *pt_note_name(enum pt_note_kind kind);
@@ -90,9 +95,10 @@ struct pt_report_new {
     bool silent;          /* another report tells of it: no counts, nothing to print */
 };
 int pt_report_make(const struct pt_report_new *what, struct pt_buf *out);
-/* A death, told on the test it killed; `silent` for the second and later tests of a file that died. */
-int pt_report_from_death(const struct pt_death *d, const char *nodeid, const char *file, bool silent,
-                         struct pt_buf *out);
+/* A death, told on the test it killed; `silent` for the second and later tests of a file that died. memory:
+ * the limit of its slot, for a death by that. */
+int pt_report_from_death(const struct pt_death *d, uint64_t memory, const char *nodeid, const char *file,
+                         bool silent, struct pt_buf *out);
 /* "killed by signal 11 (SIGSEGV)", "exited with status 3": a wait status in words. */
 void pt_status_words(uint32_t status, char *out, size_t size);
 /* A chosen test of a file that did not collect on its host: the outcome and words of that file's report. */

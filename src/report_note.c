@@ -5,8 +5,11 @@
 #include <string.h>
 
 static const char *const kinds[] = {
-    [PT_NOTE_COLLECT] = "collect", [PT_NOTE_MISSING] = "missing", [PT_NOTE_WARNING] = "warning",
-    [PT_NOTE_REPORT] = "report",   [PT_NOTE_STOP] = "stop",       [PT_NOTE_SUITE] = "suite",
+    [PT_NOTE_COLLECT] = "collect", [PT_NOTE_MISSING] = "missing",
+    [PT_NOTE_WARNING] = "warning", [PT_NOTE_REPORT] = "report",
+    [PT_NOTE_STOP] = "stop",       [PT_NOTE_SUITE] = "suite",
+    [PT_NOTE_FILE] = "file",       [PT_NOTE_WORKEROUTPUT] = "workeroutput",
+    [PT_NOTE_UNSAFE] = "unsafe",
 };
 
 const char *pt_note_name(enum pt_note_kind kind)
@@ -50,6 +53,8 @@ static void get_fields(struct pt_fields *f, struct pt_note *note)
     note->found = pt_field_array(f, "found");
     note->reason = pt_field_str(f, "reason");
     note->properties = pt_field_array(f, "properties");
+    note->modules = pt_field_array(f, "modules");
+    note->seconds = note->kind == PT_NOTE_FILE ? pt_field_num(f, "seconds", -1) : -1;
     note->test = pt_field_u32(f, note->kind == PT_NOTE_REPORT ? "after" : "test", PT_NONE, PT_NONE);
     note->exit = -1;
     if (note->kind == PT_NOTE_STOP)
@@ -58,7 +63,8 @@ static void get_fields(struct pt_fields *f, struct pt_note *note)
         note->exit = -1;
     if (f->bad)
         return;
-    if ((note->kind == PT_NOTE_COLLECT || note->kind == PT_NOTE_MISSING) && !note->path)
+    if ((note->kind == PT_NOTE_COLLECT || note->kind == PT_NOTE_MISSING || note->kind == PT_NOTE_FILE) &&
+        !note->path)
         f->bad = "path";
     if (note->kind == PT_NOTE_MISSING && (note->test == PT_NONE || !note->nodeid))
         f->bad = "test";

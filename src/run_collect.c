@@ -226,7 +226,7 @@ static void on_crashed(void *arg, const char *path, uint32_t status, const char 
                          .stack = (char *)"",
                          .output = (char *)output};
     run->collect_errors++;
-    if (run->ledger && pt_report_from_death(&d, path, path, false, &json) == 0)
+    if (run->ledger && pt_report_from_death(&d, 0, path, path, false, &json) == 0)
         pt_run_entry(run, PT_NONE, json.data, json.len);
     pt_buf_fini(&json);
     for (size_t i = 0; i < run->hosts.n; i++)

@@ -30,6 +30,7 @@ static void keep(struct pt_run *run, const struct arrival *a, const struct pt_re
                                    .attempt = a->attempt,
                                    .host = a->h ? a->h->number : PT_NONE,
                                    .worker = a->rank,
+                                   .bundle = PT_NONE,
                                    .outcome = r->outcome,
                                    .phase = r->phase,
                                    .started = r->started,
@@ -181,7 +182,8 @@ static int death_of_test(struct pt_run_host *h, const struct pt_death *d, uint32
     struct pt_buf json = {0};
     if (!t)
         return pt_err_set(err, "the death of a test that does not exist");
-    int rc = pt_report_from_death(d, t->nodeid, pt_suite_path(run->suite, t->file), silent, &json);
+    int rc = pt_report_from_death(d, run->opts->memory_per_slot, t->nodeid,
+                                  pt_suite_path(run->suite, t->file), silent, &json);
     struct arrival a = {.h = h, .test = test, .attempt = d->attempt, .rank = d->rank};
     return take_made(run, a, &json, rc, err);
 }
@@ -330,6 +332,10 @@ static int on_note(struct pt_run_host *h, struct pt_reader *r, struct pt_err *er
     case PT_NOTE_SUITE:
         rc = pt_ledger_add_note(h->run->ledger, h->number, "suite", json, n, err);
         break;
+    case PT_NOTE_FILE:
+    case PT_NOTE_WORKEROUTPUT:
+    case PT_NOTE_UNSAFE:
+        break;
     }
     pt_note_fini(&note);
     return rc;
@@ -391,15 +397,13 @@ static int on_broken(struct pt_run_host *h, struct pt_reader *r, struct pt_err *
 
 static int on_started(struct pt_run_host *h, struct pt_reader *r, struct pt_err *err)
 {
+    (void)h;
     pt_get_u32(r);
     pt_get_u32(r);
     pt_get_u32(r);
-    uint32_t test = pt_get_u32(r);
+    pt_get_u32(r);
     if (!pt_get_end(r))
         return pt_err_set(err, "malformed STARTED");
-    const struct pt_suite_test *t = pt_suite_get(h->run->suite, test);
-    if (t)
-        pt_terminal_started(h->run->terminal, t->nodeid, h->number);
     return 0;
 }
 

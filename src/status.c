@@ -58,6 +58,8 @@ static bool grow(void *array, uint32_t *n, uint32_t i, size_t size)
 
 int pt_status_set(struct pt_status *s, uint32_t host, uint32_t rank, const char *nodeid, int64_t now)
 {
+    if (!s)
+        return 0;
     if (host >= MAX_HOSTS || rank >= MAX_RANKS || !grow(&s->hosts, &s->n, host, sizeof(*s->hosts)))
         return -1;
     struct host *h = &s->hosts[host];
@@ -78,7 +80,7 @@ int pt_status_set(struct pt_status *s, uint32_t host, uint32_t rank, const char 
 
 void pt_status_lost(struct pt_status *s, uint32_t host)
 {
-    for (uint32_t i = 0; host < s->n && i < s->hosts[host].n; i++)
+    for (uint32_t i = 0; s && host < s->n && i < s->hosts[host].n; i++)
         pt_buf_clear(&s->hosts[host].slots[i].nodeid);
 }
 

@@ -8,9 +8,10 @@ struct pt_status;
 
 struct pt_status *pt_status_create(void);
 void pt_status_destroy(struct pt_status *s);
-/* A test began, or (nodeid NULL) what ran there ended. now: monotonic ms. -1 when memory ends. */
+/* s may be NULL. A test began, or (nodeid NULL) what ran there ended. now: monotonic ms. -1 when memory ends.
+ */
 int pt_status_set(struct pt_status *s, uint32_t host, uint32_t rank, const char *nodeid, int64_t now);
-/* The host's workers are gone. */
+/* The host's workers are gone. s may be NULL. */
 void pt_status_lost(struct pt_status *s, uint32_t host);
 struct pt_status_host {
     const char *name, *state;

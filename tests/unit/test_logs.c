@@ -147,6 +147,7 @@ Test(logs, a_folder_that_cannot_be_made_is_named)
     cr_assert_eq(err.kind, PT_ERR_INFRA);
     cr_assert_not_null(strstr(err.msg, "/logs"), "%s", err.msg);
     cr_assert_null(pt_logs_folder(logs));
+    cr_assert_eq(pt_logs_add(logs, 0, "h1", NULL, "x", 1, &err), 0, "said once");
 }
 
 /* --- lines --- */

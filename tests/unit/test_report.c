@@ -198,7 +198,7 @@ Test(report, a_crash_says_signal_stack_and_output)
     struct pt_death d = death(PT_CAUSE_DIED, SIGSEGV);
     struct pt_buf b = {0};
     struct pt_report r;
-    cr_assert_eq(pt_report_from_death(&d, "a.py::T::test_x[p::q]", "a.py", false, &b), 0);
+    cr_assert_eq(pt_report_from_death(&d, 0, "a.py::T::test_x[p::q]", "a.py", false, &b), 0);
     decode_made(&b, &r);
     cr_assert_eq(r.outcome, PT_OUTCOME_CRASHED);
     cr_assert_eq(r.phase, PT_PHASE_CALL);
@@ -218,17 +218,67 @@ Test(report, an_exit_and_a_timeout)
     struct pt_death d = death(PT_CAUSE_DIED, 3 << 8);
     struct pt_buf b = {0};
     struct pt_report r;
-    pt_report_from_death(&d, "a.py::x", "a.py", true, &b);
+    pt_report_from_death(&d, 0, "a.py::x", "a.py", true, &b);
     decode_made(&b, &r);
     cr_assert_str_eq(r.message, "crashed in call: exited with status 3");
     cr_assert(r.counts && r.ncounts == 0 && r.nproblems == 0, "silent");
     pt_report_fini(&r);
     d = death(PT_CAUSE_TIMEOUT, SIGKILL);
-    pt_report_from_death(&d, "a.py::x", "a.py", false, &b);
+    pt_report_from_death(&d, 0, "a.py::x", "a.py", false, &b);
     decode_made(&b, &r);
     cr_assert_eq(r.outcome, PT_OUTCOME_TIMEOUT);
     cr_assert_str_eq(r.message, "timed out in call after 1.5 s");
     pt_report_fini(&r);
+}
+
+Test(report, memory_that_ran_out)
+{
+    static const struct {
+        uint8_t cause;
+        uint64_t limit;
+        const char *want;
+    } cases[] = {
+        {PT_CAUSE_MEMORY, 512ull << 20, "killed in call: above --memory-per-slot 512 MiB"},
+        {PT_CAUSE_MEMORY, 100ull << 10, "killed in call: above --memory-per-slot 100 KiB"},
+        {PT_CAUSE_OOM, 512ull << 20, "killed in call by the kernel, which was out of memory"},
+    };
+    for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
+        struct pt_death d = death(cases[i].cause, SIGKILL);
+        struct pt_buf b = {0};
+        struct pt_report r;
+        cr_assert_eq(pt_report_from_death(&d, cases[i].limit, "a.py::x", "a.py", false, &b), 0);
+        decode_made(&b, &r);
+        cr_assert_eq(r.outcome, PT_OUTCOME_CRASHED);
+        cr_assert_str_eq(r.message, cases[i].want);
+        pt_report_fini(&r);
+    }
+}
+
+Test(report, notes_of_files_and_sessions)
+{
+    static const char file[] =
+        "{\"kind\":\"file\",\"path\":\"a.py\",\"seconds\":0.5,\"modules\":[\"numpy\",\"pandas\"]}";
+    static const char unsafe[] = "{\"kind\":\"unsafe\",\"reason\":\"torch was imported\"}";
+    static const char output[] = "{\"kind\":\"workeroutput\",\"node\":\"gw3\",\"output\":{\"x\":1}}";
+    static const char *const bad[] = {"{\"kind\":\"file\",\"seconds\":1}",
+                                      "{\"kind\":\"file\",\"path\":\"a.py\",\"seconds\":\"1\"}",
+                                      "{\"kind\":\"file\",\"path\":\"a.py\",\"modules\":\"numpy\"}"};
+    struct pt_note n;
+    cr_assert_eq(pt_note_decode(file, strlen(file), &n, NULL), 0);
+    cr_assert_eq(n.kind, PT_NOTE_FILE);
+    cr_assert_str_eq(n.path, "a.py");
+    cr_assert_float_eq(n.seconds, 0.5, 1e-9);
+    cr_assert_str_eq(pt_json_text(pt_json_next(pt_json_first(n.modules))), "pandas");
+    pt_note_fini(&n);
+    cr_assert_eq(pt_note_decode(unsafe, strlen(unsafe), &n, NULL), 0);
+    cr_assert_eq(n.kind, PT_NOTE_UNSAFE);
+    cr_assert_str_eq(n.reason, "torch was imported");
+    pt_note_fini(&n);
+    cr_assert_eq(pt_note_decode(output, strlen(output), &n, NULL), 0);
+    cr_assert_eq(n.kind, PT_NOTE_WORKEROUTPUT);
+    pt_note_fini(&n);
+    for (size_t i = 0; i < sizeof(bad) / sizeof(bad[0]); i++)
+        cr_assert_eq(pt_note_decode(bad[i], strlen(bad[i]), &n, NULL), -1, "%s", bad[i]);
 }
 
 Test(report, a_file_that_did_not_collect_gives_its_outcome_to_its_tests)

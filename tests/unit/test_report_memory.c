@@ -41,7 +41,7 @@ static bool make_one(void)
         .phase = PT_PHASE_CALL, .cause = PT_CAUSE_DIED, .stack = (char *)"stack", .output = (char *)"out"};
     struct pt_report file = {.nodeid = "a.py", .outcome = PT_OUTCOME_ERROR, .longrepr = "E"};
     struct pt_buf b = {0};
-    bool ok = pt_report_from_death(&d, "a.py::x", "a.py", false, &b) == 0;
+    bool ok = pt_report_from_death(&d, 0, "a.py::x", "a.py", false, &b) == 0;
     pt_buf_clear(&b);
     ok = pt_report_of_file(&file, "a.py::x", "a.py", "h1", &b) == 0 && ok;
     pt_buf_clear(&b);
