@@ -50,11 +50,12 @@ static void add(struct phases *p, const struct pt_ledger_test *test, const char 
 static int take(void *arg, const struct pt_ledger_test *test, const struct pt_ledger_report *rows, size_t n)
 {
     char *nodeid = NULL;
-    if (!test || n == 0)
+    const struct pt_ledger_report *row = pt_result_row(rows, n);
+    if (!test || !row)
         return 0;
-    add(arg, test, "setup", rows[0].setup, &nodeid);
-    add(arg, test, "call", rows[0].call, &nodeid);
-    add(arg, test, "teardown", rows[0].teardown, &nodeid);
+    add(arg, test, "setup", row->setup, &nodeid);
+    add(arg, test, "call", row->call, &nodeid);
+    add(arg, test, "teardown", row->teardown, &nodeid);
     return 0;
 }
 

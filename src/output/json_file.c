@@ -58,8 +58,51 @@ static void put_where(struct writer *w, const struct pt_ledger_report *row)
     pt_json_put_str(&w->out, "host", pt_names_get(&w->names, row->host));
     if (row->worker != PT_NONE)
         pt_json_put_int(&w->out, "worker", row->worker);
-    if (row->host != PT_NONE)
+    if (row->bundle != PT_NONE)
+        pt_json_put_int(&w->out, "bundle", row->bundle);
+    if (row->host != PT_NONE) {
         pt_json_put_int(&w->out, "attempt", row->attempt);
+        pt_json_put_int(&w->out, "try", row->try_);
+    }
+}
+
+static void put_times(struct pt_json_out *o, const struct pt_report *r)
+{
+    put_seconds(o, "started", r->started);
+    put_seconds(o, "duration", r->duration);
+    put_seconds(o, "setup", r->setup);
+    put_seconds(o, "call", r->call);
+    put_seconds(o, "teardown", r->teardown);
+}
+
+/* What earlier tries gave; nothing when there were none. */
+static void put_tries(struct writer *w, const struct pt_ledger_test *test, const struct pt_result *result)
+{
+    struct pt_json_out *o = &w->out;
+    bool any = false;
+    for (size_t i = 0; i < result->ntries; i++) {
+        const struct pt_ledger_report *row = &result->tries[i];
+        struct pt_report r;
+        if (!pt_result_is_try(result, row))
+            continue;
+        if (!any)
+            pt_json_open_array(o, "tries");
+        any = true;
+        pt_result_decode(test, row, &r);
+        pt_json_open_object(o, NULL);
+        pt_json_put_str(o, "outcome", pt_outcome_name(row->outcome));
+        pt_json_put_str(o, "phase", pt_phase_name(r.phase));
+        put_where(w, row);
+        put_times(o, &r);
+        pt_json_put_str(o, "message", r.message);
+        pt_json_put_str(o, "longrepr", r.longrepr);
+        pt_json_put_str(o, "stdout", r.captured_out);
+        pt_json_put_str(o, "stderr", r.captured_err);
+        pt_json_close(o);
+        pt_report_fini(&r);
+    }
+    if (any)
+        pt_json_close(o);
 }
 
 static int put_result(void *arg, const struct pt_ledger_test *test, const struct pt_ledger_report *rows,
@@ -68,27 +111,25 @@ static int put_result(void *arg, const struct pt_ledger_test *test, const struct
     struct writer *w = arg;
     struct pt_json_out *o = &w->out;
     struct pt_result r;
-    if (n == 0)
+    if (!pt_result_init(&r, test, rows, n))
         return 0;
-    pt_result_init(&r, test, rows, n);
     const struct pt_report *own = &r.own;
-    const struct pt_report *told = r.has_extra && r.outcome != rows[0].outcome ? &r.extra : &r.own;
+    const struct pt_report *told = r.has_extra && r.outcome != r.row->outcome ? &r.extra : &r.own;
     pt_json_open_object(o, NULL);
     pt_json_put_str(o, "nodeid", test ? test->nodeid : own->nodeid);
     pt_json_put_str(o, "file", test ? test->file : own->file);
+    if (test && test->occurrence)
+        pt_json_put_int(o, "occurrence", test->occurrence);
     pt_json_put_str(o, "outcome", pt_outcome_name(r.outcome));
-    if (rows[0].json)
+    if (r.row->json)
         pt_json_put_str(o, "phase", pt_phase_name(told->phase));
-    put_where(w, &rows[0]);
-    put_seconds(o, "started", own->started);
-    put_seconds(o, "duration", own->duration);
-    put_seconds(o, "setup", own->setup);
-    put_seconds(o, "call", own->call);
-    put_seconds(o, "teardown", own->teardown);
+    put_where(w, r.row);
+    put_times(o, own);
     pt_json_put_str(o, "message", told->message);
     pt_json_put_str(o, "longrepr", told->longrepr);
     pt_json_put_str(o, "stdout", own->captured_out);
     pt_json_put_str(o, "stderr", own->captured_err);
+    put_tries(w, test, &r);
     pt_json_close(o);
     pt_result_fini(&r);
     return o->bad;
@@ -100,6 +141,29 @@ static void put_summary(struct pt_json_out *o, const struct pt_verdict *v)
     for (unsigned i = PT_OUTCOME_NONE + 1; i < PT_OUTCOMES; i++)
         pt_json_put_int(o, pt_outcome_name(i), pt_verdict_total(v, i));
     pt_json_close(o);
+    if (pt_verdict_count_of(v, "rerun")) {
+        pt_json_put_int(o, "flaky", pt_verdict_count_of(v, "flaky"));
+        pt_json_put_int(o, "reruns", pt_verdict_count_of(v, "rerun"));
+    }
+}
+
+/* What a replay needs to know besides where each test ran. */
+static int put_how(struct pt_json_out *o, struct pt_ledger *ledger, int64_t run, struct pt_err *err)
+{
+    struct pt_ledger_run row;
+    int rc = pt_ledger_get_run(ledger, run, &row, err);
+    if (rc)
+        return rc < 0 ? -1 : pt_err_set(err, "the ledger has no such run");
+    struct pt_json *how = row.how ? pt_json_parse(row.how, strlen(row.how), NULL) : NULL;
+    pt_json_open_object(o, "how");
+    if (row.hash_seed && *row.hash_seed)
+        pt_json_put_str(o, "hash_seed", row.hash_seed);
+    for (const struct pt_json *e = pt_json_first(how); e; e = pt_json_next(e))
+        if (pt_json_name(e) && strcmp(pt_json_name(e), "hash_seed") != 0)
+            pt_json_put(o, pt_json_name(e), e);
+    pt_json_close(o);
+    pt_json_destroy(how);
+    return 0;
 }
 
 static int put_all(struct writer *w, const struct pt_json_file *f, struct pt_ledger *ledger, int64_t run,
@@ -112,6 +176,8 @@ static int put_all(struct writer *w, const struct pt_json_file *f, struct pt_led
     pt_json_put_int(o, "exitcode", f->exitcode);
     put_seconds(o, "started", f->started);
     put_seconds(o, "duration", f->seconds);
+    if (put_how(o, ledger, run, err) < 0)
+        return -1;
     pt_json_open_array(o, "hosts");
     if (pt_ledger_each_host(ledger, run, put_host, o, err) < 0)
         return -1;

@@ -70,15 +70,14 @@ static int take_result(void *arg, const struct pt_ledger_test *test, const struc
 {
     struct writer *w = arg;
     struct pt_result r;
-    if (n == 0)
+    if (!pt_result_init(&r, test, rows, n))
         return 0;
-    pt_result_init(&r, test, rows, n);
     struct pt_junit_case c = {
         .family = w->o->family,
         .prefix = w->o->prefix,
-        .host = pt_names_get(&w->names, rows[0].host),
-        .report = &r.own,
-        .extra = r.has_extra ? &r.extra : NULL,
+        .host = pt_names_get(&w->names, r.row->host),
+        .test = test,
+        .result = &r,
     };
     pt_junit_case_write(w->body, &c, &w->sums);
     pt_result_fini(&r);

@@ -2,8 +2,8 @@
 #include "output/junit_case.h"
 
 #include "common/auto.h"
+#include "output/result.h"
 #include "output/xml.h"
-#include "report.h"
 
 #include <string.h>
 
@@ -126,8 +126,50 @@ static int put_children(FILE *f, const struct pt_json *children, bool output)
     return n;
 }
 
-/* `more`: elements of a report on the same test that came later, which pytest would have had in this one. */
-static void put_testcase(FILE *f, const struct element *e, const struct pt_json *more, const char *host)
+/* --- earlier tries --- */
+
+static void put_output(FILE *f, const char *tag, const char *text)
+{
+    if (!text || !*text)
+        return;
+    fprintf(f, "<%s>", tag);
+    pt_xml_text(f, text, false);
+    fprintf(f, "</%s>", tag);
+}
+
+static void put_try(FILE *f, const struct pt_report *r, bool flaky)
+{
+    char tag[16];
+    const char *text = r->longrepr ? r->longrepr : r->message ? r->message : "";
+    snprintf(tag, sizeof(tag), "%s%s", flaky ? "flaky" : "rerun",
+             r->outcome == PT_OUTCOME_FAILED ? "Failure" : "Error");
+    fprintf(f, "<%s", tag);
+    pt_xml_attribute(f, "message", r->message ? r->message : "");
+    pt_xml_attribute(f, "type", pt_outcome_name(r->outcome));
+    fputc('>', f);
+    put_output(f, "stackTrace", text);
+    put_output(f, "system-out", r->captured_out);
+    put_output(f, "system-err", r->captured_err);
+    fprintf(f, "</%s>", tag);
+}
+
+static void put_tries(FILE *f, const struct pt_junit_case *c)
+{
+    const struct pt_result *result = c->result;
+    for (size_t i = 0; i < result->ntries; i++) {
+        struct pt_report r;
+        if (!pt_result_is_try(result, &result->tries[i]))
+            continue;
+        pt_result_decode(c->test, &result->tries[i], &r);
+        put_try(f, &r, result->outcome < PT_OUTCOME_NOTRUN);
+        pt_report_fini(&r);
+    }
+}
+
+/* `more`: elements of a report on the same test that came later, which pytest would have had in this one.
+ * `tries`: whose earlier tries stand in it; NULL: they stand in another. */
+static void put_testcase(FILE *f, const struct element *e, const struct pt_json *more, const char *host,
+                         const struct pt_junit_case *tries)
 {
     struct element extra = {0};
     fputs("<testcase", f);
@@ -137,6 +179,8 @@ static void put_testcase(FILE *f, const struct element *e, const struct pt_json 
     put_children(f, e->children, false);
     if (more && get_element(more, &extra))
         put_children(f, extra.children, false);
+    if (tries)
+        put_tries(f, tries);
     if (put_children(f, extra.children, true) == 0)
         put_children(f, e->children, true);
     fputs("</testcase>", f);
@@ -222,7 +266,7 @@ static void put_child(FILE *f, const struct pt_report *r)
 
 static void put_made(FILE *f, const struct pt_junit_case *c)
 {
-    const struct pt_report *r = c->report;
+    const struct pt_report *r = &c->result->own;
     struct pt_buf class = {0};
     struct pt_buf name = {0};
     mangle(r->nodeid, c->prefix, &class, &name);
@@ -236,6 +280,7 @@ static void put_made(FILE *f, const struct pt_junit_case *c)
         fprintf(f, " time=\"%.3f\">", r->duration > 0 ? r->duration : 0.0);
         put_properties(f, NULL, c->host);
         put_child(f, r);
+        put_tries(f, c);
         fputs("</testcase>", f);
     }
     pt_buf_fini(&class);
@@ -299,26 +344,27 @@ static void sum_report(const struct pt_report *r, struct pt_junit_case_sums *sum
 
 void pt_junit_case_write(FILE *f, const struct pt_junit_case *c, struct pt_junit_case_sums *sums)
 {
-    const struct pt_report *r = c->report;
-    const struct pt_json *more = c->extra ? pt_json_first(c->extra->junit) : NULL;
+    const struct pt_report *r = &c->result->own;
+    const struct pt_report *extra = c->result->has_extra ? &c->result->extra : NULL;
+    const struct pt_json *more = extra ? pt_json_first(extra->junit) : NULL;
     struct element e;
     if (r->outcome == PT_OUTCOME_NOTRUN)
         return;
     sum_report(r, sums);
     if (more)
-        sum_report(c->extra, sums);
+        sum_report(extra, sums);
     if (!pt_json_first(r->junit))
         put_made(f, c);
     for (const struct pt_json *v = pt_json_first(r->junit); v; v = pt_json_next(v)) {
         if (!get_element(v, &e))
             continue;
         bool merge = more && !pt_json_next(v) && !has_failure(&e);
-        put_testcase(f, &e, merge ? more : NULL, c->host);
+        put_testcase(f, &e, merge ? more : NULL, c->host, v == pt_json_first(r->junit) ? c : NULL);
         if (merge)
             more = NULL;
     }
     if (more && get_element(more, &e)) {
-        put_testcase(f, &e, NULL, c->host);
+        put_testcase(f, &e, NULL, c->host, NULL);
         sums->tests--;
     }
 }

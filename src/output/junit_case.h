@@ -1,16 +1,18 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #pragma once
 /* The <testcase> elements of one test: the runner's own, with the host as a property, or made here for tests
- * that could not speak. */
+ * that could not speak. Earlier tries are told as Maven Surefire does and CI systems read: <flakyFailure> and
+ * <flakyError> in a test that passed in the end, <rerunFailure> and <rerunError> in one that did not. */
 #include <stdio.h>
 
-struct pt_report;
+struct pt_ledger_test;
+struct pt_result;
 
 struct pt_junit_case {
-    const char *family, *prefix; /* of struct pt_junit_options */
-    const char *host;            /* or NULL */
-    const struct pt_report *report;
-    const struct pt_report *extra; /* an error while session fixtures ended, told on this test; or NULL */
+    const char *family, *prefix;       /* of struct pt_junit_options */
+    const char *host;                  /* or NULL */
+    const struct pt_ledger_test *test; /* or NULL */
+    const struct pt_result *result;
 };
 
 /* What the suite's attributes say, as pytest adds it up. */

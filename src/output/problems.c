@@ -69,9 +69,8 @@ static void show_report(struct section *s, const struct pt_report *r)
 static int take(void *arg, const struct pt_ledger_test *test, const struct pt_ledger_report *rows, size_t n)
 {
     struct pt_result r;
-    if (n == 0)
+    if (!pt_result_init(&r, test, rows, n))
         return 0;
-    pt_result_init(&r, test, rows, n);
     show_report(arg, &r.own);
     if (r.has_extra)
         show_report(arg, &r.extra);
@@ -82,7 +81,7 @@ static int take(void *arg, const struct pt_ledger_test *test, const struct pt_le
 static int show_section(struct section *s, const struct pt_terminal_end *end, uint32_t outcomes,
                         struct pt_err *err)
 {
-    if (s->t->o.no_traceback)
+    if (s->t->o.no_traceback || !pt_terminal_any(end, outcomes))
         return 0;
     int rc = pt_ledger_each_result(end->ledger, end->run, outcomes, take, s, err);
     free(s->last);

@@ -50,7 +50,8 @@ void pt_names_fini(struct pt_names *names)
     *names = (struct pt_names){0};
 }
 
-static void decode(const struct pt_ledger_test *test, const struct pt_ledger_report *row, struct pt_report *r)
+void pt_result_decode(const struct pt_ledger_test *test, const struct pt_ledger_report *row,
+                      struct pt_report *r)
 {
     if (row->json && pt_report_decode(row->json, row->json_len, r, NULL) == 0)
         return;
@@ -68,14 +69,32 @@ static void decode(const struct pt_ledger_test *test, const struct pt_ledger_rep
     };
 }
 
-void pt_result_init(struct pt_result *r, const struct pt_ledger_test *test,
+const struct pt_ledger_report *pt_result_row(const struct pt_ledger_report *rows, size_t n)
+{
+    for (size_t i = 0; i < n; i++)
+        if (!rows[i].rerun)
+            return &rows[i];
+    return NULL;
+}
+
+bool pt_result_init(struct pt_result *r, const struct pt_ledger_test *test,
                     const struct pt_ledger_report *rows, size_t n)
 {
-    *r = (struct pt_result){.has_extra = n > 1};
-    decode(test, &rows[0], &r->own);
-    if (n > 1)
-        decode(test, &rows[1], &r->extra);
-    r->outcome = r->has_extra && r->extra.outcome > rows[0].outcome ? r->extra.outcome : rows[0].outcome;
+    const struct pt_ledger_report *row = pt_result_row(rows, n);
+    if (!row)
+        return false;
+    *r = (struct pt_result){
+        .has_extra = row + 1 < rows + n, .row = row, .tries = rows, .ntries = (size_t)(row - rows)};
+    pt_result_decode(test, row, &r->own);
+    if (r->has_extra)
+        pt_result_decode(test, row + 1, &r->extra);
+    r->outcome = r->has_extra && r->extra.outcome > row->outcome ? r->extra.outcome : row->outcome;
+    return true;
+}
+
+bool pt_result_is_try(const struct pt_result *r, const struct pt_ledger_report *row)
+{
+    return !row->extra && row->try_ < r->row->try_;
 }
 
 void pt_result_fini(struct pt_result *r)

@@ -40,6 +40,14 @@ static const struct part *part_of(const char *category)
     return &other;
 }
 
+bool pt_terminal_any(const struct pt_terminal_end *end, uint32_t outcomes)
+{
+    for (unsigned i = PT_OUTCOME_NONE; i < PT_OUTCOMES; i++)
+        if (outcomes >> i & 1 && pt_verdict_total(end->verdict, i))
+            return true;
+    return false;
+}
+
 /* --- short test summary info --- */
 
 struct skip {
@@ -49,7 +57,7 @@ struct skip {
 
 struct lines {
     struct pt_terminal *t;
-    struct pt_buf failed, error, ended, lost, xfailed, xpassed, passed;
+    struct pt_buf failed, error, ended, lost, xfailed, xpassed, passed, flaky, rerun;
     uint32_t nlost;
     struct skip *skips;
     size_t nskips;
@@ -172,15 +180,38 @@ static void add_report(struct lines *l, const struct pt_report *r)
         add_skip(l, r);
 }
 
+/* "FLAKY tests/a.py::test_x - passed at try 2: assert 0", and with -rR a line for each try that did not
+ * count. */
+static void add_tries(struct lines *l, const struct pt_ledger_test *test, const struct pt_result *result)
+{
+    char before[48];
+    bool flaky = result->outcome == PT_OUTCOME_PASSED;
+    for (size_t i = 0; i < result->ntries; i++) {
+        struct pt_report r;
+        if (!pt_result_is_try(result, &result->tries[i]))
+            continue;
+        pt_result_decode(test, &result->tries[i], &r);
+        const char *why = r.message ? r.message : pt_outcome_name(r.outcome);
+        if (strchr(l->t->reportchars, 'R'))
+            add_line(l, &l->rerun, "RERUN", PT_YELLOW, &r, " - ", why);
+        snprintf(before, sizeof(before), " - passed at try %u: ", result->row->try_);
+        if (flaky)
+            add_line(l, &l->flaky, "FLAKY", PT_YELLOW, &r, before, why);
+        flaky = false;
+        pt_report_fini(&r);
+    }
+}
+
 static int take(void *arg, const struct pt_ledger_test *test, const struct pt_ledger_report *rows, size_t n)
 {
     struct pt_result r;
-    if (n == 0)
+    if (!pt_result_init(&r, test, rows, n))
         return 0;
-    pt_result_init(&r, test, rows, n);
     add_report(arg, &r.own);
     if (r.has_extra)
         add_report(arg, &r.extra);
+    if (r.ntries)
+        add_tries(arg, test, &r);
     pt_result_fini(&r);
     return 0;
 }
@@ -221,12 +252,14 @@ static void put_char(const struct lines *l, char c)
         put_buf(l, &l->failed);
     else if (c == 'E')
         put_buf(l, &l->error);
+    else if (c == 'R')
+        put_buf(l, &l->rerun);
 }
 
 static void put_lines(const struct lines *l)
 {
     const char *chars = l->t->reportchars;
-    size_t n = l->ended.len + l->lost.len;
+    size_t n = l->ended.len + l->lost.len + l->flaky.len + l->rerun.len;
     n += (strchr(chars, 'f') ? l->failed.len : 0) + (strchr(chars, 'E') ? l->error.len : 0);
     n += (strchr(chars, 'x') ? l->xfailed.len : 0) + (strchr(chars, 'X') ? l->xpassed.len : 0);
     n += (strchr(chars, 'p') ? l->passed.len : 0) + (strchr(chars, 's') ? l->nskips : 0);
@@ -235,6 +268,7 @@ static void put_lines(const struct lines *l)
     pt_text_sep(&l->t->text, '=', PT_CYAN | PT_BOLD, "short test summary info");
     for (; *chars; chars++)
         put_char(l, *chars);
+    put_buf(l, &l->flaky);
     put_buf(l, &l->ended);
     put_buf(l, &l->lost);
     if (l->nlost > LOST_LINES)
@@ -245,12 +279,15 @@ int pt_terminal_short_summary(struct pt_terminal *t, const struct pt_terminal_en
 {
     struct lines l = {.t = t};
     uint32_t outcomes = ~0u << PT_OUTCOME_LOST;
-    if (strpbrk(t->reportchars, "xXsp"))
+    if (strpbrk(t->reportchars, "xXsp") || pt_verdict_count_of(end->verdict, "rerun"))
         outcomes = ~0u;
+    if (!pt_terminal_any(end, outcomes))
+        return 0;
     int rc = pt_ledger_each_result(end->ledger, end->run, outcomes, take, &l, err);
     if (rc == 0)
         put_lines(&l);
-    struct pt_buf *all[] = {&l.failed, &l.error, &l.ended, &l.lost, &l.xfailed, &l.xpassed, &l.passed};
+    struct pt_buf *all[] = {&l.failed,  &l.error,  &l.ended, &l.lost, &l.xfailed,
+                            &l.xpassed, &l.passed, &l.flaky, &l.rerun};
     for (size_t i = 0; i < PT_COUNT(all); i++)
         pt_buf_fini(all[i]);
     for (size_t i = 0; i < l.nskips; i++) {
@@ -381,6 +418,7 @@ int pt_terminal_finish(struct pt_terminal *t, const struct pt_terminal_end *end,
 {
     const struct pt_text *x = &t->text;
     uint32_t warnings = 0;
+    char title[4200];
     pt_terminal_clear(t);
     if (t->o.verbosity >= 0)
         fputc('\n', x->out);
@@ -392,6 +430,10 @@ int pt_terminal_finish(struct pt_terminal *t, const struct pt_terminal_end *end,
         return -1;
     put_file(x, "xml", end->junit);
     put_file(x, "json", end->json);
+    if (end->logs) {
+        snprintf(title, sizeof(title), "output of the workers: %s", end->logs);
+        pt_text_sep(x, '-', 0, title);
+    }
     if (!t->o.no_summary &&
         (pt_terminal_slowest(t, end, err) < 0 || pt_terminal_short_summary(t, end, err) < 0))
         return -1;

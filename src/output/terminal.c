@@ -178,7 +178,7 @@ void pt_terminal_note(struct pt_terminal *t, const char *text)
 
 /* --- hosts --- */
 
-static struct pt_terminal_host *get_host(struct pt_terminal *t, uint32_t host)
+struct pt_terminal_host *pt_terminal_get_host(struct pt_terminal *t, uint32_t host)
 {
     return host < t->nhosts ? &t->hosts[host] : NULL;
 }
@@ -194,7 +194,7 @@ void pt_terminal_add_host(struct pt_terminal *t, uint32_t host, const char *name
             t->nhosts = host + 1;
         }
     }
-    struct pt_terminal_host *h = get_host(t, host);
+    struct pt_terminal_host *h = pt_terminal_get_host(t, host);
     if (!h || !copy) {
         free(copy);
         return;
@@ -213,7 +213,7 @@ static bool same_word(const char *a, const char *b)
 void pt_terminal_host(struct pt_terminal *t, uint32_t host, const char *state, uint32_t slots, bool important)
 {
     char text[128];
-    struct pt_terminal_host *h = get_host(t, host);
+    struct pt_terminal_host *h = pt_terminal_get_host(t, host);
     if (!h || !h->name)
         return;
     bool news = !same_word(h->state, state);
@@ -231,15 +231,14 @@ void pt_terminal_host(struct pt_terminal *t, uint32_t host, const char *state, u
 
 void pt_terminal_busy(struct pt_terminal *t, uint32_t host, uint32_t busy)
 {
-    struct pt_terminal_host *h = get_host(t, host);
+    struct pt_terminal_host *h = pt_terminal_get_host(t, host);
     if (h)
         h->busy = busy;
 }
 
 /* --- progress --- */
 
-static void append(struct pt_buf *b, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
-static void append(struct pt_buf *b, const char *fmt, ...)
+void pt_terminal_append(struct pt_buf *b, const char *fmt, ...)
 {
     char text[256];
     va_list ap;
@@ -258,26 +257,19 @@ void pt_terminal_collected(struct pt_terminal *t, uint32_t chosen, uint32_t dese
     t->collected = done;
     if (!done || t->o.verbosity < 0)
         return;
-    append(&b, "collected %u item%s", all, all == 1 ? "" : "s");
+    pt_terminal_append(&b, "collected %u item%s", all, all == 1 ? "" : "s");
     if (errors)
-        append(&b, " / %u error%s", errors, errors == 1 ? "" : "s");
+        pt_terminal_append(&b, " / %u error%s", errors, errors == 1 ? "" : "s");
     if (deselected)
-        append(&b, " / %u deselected", deselected);
+        pt_terminal_append(&b, " / %u deselected", deselected);
     if (skipped)
-        append(&b, " / %u skipped", skipped);
+        pt_terminal_append(&b, " / %u skipped", skipped);
     if (deselected)
-        append(&b, " / %u selected", chosen);
+        pt_terminal_append(&b, " / %u selected", chosen);
     pt_buf_append(&b, "", 1);
     if (!b.bad)
         line(t, t->o.tty ? PT_BOLD : 0, (char *)b.data);
     pt_buf_fini(&b);
-}
-
-void pt_terminal_started(struct pt_terminal *t, const char *nodeid, uint32_t host)
-{
-    (void)t;
-    (void)nodeid;
-    (void)host;
 }
 
 /* What nobody waits for: left out where room is short. */
@@ -296,15 +288,16 @@ static void put_progress(const struct pt_terminal *t, const struct pt_verdict *v
     uint32_t done = pt_verdict_done(v);
     struct pt_count c;
     if (t->o.no_tests)
-        append(b, "[syncing]");
+        pt_terminal_append(b, "[syncing]");
     else if (t->collected)
-        append(b, "[%3u%%] %u/%u", t->chosen ? (unsigned)(100ull * done / t->chosen) : 100, done, t->chosen);
+        pt_terminal_append(b, "[%3u%%] %u/%u", t->chosen ? (unsigned)(100ull * done / t->chosen) : 100, done,
+                           t->chosen);
     else
-        append(b, "[collecting] %u/%u", done, t->chosen);
+        pt_terminal_append(b, "[collecting] %u/%u", done, t->chosen);
     for (size_t i = 0; pt_verdict_get_count(v, i, &c); i++)
         if (strcmp(c.name, "warnings") != 0 && strcmp(c.name, "deselected") != 0 &&
             !(t->o.tty && dull(c.name)))
-            append(b, " %s %u", c.name, c.n);
+            pt_terminal_append(b, " %s %u", c.name, c.n);
 }
 
 static void put_hosts(const struct pt_terminal *t, struct pt_buf *b)
@@ -313,13 +306,13 @@ static void put_hosts(const struct pt_terminal *t, struct pt_buf *b)
         const struct pt_terminal_host *h = &t->hosts[i];
         if (!h->name)
             continue;
-        append(b, "%s%s ", i ? " " : " | ", h->name);
+        pt_terminal_append(b, "%s%s ", i ? " " : " | ", h->name);
         if (h->ready)
-            append(b, "%u/%u", h->busy < h->slots ? h->busy : h->slots, h->slots);
+            pt_terminal_append(b, "%u/%u", h->busy < h->slots ? h->busy : h->slots, h->slots);
         else
-            append(b, "%s", h->state[0] ? h->state : "waiting");
+            pt_terminal_append(b, "%s", h->state[0] ? h->state : "waiting");
         if (i + 1 < t->nhosts && !h->ready)
-            append(b, ",");
+            pt_terminal_append(b, ",");
     }
 }
 
@@ -372,100 +365,13 @@ void pt_terminal_tick(struct pt_terminal *t, const struct pt_verdict *v, int64_t
         tell(t, v);
 }
 
-/* --- reports --- */
-
-static unsigned style_of(unsigned outcome)
-{
-    return outcome == PT_OUTCOME_PASSED ? PT_GREEN : outcome >= PT_OUTCOME_LOST ? PT_RED : PT_YELLOW;
-}
-
-static const char *word_of(unsigned outcome)
-{
-    static const char *const words[] = {"",     "PASSED", "SKIPPED", "XFAIL",   "XPASS",  "NOT RUN",
-                                        "LOST", "ERROR",  "FAILED",  "TIMEOUT", "CRASHED"};
-    _Static_assert(PT_COUNT(words) == PT_OUTCOMES, "one word for each outcome");
-    return outcome < PT_OUTCOMES ? words[outcome] : "?";
-}
-
-/* tests/a.py::test_x PASSED [ 12%] h1 */
-static void verbose_line(struct pt_terminal *t, const struct pt_report *r, const char *host,
-                         const struct pt_verdict *v)
-{
-    char percent[32] = "";
-    struct pt_buf nodeid = {0};
-    const struct pt_text *x = &t->text;
-    pt_terminal_clear(t);
-    pt_terminal_nodeid(t, r->nodeid, &nodeid);
-    pt_text_putn(x, 0, (char *)nodeid.data, nodeid.len);
-    pt_buf_fini(&nodeid);
-    fputc(' ', x->out);
-    pt_text_put(x, style_of(r->outcome), word_of(r->outcome));
-    const char *why = r->outcome == PT_OUTCOME_SKIPPED && r->skip_reason ? r->skip_reason : r->message;
-    if (why && *why && r->outcome != PT_OUTCOME_PASSED && r->outcome < PT_OUTCOME_ERROR) {
-        fputs(" (", x->out);
-        pt_text_putn(x, 0, why, strcspn(why, "\n"));
-        fputc(')', x->out);
-    }
-    if (t->collected && t->chosen)
-        snprintf(percent, sizeof(percent), " [%3u%%]", (unsigned)(100ull * pt_verdict_done(v) / t->chosen));
-    pt_text_put(x, PT_CYAN, percent);
-    if (host) {
-        fputc(' ', x->out);
-        pt_text_put(x, 0, host);
-    }
-    fputc('\n', x->out);
-    fflush(x->out);
-}
-
-static void failing_line(struct pt_terminal *t, const struct pt_report *r, const char *host)
-{
-    struct pt_buf b = {0};
-    struct pt_buf tail = {0};
-    struct pt_buf nodeid = {0};
-    const struct pt_text *x = &t->text;
-    if (host)
-        append(&tail, " [%s]", host);
-    pt_text_style(&b, x->color, style_of(r->outcome), word_of(r->outcome), strlen(word_of(r->outcome)));
-    pt_buf_append(&b, " ", 1);
-    pt_terminal_nodeid(t, r->nodeid, &nodeid);
-    pt_quote_print(&b, (char *)nodeid.data, nodeid.len, 0);
-    size_t used =
-        strlen(word_of(r->outcome)) + 4 + pt_text_columns((char *)nodeid.data, nodeid.len) + tail.len;
-    size_t room = t->o.whole_lines ? SIZE_MAX : x->width > used ? x->width - used : 0;
-    if (r->message && room > 8) {
-        pt_buf_append(&b, " - ", 3);
-        pt_text_cut(&b, r->message, room);
-    }
-    pt_quote_print(&b, (char *)tail.data, tail.len, 0);
-    pt_buf_append(&b, "\n", 1);
-    pt_terminal_clear(t);
-    if (!b.bad)
-        fwrite(b.data, 1, b.len, x->out);
-    fflush(x->out);
-    pt_buf_fini(&b);
-    pt_buf_fini(&tail);
-    pt_buf_fini(&nodeid);
-}
-
-static void plain_progress(struct pt_terminal *t, const struct pt_verdict *v)
+void pt_terminal_progress(struct pt_terminal *t, const struct pt_verdict *v)
 {
     unsigned tenth = t->chosen ? (unsigned)(10ull * pt_verdict_done(v) / t->chosen) : 0;
-    uint32_t more = pt_verdict_done(v) - t->told_done;
-    if (!t->collected || tenth <= t->tenth || (more < PLAIN_LEAST && pt_verdict_done(v) < t->chosen))
+    uint32_t done = pt_verdict_done(v); /* a rerun takes one back */
+    bool few = done < t->told_done + PLAIN_LEAST && done < t->chosen;
+    if (!t->collected || tenth <= t->tenth || few)
         return;
     t->tenth = tenth;
     tell(t, v);
-}
-
-void pt_terminal_reported(struct pt_terminal *t, const struct pt_report *r, uint32_t host,
-                          const struct pt_verdict *v)
-{
-    const struct pt_terminal_host *h = get_host(t, host);
-    const char *name = h ? h->name : NULL;
-    if (t->o.verbosity > 0)
-        verbose_line(t, r, name, v);
-    else if (t->o.verbosity == 0 && r->outcome >= PT_OUTCOME_ERROR)
-        failing_line(t, r, name);
-    if (t->o.verbosity == 0 && !t->o.tty)
-        plain_progress(t, v);
 }

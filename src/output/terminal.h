@@ -61,11 +61,15 @@ void pt_terminal_busy(struct pt_terminal *t, uint32_t host, uint32_t busy);
 /* Tests chosen so far; `done` once collecting ended: prints "collected N items / 1 error ...". */
 void pt_terminal_collected(struct pt_terminal *t, uint32_t chosen, uint32_t deselected, uint32_t errors,
                            uint32_t skipped, bool done);
-/* A test began, on -vv only shown in the status line. */
-void pt_terminal_started(struct pt_terminal *t, const char *nodeid, uint32_t host);
 /* A report was counted; call after the verdict took it. host PT_NONE: here. */
 void pt_terminal_reported(struct pt_terminal *t, const struct pt_report *r, uint32_t host,
                           const struct pt_verdict *v);
+/* The test that gave this report runs again; call after the verdict took it back. */
+void pt_terminal_rerun(struct pt_terminal *t, const struct pt_report *r, uint32_t host,
+                       const struct pt_verdict *v);
+/* --live: a line (no line end) that a node wrote while that test ran; nodeid NULL: none did. */
+void pt_terminal_live(struct pt_terminal *t, uint32_t host, uint32_t node, const char *nodeid,
+                      const char *line, size_t n);
 /* One line for the user between the progress (a host was lost, a note, a log line). */
 void pt_terminal_note(struct pt_terminal *t, const char *text);
 /* Redraw the status line, or print a plain progress line when one is due. Call about 5 times a second.
@@ -79,6 +83,7 @@ struct pt_terminal_end {
     double seconds;      /* wall time of the run */
     const char *stopped; /* why it stopped early ("stopping after 1 failures", "Interrupted: ..."), or NULL */
     const char *junit, *json; /* files that were written, or NULL */
+    const char *logs;         /* folder of what workers wrote, or NULL */
 };
 /* ERRORS, FAILURES, warnings, durations, short summary, hosts, last line: in pytest's order and words. */
 int pt_terminal_finish(struct pt_terminal *t, const struct pt_terminal_end *end, struct pt_err *err);

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #pragma once
-/* What the files of the terminal share: terminal.c (while the run goes on), summary.c (its end),
- * problems.c (ERRORS and FAILURES), warnings.c. */
+/* What the files of the terminal share: terminal.c (while the run goes on), terminal_reports.c (lines of
+ * tests), summary.c (its end), problems.c (ERRORS and FAILURES), warnings.c, durations.c. */
 #include "ledger.h"
 #include "output/result.h"
 #include "output/terminal.h"
@@ -35,10 +35,20 @@ struct pt_terminal {
 /* Take the status line away before anything else is printed. */
 void pt_terminal_clear(struct pt_terminal *t);
 
+/* NULL for a number that is none. */
+struct pt_terminal_host *pt_terminal_get_host(struct pt_terminal *t, uint32_t host);
+/* A plain progress line when a tenth of the tests is done. */
+void pt_terminal_progress(struct pt_terminal *t, const struct pt_verdict *v);
+/* Append at most 255 bytes. */
+void pt_terminal_append(struct pt_buf *b, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
+
 /* Append the node id as seen from the working directory, not made safe yet. */
 void pt_terminal_nodeid(const struct pt_terminal *t, const char *nodeid, struct pt_buf *out);
 
 /* --- the end, part by part --- */
+
+/* Has any test or entry one of these outcomes (bit 1u << outcome)? */
+bool pt_terminal_any(const struct pt_terminal_end *end, uint32_t outcomes);
 
 /* ERRORS, then FAILURES; `category` "passed" with PASSES. */
 int pt_terminal_errors(struct pt_terminal *t, const struct pt_terminal_end *end, struct pt_err *err);
