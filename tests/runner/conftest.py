@@ -10,6 +10,7 @@ import sys
 import pytest
 
 sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
+import harness  # noqa: E402
 
 
 def _version(tree):
@@ -30,6 +31,13 @@ def _trees():
 
 @pytest.fixture(params=_trees())
 def tree(request):
+    return request.param
+
+
+@pytest.fixture(params=("session", "bundle", "test"))
+def isolate(request, monkeypatch):
+    """Everything that harness.run() does in this test is isolated so."""
+    monkeypatch.setattr(harness, "ISOLATE", request.param)
     return request.param
 
 

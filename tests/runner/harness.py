@@ -136,17 +136,26 @@ class Frames:
 class Host:
     """A fork server."""
 
-    def __init__(self, folder, tree=None, python=PYTHON, **env):
+    def __init__(self, folder, tree=None, python=PYTHON, preload="", **env):
         self.socket = os.path.join(str(folder), "fork.sock")
         self.folder = str(folder)
         self.process = subprocess.Popen(
-            [python, "-c", SERVE, SOURCE, self.socket],
+            [python, "-c", SERVE, SOURCE, self.socket, preload],
             stdout=subprocess.PIPE,
             stdin=subprocess.DEVNULL,
             env=environment(tree, **env),
             cwd=self.folder,
         )
         self.hello = self.process.stdout.readline().decode()
+
+    def preloaded(self, names):
+        """name -> what the server said of it, once it said that of so many."""
+        found = {}
+        while len(found) < names:
+            word, name, _, verdict = self.process.stdout.readline().decode().rstrip("\n").split(" ", 3)
+            assert word == "PRELOAD"
+            found[name] = verdict
+        return found
 
     def connect(self):
         sock = socket.socket(socket.AF_UNIX)
@@ -192,15 +201,18 @@ class Runner:
         self.control.send(wire.R_SESSION, wire.field(json.dumps(session)))
         return self.until("up", "broken")
 
-    def bundle(self, files, number=1):
-        """files: [(path, [(test number, node id, occurrence)])]."""
+    def bundle(self, files, number=1, wait=True):
+        """files: [(path, [(test number, node id, occurrence)])]. Waits until it is done: else False."""
         body = struct.pack(">IIIII", number, 1, 0, wire.NONE, len(files))
         for path, tests in files:
             body += wire.field(path) + struct.pack(">I", len(tests))
             for test, nodeid, occurrence in tests:
                 body += struct.pack(">II", test, occurrence) + wire.field(nodeid)
         self.control.send(wire.R_BUNDLE, body)
-        return self.until("done")
+        return self.until("done", "died", "ended") if wait else True
+
+    def steal(self, tests):
+        self.control.send(wire.R_STEAL, struct.pack(">I%dI" % len(tests), len(tests), *tests))
 
     def quit(self):
         self.control.send(wire.R_QUIT)
@@ -215,7 +227,7 @@ class Runner:
             event = self._event(*message)
             self.events.append(event)
             if event[0] in kinds:
-                return event[0] != "broken"
+                return event[0] not in ("broken", "died") and (event[0] != "ended" or "ended" in kinds[:1])
 
     def _event(self, kind, fields):
         if kind == wire.R_UP:
@@ -237,6 +249,13 @@ class Runner:
             return ("note", told)
         if kind == wire.R_DONE:
             return ("done", fields.u32())
+        if kind == wire.R_DIED:
+            return ("died", fields.u32())
+        if kind == wire.R_STOLEN:
+            bundle = fields.u32()
+            tests = [fields.u32() for _ in range(fields.count(4))]
+            fields.end()
+            return ("stolen", bundle, tests)
         if kind == wire.R_BROKEN:
             self.broken = fields.bytes().decode()
             return ("broken", self.broken)
@@ -302,9 +321,13 @@ class Result:
         return collections.Counter(case_key(*case) for told in self.everything() for case in told.get("junit", []))
 
 
-def run(host, collected, workspace, cwd=None, size=1, env=None, order=None):
+ISOLATE = "session"  # what run() does when it is not told
+
+
+def run(host, collected, workspace, cwd=None, size=1, env=None, order=None, isolate=None):
     """Every file that was collected, in bundles of so many files, one runner after the other as they die."""
     result = Result()
+    session = dict(collected.session, isolate=isolate or ISOLATE)
     numbers = {key: number for number, key in enumerate(collected.order)}
     keys = {number: key for key, number in numbers.items()}
     files = collections.OrderedDict()
@@ -321,7 +344,7 @@ def run(host, collected, workspace, cwd=None, size=1, env=None, order=None):
         if runner is None:
             runner = Runner(host, cwd or workspace, **settings)
             result.runners += 1
-            if not runner.start(collected.session):
+            if not runner.start(session):
                 result.deaths.append((None, "start", runner.exit(), runner.captured(), runner.text()))
                 result.broken = runner.broken
                 _take(result, runner, keys)
@@ -330,13 +353,21 @@ def run(host, collected, workspace, cwd=None, size=1, env=None, order=None):
             if not bundles:
                 break
         bundle = bundles.pop(0)
-        if not runner.bundle(bundle):
+        if runner.bundle(bundle):
+            continue
+        last = runner.events[-1]
+        lives = last[0] == "died"
+        if last[0] == "ended":
+            assert runner.exit() == 0
+            rest = _rest(runner, bundle)
+        else:
             rest = _after_death(result, runner, bundle, keys)
+        if rest:
+            bundles.insert(0, rest)
+        if not lives:
             _take(result, runner, keys)
             runner.close()
             runner = None
-            if rest:
-                bundles.insert(0, rest)
             if not bundles:
                 return result
     ended = runner.quit()
@@ -357,19 +388,29 @@ def _take(result, runner, keys):
     result.starts += [(keys[test], phase) for test, phase in runner.of("start")]
 
 
+def _rest(runner, bundle, *others):
+    """What of the bundle was not told."""
+    told = set(runner.reports()).union(others)
+    told |= {note["test"] for note in runner.notes("missing")}
+    failed = {note["path"] for note in runner.notes("collect")}
+    rest = [(path, [test for test in tests if test[0] not in told]) for path, tests in bundle if path not in failed]
+    return [(path, tests) for path, tests in rest if tests]
+
+
 def _after_death(result, runner, bundle, keys):
     """What of the bundle is still to be run; the death is noted."""
-    told = set(runner.reports())
-    last = [event for event in runner.events if event[0] in ("start", "import", "report")][-1]
-    status = runner.exit()
+    words = [event for event in runner.events if event[0] in ("start", "import", "report", "died")]
+    status = words.pop()[1] if words[-1][0] == "died" else runner.exit()
+    last = words[-1]
     if last[0] == "import":
         dead, phase = bundle[last[1]][0], "collect"
         result.deaths.append((dead, phase, status, runner.captured(), runner.text()))
-        return [(path, [test for test in tests if test[0] not in told]) for path, tests in bundle if path != dead]
-    assert last[0] == "start", last
+        return _rest(runner, [(path, tests) for path, tests in bundle if path != dead])
+    if last[0] == "report":
+        result.deaths.append((None, "end", status, runner.captured(), runner.text()))
+        return _rest(runner, bundle)
     result.deaths.append((keys[last[1]][0], last[2], status, runner.captured(), runner.text()))
-    rest = [(path, [test for test in tests if test[0] not in told and test[0] != last[1]]) for path, tests in bundle]
-    return [(path, tests) for path, tests in rest if tests]
+    return _rest(runner, bundle, last[1])
 
 
 # ---- plain pytest ----
@@ -422,7 +463,7 @@ def copy(project, workspace):
     return str(workspace)
 
 
-def compare(tmp, files, *args, size=1, tree=None, cwd="", env=None, order=None):
+def compare(tmp, files, *args, size=1, tree=None, cwd="", env=None, order=None, isolate=None):
     """Run a suite both ways; everything that counts is the same. The result of our way."""
     project = write(tmp / "home" / "project", files)
     plain = Plain(project, *args, cwd=os.path.join(project, cwd), tree=tree, env=env)
@@ -430,7 +471,7 @@ def compare(tmp, files, *args, size=1, tree=None, cwd="", env=None, order=None):
     assert found.of("final"), (found.lines, found.stderr)
     workspace = copy(project, tmp / "there")
     with Host(tmp, tree, **(env or {})) as host:
-        result = run(host, found, workspace, os.path.join(workspace, cwd), size, env, order)
+        result = run(host, found, workspace, os.path.join(workspace, cwd), size, env, order, isolate)
     assert not result.deaths, result.deaths
     at_home = collections.Counter()
     cases = collections.Counter()

@@ -6,6 +6,8 @@ import signal
 import harness
 import pytest
 
+pytestmark = pytest.mark.usefixtures("isolate")
+
 ENDS = {
     "exit": ("os._exit(7)", lambda status: os.WIFEXITED(status) and os.WEXITSTATUS(status) == 7),
     "segv": ("ctypes.string_at(0)", lambda status: os.WIFSIGNALED(status) and os.WTERMSIG(status) == signal.SIGSEGV),
@@ -39,14 +41,14 @@ def suite(place, how):
 
 @pytest.mark.parametrize("how", sorted(ENDS))
 @pytest.mark.parametrize("place", ["setup", "call", "teardown"])
-def test_in_a_test(tmp_path, place, how):
+def test_in_a_test(tmp_path, place, how, isolate):
     action, expected = ENDS[how]
     files = {"test_ends.py": suite(place, action), "test_other.py": "def test_other(): pass\n"}
     project = harness.write(tmp_path / "project", files)
     found = harness.collect(project)
     with harness.Host(tmp_path) as host:
         result = harness.run(host, found, project, size=2)
-    assert result.runners == 2
+    assert result.runners == (2 if isolate == "session" else 1)
     assert len(result.reports) == 5 and set(result.outcomes().values()) == {"passed"}
     (dead, phase, status, captured, output), = result.deaths
     assert (dead, phase) == ("test_ends.py::test_ends", place)
@@ -78,7 +80,7 @@ def test_at_import(tmp_path, how, tree_too):
     assert "importing" in captured[0]
 
 
-def test_with_a_session_fixture(tmp_path, tree):
+def test_with_a_session_fixture(tmp_path, tree, isolate):
     files = {
         "conftest.py": "import pytest, os\n"
         "@pytest.fixture(scope='session', autouse=True)\n"
@@ -94,12 +96,15 @@ def test_with_a_session_fixture(tmp_path, tree):
         result = harness.run(host, found, project)
     assert len(result.reports) == 3 and set(result.outcomes().values()) == {"passed"}
     said = "".join(told.get("stdout", "") for told in result.reports.values())
-    assert said.count("up ") == 2 and said.count("module up") == 3 and said.count("module down") == 2
+    downs = 3 if isolate == "test" else 2
+    assert said.count("module up") == 3 and said.count("module down") == downs
+    assert said.count("up ") == (2 if isolate == "session" else 3)
 
 
 @pytest.mark.parametrize("place", ["setup", "teardown"])
-def test_in_a_session_fixture(tmp_path, place):
-    """It dies outside of a test when it ends, in the first set-up when it starts."""
+def test_in_a_session_fixture(tmp_path, place, isolate):
+    """It dies when it ends: outside of a test, or in the last one of an isolated process; when it starts: in the
+    first set-up."""
     code = "    if True: os._exit(5)\n"
     files = {
         "conftest.py": "import pytest, os\n@pytest.fixture(scope='session')\ndef resource():\n"
@@ -116,6 +121,9 @@ def test_in_a_session_fixture(tmp_path, place):
     assert os.WEXITSTATUS(status) == 5
     if place == "setup":
         assert (dead, phase) == ("test_a.py::test_1", "setup") and result.outcomes() == {"test_a.py::test_2": "passed"}
+    elif isolate != "session":
+        last = {"bundle": "test_a.py::test_2", "test": "test_a.py::test_1"}[isolate]
+        assert (dead, phase) == (last, "teardown") and len(result.reports) == 1
     else:
         assert dead is None and set(result.outcomes().values()) == {"passed"} and len(result.reports) == 2
 

@@ -297,12 +297,12 @@ def test_without_xdist(tmp_path):
 
 
 def test_what_a_test_sees(tmp_path, tree):
-    """A runner is a process as a shell would start it, and no worker of pytest-xdist."""
+    """A runner is a process as a shell would start it, and a worker in the eyes of plugins."""
     files = {
         "tests/test_a.py": "import os, signal, sys, threading\n"
         "def test_config(request):\n"
         "    config = request.config\n"
-        "    assert not hasattr(config, 'workerinput') and config.invocation_params.args == ('-q',)\n"
+        "    assert config.workerinput['workerid'] == 'gw0' and config.invocation_params.args == ('-q',)\n"
         "    assert str(config.invocation_params.dir) == os.getcwd()\n"
         "    assert config.pluginmanager.hasplugin('terminalreporter') and config.pluginmanager.hasplugin('faulthandler')\n"
         "def test_process():\n"

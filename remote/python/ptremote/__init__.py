@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""For test suites that ptremote runs; they also run under plain pytest."""
+"""For test suites that ptremote runs; they also run under plain pytest (`-p ptremote` makes it know the marks)."""
 
 __version__ = "0.1.0"
 __all__ = ["mark"]
@@ -12,3 +12,9 @@ def __getattr__(name):
 
         return pytest.mark
     raise AttributeError("module %r has no attribute %r" % (__name__, name))
+
+
+def pytest_configure(config):
+    from ptremote import marks
+
+    marks.register(config)

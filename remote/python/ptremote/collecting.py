@@ -2,10 +2,11 @@
 """The collector's pytest plugin: watches one session collect and tells what it finds."""
 import io
 import os
+import sys
 
 import pytest
 
-from ptremote import collector, insides, options, places, reports
+from ptremote import collector, insides, marks, options, places, reports, xdist
 
 CHANGES = ("pytest_collection_modifyitems", "pytest_deselected")
 
@@ -28,6 +29,9 @@ class Collecting:
         self.waiting = []  # its items
         self.told = set()  # items told already
         self.occurrences = {}  # item -> which one of its id it is in its file
+        self.refused = set()  # items with marks that are wrong
+        self.wrong = set()  # ids of those marks, told already
+        self.controlling = None  # a Controlling, when plugins want to know of nodes
         self.by_id = {}
         self.trouble = None
         self.done = False
@@ -35,9 +39,25 @@ class Collecting:
     # ---- start ----
 
     @pytest.hookimpl(hookwrapper=True)
-    def pytest_load_initial_conftests(self, parser):
+    def pytest_load_initial_conftests(self, early_config, parser):
+        xdist.accept(early_config)
+        self._choose_coverage(early_config.known_args_namespace)
         yield
         options.accept(parser)
+
+    def _choose_coverage(self, known):
+        """pytest-cov looks now whether tests will be run elsewhere."""
+        if not getattr(known, "cov_source", None):
+            return
+        if self.request.get("ask_fd") is None:
+            known.no_cov = True
+            self._note_uncontrolled(["pytest-cov"])
+            return
+        known.dist = "load"
+        known.rsyncdir = list(getattr(known, "rsyncdir", None) or [])
+
+    def _note_uncontrolled(self, names):
+        self.notes.append("with --collect=remote nothing is told of the workers to: " + ", ".join(names))
 
     @pytest.hookimpl(hookwrapper=True, tryfirst=True)
     def pytest_cmdline_main(self, config):
@@ -50,7 +70,10 @@ class Collecting:
     def _remember(self, config):
         """What the master does itself is told to it and not done here."""
         option = config.option
+        self.testrun_uid = getattr(option, "testrunuid", None)
         given = options.ignore_xdist(config)
+        options.act_as_controller(config)
+        xdist.calm(config)
         if given:
             self.notes.append("options of pytest-xdist are ignored: " + " ".join(given))
         for name in ("maxfail", "durations", "durations_min"):
@@ -69,6 +92,7 @@ class Collecting:
 
     def pytest_configure(self, config):
         self.config = config
+        marks.register(config)
         self.xml = None
         if (self.request.get("want_junit") or self.xmlpath) and hasattr(config.option, "xmlpath"):
             self.xml = insides.register_xml(config)
@@ -140,12 +164,14 @@ class Collecting:
     def _foreign_hook(self):
         for name in CHANGES:
             for impl in getattr(self.config.hook, name).get_hookimpls():
-                if impl.plugin is not self and not insides.is_own(impl.plugin):
+                if impl.plugin is not self and not insides.chooses_by_item(impl.plugin):
                     return "%s implements %s" % (self._plugin_name(impl), name)
         return None
 
     def _plugin_name(self, impl):
-        name = str(impl.plugin_name)
+        return self._shown(str(impl.plugin_name))
+
+    def _shown(self, name):
         return os.path.relpath(name, str(self.config.rootpath)) if os.path.isabs(name) else name
 
     def _coming_hook(self):
@@ -167,6 +193,7 @@ class Collecting:
         if self.started:
             return
         self.started = True
+        self._control()
         config, known = self.config, self.options
         self.say(
             "session",
@@ -183,10 +210,26 @@ class Collecting:
             show_capture=known["show_capture"],
             no_header=known["no_header"],
             no_summary=known["no_summary"],
+            nodes=self.controlling is not None or None,
             cache_dir=insides.cache_folder(config),
             header=self.header,
             session=self._runner_session(),
         )
+
+    def _control(self):
+        """Who of the plugins wants to know of the nodes?"""
+        from ptremote import controlling
+
+        names = controlling.Controlling.interested(self.config)
+        fd = self.request.get("ask_fd")
+        if names and fd is None:
+            self._note_uncontrolled([self._shown(name) for name in names])
+        elif names:
+            project = self.request.get("project") or str(self.config.rootpath)
+            self.controlling = controlling.Controlling(self.config, self.say, fd, project, self.testrun_uid)
+            self.controlling.argv = sys.argv
+            self.controlling.session = self.session
+            self.config.pluginmanager.register(self.controlling)
 
     def _junit(self):
         if self.xml is None:
@@ -222,6 +265,7 @@ class Collecting:
             "back": back,
             "conftests": conftests,
             "junit": self.xml is not None,
+            "testrun_uid": self.testrun_uid,
         }
 
     @staticmethod
@@ -244,6 +288,8 @@ class Collecting:
     @pytest.hookimpl(tryfirst=True)
     def pytest_collectstart(self, collector):
         if insides.is_file_node(collector):
+            if self.controlling:
+                self.controlling.poll()
             path = collector.nodeid.partition("::")[0]
             if path != self.current:
                 self._flush()
@@ -306,8 +352,29 @@ class Collecting:
 
     def _tell_file(self, path, items):
         self.told.update(items)
-        if items:
-            self.say("file", path=path, tests=[[item.nodeid, self.occurrences[item]] for item in items])
+        reader, tests = marks.Reader(), []
+        for item in items:
+            try:
+                traits = reader.traits(item)
+            except marks.Wrong as error:
+                self._refuse(item, error)
+                continue
+            known = [item.nodeid, self.occurrences[item]]
+            tests.append(known + [traits] if traits else known)
+        if tests:
+            self.say("file", path=path, tests=tests)
+
+    def _refuse(self, item, error):
+        """Not run, and one error for each such mark, however many tests have it."""
+        self.refused.add(item)
+        if id(error.mark) in self.wrong:
+            return
+        self.wrong.add(id(error.mark))
+        text = "%s: %s" % (item.nodeid, error)
+        told = reports.synthetic(item.nodeid, "error", "collect", text, longrepr=text, counts={"error": 1})
+        headline = "ERROR collecting " + item.nodeid
+        told["problems"] = [reports.problem("collect", "error", headline, text)]
+        self.say("report", **told)
 
     # ---- the end ----
 
@@ -341,10 +408,13 @@ class Collecting:
         """Here a run would begin: the collection stands, whatever the end of the session brings."""
         self._tell_session()
         self._tell_kept()
-        order = [[item.nodeid, self.occurrences[item]] for item in session.items]
+        order = [[item.nodeid, self.occurrences[item]] for item in session.items if item not in self.refused]
         total = self.total or 0
-        self.say("final", order=order, deselected=total - len(order), collected=total, exit=None if order else 5)
+        left_out = total - len(session.items)
+        self.say("final", order=order, deselected=left_out, collected=total, exit=None if order else 5)
         self.final = True
+        if self.controlling:
+            self.controlling.serve(session)
         return True
 
     final = False  # that line was told
@@ -367,7 +437,7 @@ class Collecting:
     def close(self, status, words):
         """pytest ended with this status and these words on stderr; the exit status of this process."""
         if self.final:
-            return 0
+            return self._close_control(status, words) if self.controlling else 0
         if self.trouble is None and status == 4:
             text = words
         else:
@@ -375,6 +445,14 @@ class Collecting:
         self._tell_kept()
         self.say("fail", text=text.strip() or "pytest ended with status %d" % status, exit=status or 3)
         return status or 3
+
+
+    def _close_control(self, status, words):
+        if self.trouble or not self.controlling.over:
+            for line in (self.trouble or words or "the controller's session ended early").rstrip().split("\n"):
+                self.say("text", line=line)
+        self.say("ended", exit=status or 3 if self.trouble else self.controlling.exit(status))
+        return 0
 
 
 HISTORY_FLAGS = (("lf", "--lf"), ("failedfirst", "--ff"), ("newfirst", "--nf"), ("stepwise", "--sw"))

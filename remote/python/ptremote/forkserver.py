@@ -7,6 +7,7 @@ closes, or says what is no message, has its process group killed. This process h
 import errno
 import faulthandler
 import gc
+import json
 import os
 import select
 import signal
@@ -15,7 +16,7 @@ import struct
 import sys
 import time
 
-from ptremote import wire
+from ptremote import preload, wire
 
 # What pytest and most suites import anyway; nothing that starts threads or that libraries replace (ssl).
 STDLIB = (
@@ -29,8 +30,10 @@ FIRST_HIGH_FD = 500  # tests close low descriptors by number
 
 
 def main():
-    """argv: folder of this package, path of the socket. Says one line on stdout when connections are welcome."""
+    """argv: folder of this package, path of the socket, modules to preload (a comma list; may be missing). Says a
+    line on stdout when connections are welcome, then one for each of the modules."""
     folder, path = sys.argv[1:3]
+    wanted = sys.argv[3] if len(sys.argv) > 3 else ""
     base = [entry for entry in sys.path[1:] if entry not in ("", folder)]
     sys.path[:] = base
     if sys.version_info < (3, 8):
@@ -41,13 +44,13 @@ def main():
     except ImportError as error:
         _say("MISSING pytest for %s (Debian: python3-pytest): %s" % (sys.executable, error))
         sys.exit(3)
-    _preload()
+    _import_own()
     sys.path[:] = base + [folder]
-    server = Server(path)
+    server = Server(path, preload.split(wanted))
     _say("READY %s\t%s\t%s" % (sys.version.split()[0], pytest.__version__, sys.executable))
     request = server.serve()
     if request is None:
-        return
+        os._exit(0)  # what was preloaded has nothing to do at our end
     # From here on this is the forked child.
     del server
     become(request)
@@ -56,11 +59,29 @@ def main():
     runner.main(request.control)
 
 
+def fresh():
+    """A runner that must not have what the server has; argv: folder of this package, descriptors of the control
+    socket and of a file with the session."""
+    folder, control, told = sys.argv[1], int(sys.argv[2]), int(sys.argv[3])
+    base = [entry for entry in sys.path[1:] if entry not in ("", folder)]
+    sys.path[:] = [os.getcwd()] + base + [folder]
+    signal.signal(signal.SIGPIPE, signal.SIG_IGN)
+    faulthandler.enable()
+    os.set_inheritable(control, False)
+    os.lseek(told, 0, os.SEEK_SET)
+    with open(told, "rb") as file:
+        session = json.loads(file.read().decode("utf-8"))
+    from ptremote import runner
+    from ptremote.control import Control
+
+    runner.begin(Control(control), session)
+
+
 def _say(line):
     os.write(1, (line.replace("\n", " ") + "\n").encode("utf-8", "backslashreplace"))
 
 
-def _preload():
+def _import_own():
     for name in STDLIB.split():
         try:
             __import__(name)
@@ -101,7 +122,7 @@ class Connection:
 
 
 class Server:
-    def __init__(self, path):
+    def __init__(self, path, wanted=()):
         self._poll = select.poll()
         self._open = {}  # descriptor -> Connection
         self._orphans = set()  # pids of killed processes that are not reaped yet
@@ -120,14 +141,17 @@ class Server:
         self._listener.setblocking(False)
         self._poll.register(self._listener, select.POLLIN)
         self._poll.register(self._wake, select.POLLIN)
+        self._wanted = wanted
+        self._trial = None
 
     def _end(self, number, frame):
         self._ending = True
 
     def serve(self):
         """None when the server ends; in a forked child, what it has to become."""
+        self._begin_trial()
         while not self._ending and os.getppid() == self._parent:
-            for fd, _ in self._poll.poll(1000):
+            for fd, _ in self._poll.poll(0 if self._trial and self._trial.good else 1000):
                 if fd == self._wake:
                     self._drain()
                 elif fd == self._listener.fileno():
@@ -136,10 +160,43 @@ class Server:
                     request = self._hear(self._open[fd])
                     if request is not None:
                         return request
+                elif self._trial and fd == self._trial.fd:
+                    self._watch_trial(fd, self._trial.hear())
             self._reap()
+            self._go_on_with_trial()
+        if self._trial:
+            self._trial.stop()
         for connection in list(self._open.values()):
             self._drop(connection)
         return None
+
+    def _begin_trial(self):
+        if self._wanted:
+            self._trial = preload.Trial(self._wanted, self._forget)
+            self._watch_trial(None, True)
+
+    def _watch_trial(self, fd, changed):
+        """Its descriptor was `fd`; when it changed, wait for the one it has now."""
+        if not changed:
+            return
+        if fd is not None:
+            self._poll.unregister(fd)
+        if self._trial.fd is not None:
+            self._poll.register(self._trial.fd, select.POLLIN)
+
+    def _go_on_with_trial(self):
+        """One import at a time, so that connections do not wait for all of them."""
+        if not self._trial:
+            return
+        fd = self._trial.fd
+        self._watch_trial(fd, self._trial.late())
+        if self._trial.good:
+            preload.keep(self._trial.good.pop(0))
+            gc.freeze()
+        while self._trial.said:
+            _say(self._trial.said.pop(0))
+        if self._trial.fd is None and not self._trial.good:
+            self._trial = None
 
     def _drain(self):
         try:
@@ -215,7 +272,7 @@ class Server:
             self._refuse(connection, "fork: %s" % error)
             return False
         if pid == 0:
-            self._leave(request)
+            self._forget()
             return True
         connection.pid = pid
         for fd in connection.fds:
@@ -224,8 +281,8 @@ class Server:
         self._send(connection, wire.frame(wire.F_PID, struct.pack(">I", pid)))
         return False
 
-    def _leave(self, request):
-        """In the child: forget the server without touching what it has open."""
+    def _forget(self):
+        """In a child: forget the server without touching what it has open."""
         signal.set_wakeup_fd(-1)
         os.close(self._wake)
         os.close(self._wake_in)

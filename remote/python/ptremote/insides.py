@@ -5,9 +5,10 @@ import importlib.metadata
 import inspect
 import io
 import sys
+import sys
 
 import pytest
-from _pytest import junitxml
+from _pytest import faulthandler, junitxml
 from _pytest._io import TerminalWriter
 from _pytest.assertion import install_importhook
 from _pytest.config import get_config
@@ -21,6 +22,15 @@ def is_own(plugin):
     """Whether a plugin is part of pytest itself."""
     name = getattr(plugin, "__name__", None) if inspect.ismodule(plugin) else type(plugin).__module__
     return isinstance(name, str) and name.split(".")[0] == "_pytest"
+
+
+# Their pytest_collection_modifyitems marks one item after the other, and takes none away.
+ITEM_BY_ITEM = ("_hypothesis_pytestplugin", "hypothesis.extra.pytestplugin", "pytest_asyncio.plugin")
+
+
+def chooses_by_item(plugin):
+    """Whether a plugin may look at the items of one file without seeing the others."""
+    return is_own(plugin) or getattr(plugin, "__name__", None) in ITEM_BY_ITEM
 
 
 def is_file_node(node):
@@ -38,6 +48,21 @@ def file_path(item):
         if is_file_node(node):
             return str(node.path)
     return str(item.path)
+
+
+# ---- hooks ----
+
+
+def implementations(config, name):
+    """Of a hook that may not exist, those by plugins that are not pytest's own."""
+    caller = getattr(config.hook, name, None)
+    return [impl for impl in caller.get_hookimpls() if not is_own(impl.plugin)] if caller else []
+
+
+def plugin_module(config, name):
+    """The module of that name where it is registered as a plugin, else None."""
+    module = sys.modules.get(name)
+    return module if module is not None and config.pluginmanager.is_registered(module) else None
 
 
 # ---- start ----
@@ -97,6 +122,28 @@ def capture_files(config):
         return None
 
 
+def empty_captures(config):
+    """Forget what a process that died while a test ran left in the files that capture its output."""
+    capture = getattr(config.pluginmanager.get_plugin("capturemanager"), "_global_capturing", None)
+    for one in (getattr(capture, "out", None), getattr(capture, "err", None)):
+        file = getattr(one, "tmpfile", None)
+        if hasattr(file, "fileno"):
+            try:
+                file.seek(0)
+                file.truncate()
+            except (OSError, ValueError):
+                pass
+
+
+def stack_file(config):
+    """Descriptor that faulthandler writes to."""
+    for name in ("fault_handler_stderr_fd_key", "fault_handler_stderr_key"):
+        file = config.stash.get(getattr(faulthandler, name, None), None)
+        if file is not None:
+            return file if isinstance(file, int) else file.fileno()
+    return 2
+
+
 def rendered(report):
     """A report's traceback or text as the terminal reporter prints it, without its last line end."""
     file = io.StringIO()
@@ -141,7 +188,7 @@ def own_modifyitems(session, items):
     foreign = [
         plugin
         for name, plugin in manager.list_name_plugin()
-        if plugin is not None and (not is_own(plugin) or name in history)
+        if plugin is not None and (not chooses_by_item(plugin) or name in history)
     ]
     hook = manager.subset_hook_caller("pytest_collection_modifyitems", remove_plugins=foreign)
     hook(session=session, config=session.config, items=items)
@@ -201,6 +248,11 @@ def end_session_fixtures(session, last):
     return hook(item=item, call=done)
 
 
+def fixtures_left(session):
+    """Whether anything is set up."""
+    return bool(session._setupstate.stack)
+
+
 def run_again(item):
     """Make an item that ran already ready for another run."""
     item._report_sections.clear()
@@ -214,6 +266,13 @@ def forget_history(config):
             config.pluginmanager.unregister(name=name)
     if hasattr(config.option, "stepwise"):
         config.option.stepwise = True
+
+
+def make_basetemp(config):
+    """Have the folder that tmp_path is made in."""
+    factory = getattr(config, "_tmp_path_factory", None)
+    if factory is not None:
+        factory.getbasetemp()
 
 
 # ---- JUnit ----

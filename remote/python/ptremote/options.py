@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """Options that a suite carries and that mean something else here: pytest-xdist's, and those of the master."""
-import os
+import sys
 
 from ptremote import insides
 
@@ -52,19 +52,23 @@ def ignore_xdist(config):
     for flags, settings in XDIST:
         dest, default = settings["dest"], settings.get("default")
         value = getattr(config.option, dest, default)
-        if value != default and value is not None and flags[0] not in ("--loadscope-reorder",):
+        if value != default and value is not None and dest not in ("loadscopereorder", "testrunuid"):
             given.append(flags[0] if settings.get("action") else "%s %s" % (flags[0], value))
         setattr(config.option, dest, list(default) if isinstance(default, list) else default)
     return given
 
 
-def act_as_runner(config, worker):
+def act_as_controller(config):
+    """After ignore_xdist: tests are run elsewhere, so is_xdist_controller() is true. The flags that were given to
+    pytest-xdist start nothing; before its version 3 the option alone did."""
+    module = sys.modules.get("xdist")
+    if not config.pluginmanager.hasplugin("xdist") or not str(module.__version__).startswith(("1.", "2.")):
+        config.option.dist = "load"
+
+
+def act_as_runner(config, worker=None):
     """Leave out of the options what the master does, and what runners would do to each other."""
     ignore_xdist(config)
     for dest, value in MASTER_ONLY.items():
         if hasattr(config.option, dest):
             setattr(config.option, dest, value)
-    base = getattr(config.option, "basetemp", None)
-    if base:
-        os.makedirs(base, exist_ok=True)
-        config.option.basetemp = os.path.join(base, "ptremote-" + worker)

@@ -6,11 +6,10 @@ it waits in pytest_runtestloop for bundles, collects their files and runs the ch
 """
 import json
 import os
-import socket
-import struct
 import sys
 
-from ptremote import collector, wire
+from ptremote import afterfork, collector, preload, wire
+from ptremote.control import Control
 
 
 # What pytest looks for in the folders above its arguments.
@@ -19,96 +18,59 @@ ROOT_FILES = (
 )
 
 
-class Gone(Exception):
-    """The supervisor closed the control socket."""
-
-
-class Control:
-    """The control socket. A process that a test forked says and hears nothing on it."""
-
-    def __init__(self, fd):
-        self._sock = socket.socket(fileno=fd)
-        self._buffer = bytearray()
-        start, report = struct.Struct(">IBIB"), struct.Struct(">IBIBI")
-        # Bound here, so that tests may replace os.getpid, struct or socket while they run.
-        self._getpid, self._owner, self._sendall = os.getpid, os.getpid(), self._sock.sendall
-        self._start, self._report = start.pack, report.pack
-
-    def ours(self):
-        return self._getpid() == self._owner
-
-    def _put(self, data):
-        if self._getpid() == self._owner:
-            try:
-                self._sendall(data)
-            except OSError:
-                os._exit(1)  # nobody is there to hear how it went on
-
-    def say(self, kind, body=b""):
-        self._put(wire.frame(kind, body))
-
-    def start(self, test, phase):
-        self._put(self._start(6, wire.R_START, test, phase))
-
-    def report(self, test, outcome, data):
-        self._put(self._report(10 + len(data), wire.R_REPORT, test, outcome, len(data)) + data)
-
-    def note(self, kind, **values):
-        from ptremote import reports
-
-        values["kind"] = kind
-        self.say(wire.R_NOTE, wire.field(reports.encode(values)))
-
-    def captures(self, fds):
-        if self.ours():
-            socket.SocketType.sendmsg(
-                self._sock,
-                [wire.frame(wire.R_CAPTURE)],
-                [(socket.SOL_SOCKET, socket.SCM_RIGHTS, struct.pack("%di" % len(fds), *fds))],
-            )
-
-    def hear(self):
-        """The next message: (type, Reader)."""
-        while True:
-            message = wire.next_frame(self._buffer)
-            if message is not None:
-                return message
-            data = self._sock.recv(1 << 16)
-            if not data:
-                raise Gone()
-            self._buffer += data
-
-
 def main(fd):
     """Run one session on this control socket; ends the process."""
     control = Control(fd)
     kind, fields = control.hear()
     if kind != wire.R_SESSION:
         raise wire.Malformed("message of type %d instead of the session" % kind)
-    session = json.loads(fields.bytes().decode("utf-8"))
+    data = fields.bytes()
     fields.end()
+    session = json.loads(data.decode("utf-8"))
+    if preload.conflicts(_folders(session)):
+        preload.start_afresh(control.fileno(), data)
+    begin(control, session)
+
+
+def begin(control, session):
+    """Ends the process."""
+    afterfork.reseed_numpy()
     sys.exit(run(control, session))
+
+
+def _mapping(session):
+    from ptremote import places
+
+    return places.Mapping(session.get("homes") or [], os.environ.get("PTREMOTE_WORKSPACE") or os.getcwd())
+
+
+def _folders(session):
+    """Where the project's own modules may be."""
+    mapping = _mapping(session)
+    named = [*session.get("front", ()), *session.get("back", ()), session["root"]]
+    return [os.getcwd(), mapping.workspace, *map(mapping.there, named)]
 
 
 def run(control, session):
     import pytest
 
-    from ptremote import places
+    from ptremote import xdist
     from ptremote.running import Running
 
-    workspace = os.environ.get("PTREMOTE_WORKSPACE") or os.getcwd()
-    mapping = places.Mapping(session.get("homes") or [], workspace)
+    mapping = _mapping(session)
     addopts = os.environ.get("PYTEST_ADDOPTS")
     if addopts:
         os.environ["PYTEST_ADDOPTS"] = mapping.text(addopts)
     args = _root_args(session, mapping) + [mapping.text(arg) for arg in session["args"]]
     sys.argv[:] = [os.path.join(os.path.dirname(pytest.__file__), "__main__.py")] + args
-    plugin = Running(control, session, mapping)
+    node = xdist.Node(session, _rank(), control)
+    node.before()
+    plugin = Running(control, session, mapping, node)
     words = collector.Echo(sys.stderr)
     sys.stderr = words
     trouble = None
     try:
-        status = int(pytest.main(list(args), plugins=[plugin]))
+        status = int(pytest.main(list(args), plugins=[plugin, plugin.files, *node.plugins()]))
     except BaseException:  # pytest.exit() outside of a session, a plugin's own mistake
         import traceback
 
@@ -128,6 +90,12 @@ def run(control, session):
         plugin.tell_end_trouble(trouble or plugin.trouble)
     control.say(wire.R_ENDED)
     return 0
+
+
+def _rank():
+    """Which of its host's runners this is: what follows the dot of hN.R."""
+    rank = os.environ.get("PTREMOTE_WORKER", "").rpartition(".")[2]
+    return int(rank) if rank.isdigit() else 0
 
 
 def _root_args(session, mapping):

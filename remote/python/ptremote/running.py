@@ -1,46 +1,75 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The runner's pytest plugin: takes bundles, collects their files, runs the chosen items, tells what they gave."""
+"""The runner's pytest plugin: takes bundles, has their files collected, runs the chosen items, tells what they gave."""
+import collections
 import os
 import time
 from pathlib import Path
 
 import pytest
 
-from ptremote import insides, options, places, reports, wire
+from ptremote import control as controls
+from ptremote import files, insides, isolating, options, places, reports, wire
 
 
-class File:
-    """A test file that this session collected."""
+class Turn:
+    """What of a bundle is still to be run here."""
 
-    def __init__(self, name, path):
-        self.name = name  # as the node ids at home have it
-        self.path = path  # here
-        self.items = {}  # what follows the first "::" of a node id -> items, in the order they were collected
-        self.trouble = []  # (node id here, report): collectors of it that did not collect
-        self.seen = False  # a collector for it came up
+    def __init__(self, control, bundle, rest, deaf=False):
+        self.control = control
+        self.bundle = bundle  # its number
+        self.rest = collections.deque(rest)  # (test, node id, item)
+        self.deaf = deaf  # somebody else hears the supervisor
+        self.quit = False
+
+    def take(self, most=None):
+        """The first tests, or all, off this turn; the one who runs a part of them hears nothing."""
+        number = len(self.rest) if most is None else min(most, len(self.rest))
+        return Turn(self.control, self.bundle, [self.rest.popleft() for _ in range(number)], most is not None)
+
+    def listen(self, kept):
+        """Between tests: give back what is asked for, but for the first `kept`; note that nothing more is wanted."""
+        while not self.deaf and not self.quit and self.control.waiting():
+            try:
+                kind, fields = self.control.hear()
+            except controls.Gone:
+                kind = wire.R_QUIT
+            if kind == wire.R_STEAL:
+                self.control.stolen(self.bundle, self._give_back(fields, kept))
+            elif kind == wire.R_QUIT:
+                self.quit = True
+            else:
+                raise wire.Malformed("message of type %d while tests run" % kind)
+
+    def _give_back(self, fields, kept):
+        asked = {fields.u32() for _ in range(fields.count(4))}
+        fields.end()
+        rest = list(self.rest)
+        given = [one[0] for one in rest[kept:] if one[0] in asked]
+        self.rest = collections.deque(rest[:kept] + [one for one in rest[kept:] if one[0] not in asked])
+        return given
 
 
 class Running:
-    def __init__(self, control, session, mapping):
+    def __init__(self, control, session, mapping, node=None):
         self.control = control
         self.asked = session
         self.mapping = mapping
         self.up = False
-        self.finished = False  # the supervisor wants no more
+        self.finished = False  # this session runs no more
         self.trouble = None  # why it never came up, or what went wrong outside of tests
         self.stop = None  # (reason, exit status or None): the session wants to end
         self.interrupt = None  # exception that ends the session
-        self.files = {}  # name -> File
-        self.nodes = {}  # path -> Directory or Package
         self.current = None  # number of the test that runs
         self.gathered = []  # its (report, category)
-        self.bundle = None
-        self.folder_troubles = []
-        self.before = []
-        self.last = None  # (number, item) that ran last
+        self.bundle = wire.NONE  # number of the one that came last
+        self.last = None  # (number, item, node id) that ran last
         self.ran = set()
         self.clock = time.time
         self.own_words = False  # no plugin has words of its own for what passed
+        self.files = files.Files(control, session["root"], mapping, self._stopped_by)
+        self.isolation = None
+        if session.get("isolate", "session") != "session":
+            self.isolation = isolating.Isolation(self, session["isolate"] == "test", node)
 
     # ---- start ----
 
@@ -80,7 +109,7 @@ class Running:
     @pytest.hookimpl(tryfirst=True)
     def pytest_collection(self, session):
         """The whole collection was made at home: here are only its traces."""
-        if self.bundle is not None:
+        if self.files.active:
             return None
         asked, there = self.asked, self.mapping.there
         self.search = places.SearchPath(map(there, asked.get("front", ())), map(there, asked.get("back", ())))
@@ -101,32 +130,65 @@ class Running:
         fds = insides.capture_files(self.config)
         if fds:
             self.control.captures(fds)
+        self.files.begin(session, self.search, self.teller)
         self.up = True
         self.control.say(wire.R_UP)
-        while True:
+        while not self.finished:
             kind, fields = self._hear()
             if kind == wire.R_BUNDLE:
-                self.bundle = wire.decode_bundle(fields)
-                self._run_bundle(self.bundle)
-                self.control.say(wire.R_DONE, self.bundle.number.to_bytes(4, "big"))
+                self._run_bundle(wire.decode_bundle(fields))
+            elif kind == wire.R_STEAL:
+                self.control.stolen(self.bundle, [])
             elif kind == wire.R_QUIT:
                 self.finished = True
-                return self._end()
             else:
                 raise wire.Malformed("message of type %d out of place" % kind)
+        return self._end()
 
     def _hear(self):
-        from ptremote import runner
-
         try:
             return self.control.hear()
-        except runner.Gone:
+        except controls.Gone:
             return wire.R_QUIT, None
+
+    def _run_bundle(self, bundle):
+        self.bundle = bundle.number
+        if self.stop is None:
+            self.files.collect(bundle)
+        impls = self.config.hook.pytest_report_teststatus.get_hookimpls()
+        self.own_words = all(insides.is_own(impl.plugin) for impl in impls)
+        turn = Turn(self.control, bundle.number, self.files.choose(bundle, self.stop is not None))
+        if self.isolation is not None:
+            outcome = self.isolation.run(turn)
+        else:
+            self.run_tests(turn, self.between)
+            outcome = "quit" if turn.quit else "done"
+        if outcome == "done":
+            self.control.say(wire.R_DONE, bundle.number.to_bytes(4, "big"))
+        self.finished = outcome in ("quit", "over")
+
+    def run_tests(self, turn, after):
+        """In this process, until the end of the turn; `after` stands for the test that follows its last."""
+        turn.listen(0)
+        while turn.rest and not turn.quit:
+            number, nodeid, item = turn.rest.popleft()
+            if self.stop is not None:
+                self._not_run(number, nodeid)
+            else:
+                self._run_test(number, nodeid, item, turn.rest[0][2] if turn.rest else after)
+            turn.listen(1)
 
     def _end(self):
         insides.forget_history(self.config)
         if self.interrupt is not None:
             raise self.interrupt
+        self.end_fixtures()
+        return True
+
+    def end_fixtures(self):
+        """Tear down what is still set up, as a part of the last test."""
+        if not insides.fixtures_left(self.session):
+            return
         report = insides.end_session_fixtures(self.session, self.last[1] if self.last else None)
         if report.failed:
             self.gathered = []
@@ -135,7 +197,6 @@ class Running:
             nodeid = self.last[2] if self.last else ""
             _, told = self.teller.test(nodeid, gathered, self.clock())
             self.control.note("report", report=told, after=self.last[0] if self.last else None)
-        return True
 
     def tell_end_trouble(self, text):
         """Something in pytest_sessionfinish or pytest_unconfigure raised."""
@@ -144,201 +205,29 @@ class Running:
         told["problems"] = [reports.problem("session", "error", "ERROR at the end of the session", text)]
         self.control.note("report", report=told, after=self.last[0] if self.last else None)
 
-    # ---- collecting the files of a bundle ----
+    # ---- what a child tells its session ----
 
-    def _run_bundle(self, bundle):
-        chosen = []
+    def wish(self):
+        """How a child of the session wants it to go on."""
         if self.stop is None:
-            self._collect(bundle)
-        impls = self.config.hook.pytest_report_teststatus.get_hookimpls()
-        self.own_words = all(insides.is_own(impl.plugin) for impl in impls)
-        for entry in bundle.files:
-            chosen += self._choose(entry, self.files.get(entry.path))
-        for at, (number, nodeid, item) in enumerate(chosen):
-            if not self.control.ours():
-                os._exit(0)  # a forked child of a test came back from it
-            if self.stop is not None:
-                self._not_run(number, nodeid)
-                continue
-            following = chosen[at + 1][2] if at + 1 < len(chosen) else self.between
-            self._run_test(number, nodeid, item, following)
+            return {}
+        kinds = (KeyboardInterrupt, "keyboard"), (pytest.exit.Exception, "exit"), (self.session.Failed, "failed")
+        kind = [name for known, name in kinds if isinstance(self.interrupt, known)]
+        return {"stop": [self.stop[0][:4096], self.stop[1]], "kind": kind[0] if kind else "stop"}
 
-    def _collect(self, bundle):
-        """Every file of the bundle that this session did not collect yet, whole."""
-        new = []
-        for number, entry in enumerate(bundle.files):
-            if entry.path not in self.files:
-                self.files[entry.path] = File(entry.path, self._locate(entry.path))
-                new.append((number, self.files[entry.path]))
-        present = [(number, file) for number, file in new if os.path.isfile(file.path)]
-        if not present:
+    def adopt(self, wish):
+        """In the session: what a child told at its end."""
+        self.session.testsfailed += wish["failed"]
+        self.last = self.last or (None, None, "")
+        if "stop" not in wish:
             return
-        self._collect_files(present)
-        alone = [(number, file) for number, file in present if not (file.seen or file.items)]
-        if len(present) > 1 and self.stop is None:
-            # Something that is for all of them went wrong: one at a time tells which it was.
-            for one in alone:
-                self._collect_files([one])
-
-    def _collect_files(self, numbered):
-        self.wanted = {file.path: (number, file) for number, file in numbered}
-        self.folder_troubles = []
-        self.before = []
-        self.control.say(wire.R_IMPORT, numbered[0][0].to_bytes(4, "big"))
-        self.config.args = [file.path for _, file in numbered]
-        pyargs, self.config.option.pyargs = getattr(self.config.option, "pyargs", False), False
-        trouble = None
-        try:
-            self.config.hook.pytest_collection(session=self.session)
-        except (KeyboardInterrupt, pytest.exit.Exception, self.session.Failed) as error:
-            self._stopped_by(error)
-        except pytest.UsageError as error:
-            trouble = "\n".join("ERROR: %s" % text for text in error.args)
-        except Exception:
-            import traceback
-
-            trouble = traceback.format_exc()
-        finally:
-            self.config.option.pyargs = pyargs
-            self.search.apply()
-        self._sort_items(list(self.session.items))
-        for _, file in numbered:
-            if not file.items and not file.trouble:
-                file.trouble += self._troubles_above(file)
-                if trouble and not file.seen:
-                    file.trouble.append(("", trouble))
-        self.session.items = [item for _, file in numbered for items in file.items.values() for item in items]
-
-    def _locate(self, name):
-        """Where the file of a node id is here."""
-        home = os.path.normpath(os.path.join(self.asked["root"], name))
-        path = self.mapping.there(home)
-        if not os.path.exists(path):
-            raw = wire.undecoded(path)
-            path = raw if os.path.exists(raw) else path
-        return path
-
-    def _sort_items(self, after):
-        """Items by file and id. A hook may have replaced items, or left some out that were chosen at home."""
-        known = set(map(id, self.before))
-        by_id = {}
-        for item in self.before:
-            by_id.setdefault((insides.file_path(item), item.nodeid), [[], []])[0].append(item)
-        for item in after:
-            by_id.setdefault((insides.file_path(item), item.nodeid), [[], []])[1].append(item)
-        for (path, nodeid), (old, new) in by_id.items():
-            if path in self.wanted:
-                replaced = len(new) >= len(old) and not all(id(item) in known for item in new)
-                tail = wire.visible(nodeid.partition("::")[2])
-                self.wanted[path][1].items[tail] = new if replaced or not old else old
-
-    def _troubles_above(self, file):
-        """What went wrong in a folder above a file that no collector came up for."""
-        found = []
-        for node_path, report in self.folder_troubles:
-            if not file.seen and (file.path == node_path or file.path.startswith(node_path.rstrip("/") + "/")):
-                found.append((report.nodeid, report))
-        return found[:1]
-
-    # Nodes of folders live as long as the session: fixtures of conftests hang on them.
-
-    @pytest.hookimpl(hookwrapper=True, optionalhook=True)
-    def pytest_collect_directory(self, path, parent):
-        outcome = yield
-        node = outcome.get_result()
-        if node is not None:
-            outcome.force_result(self.nodes.setdefault(path, node))
-
-    @pytest.hookimpl(hookwrapper=True)
-    def pytest_pycollect_makemodule(self, module_path, parent):
-        outcome = yield
-        node = outcome.get_result()
-        if insides.OLD_TREE and isinstance(node, pytest.Package):
-            outcome.force_result(self.nodes.setdefault(module_path, node))
-
-    @pytest.hookimpl(tryfirst=True)
-    def pytest_ignore_collect(self, collection_path):
-        """Only what is asked for is looked at; pytest does not ask about that. Before 8 it looks at nothing else."""
-        return True if self.bundle is not None and not insides.OLD_TREE else None
-
-    @pytest.hookimpl(hookwrapper=True, tryfirst=True)
-    def pytest_collection_finish(self, session):
-        pending = insides.pending_conftests(session)
-        kept = dict(pending) if pending else None
-        yield
-        if kept:
-            pending.update(kept)
-
-    @pytest.hookimpl(tryfirst=True)
-    def pytest_collectstart(self, collector):
-        if self.bundle is not None and insides.is_file_node(collector):
-            number, file = self.wanted.get(str(collector.path), (None, None))
-            if file is not None:
-                file.seen = True
-                self.control.say(wire.R_IMPORT, number.to_bytes(4, "big"))
-                self.search.only_before(file.path)
-
-    def pytest_itemcollected(self, item):
-        self.before.append(item)
-
-    @pytest.hookimpl(trylast=True)
-    def pytest_collectreport(self, report):
-        if report.passed or self.bundle is None:
-            return
-        path, _, rest = report.nodeid.partition("::")
-        here = os.path.normpath(os.path.join(str(self.config.rootpath), path))
-        if here in self.wanted:
-            self.wanted[here][1].trouble.append((report.nodeid, report))
-        else:
-            self.folder_troubles.append((here, report))
-
-    # ---- choosing ----
-
-    def _choose(self, entry, file):
-        """(number, node id, item) of the chosen tests that are there; tells of those that are not."""
-        if file is None:
-            return [(test.test, test.nodeid, None) for test in entry.tests]
-        if not file.items and self.stop is None:
-            self._tell_uncollected(entry, file)
-            return []
-        chosen = []
-        for test in entry.tests:
-            tail = test.nodeid.partition("::")[2]
-            items = file.items.get(tail)
-            if items:
-                chosen.append((test.test, test.nodeid, items[test.occurrence % len(items)]))
-            elif self.stop is not None:
-                chosen.append((test.test, test.nodeid, None))
-            else:
-                self._tell_missing(entry, file, test, tail)
-        return chosen
-
-    def _tell_uncollected(self, entry, file):
-        if file.trouble and isinstance(file.trouble[0][1], pytest.CollectReport):
-            told = self.teller.collect(file.trouble[0][1])
-        else:
-            if file.trouble:
-                text = file.trouble[0][1]
-            elif not os.path.exists(file.path):
-                text = "%s is not on this host" % file.path
-            else:
-                text = "no tests were found in %s on this host" % file.path
-            told = reports.synthetic(entry.path, "error", "collect", text.strip().rpartition("\n")[2], longrepr=text)
-            told["counts"] = {"error": 1}
-            told["problems"] = [reports.problem("collect", "error", "ERROR collecting " + entry.path, text)]
-        self.control.note("collect", path=entry.path, outcome=told["outcome"], report=told)
-
-    def _tell_missing(self, entry, file, test, tail):
-        """A chosen test that is not in its file here: a collector above it failed, or the file differs."""
-        for nodeid, report in file.trouble:
-            above = nodeid.partition("::")[2] if nodeid else ""
-            if isinstance(report, pytest.CollectReport) and above and tail.startswith(above + "::"):
-                told = self.teller.collect(report)
-                told.update(nodeid=test.nodeid, file=entry.path)
-                self.control.report(test.test, wire.GRAVITY[told["outcome"]], reports.encode(told))
-                return
-        found = [entry.path + "::" + name for name in list(file.items)[:20]]
-        self.control.note("missing", path=entry.path, test=test.test, nodeid=test.nodeid, found=found)
+        reason, status = self.stop = tuple(wish["stop"])
+        makers = {
+            "keyboard": KeyboardInterrupt,
+            "exit": lambda text: pytest.exit.Exception(text, returncode=status),
+            "failed": self.session.Failed,
+        }
+        self.interrupt = makers.get(wish["kind"], self.session.Interrupted)(reason)
 
     # ---- running one ----
 
