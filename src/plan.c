@@ -7,8 +7,6 @@
 
 #include <string.h>
 
-#define SECONDS_MAX 1e9 /* more is taken as unknown */
-
 struct given_up {
     void (*fn)(void *arg, uint32_t test);
     void *arg;
@@ -27,6 +25,8 @@ struct pt_plan *pt_plan_create(const struct pt_plan_spec *spec, struct pt_err *e
     plan->spec = *spec;
     if (plan->spec.bundles_per_worker == 0)
         plan->spec.bundles_per_worker = 1;
+    plan->sequence = (struct pt_plan_line){
+        .weight = 1, .host = PT_NONE, .pool = {.known = &plan->known, .in_order = true}};
     return plan;
 }
 
@@ -40,6 +40,16 @@ static void task_destroy(struct task *task)
     free(task);
 }
 
+static void lines_destroy(struct pt_plan_line *lines)
+{
+    while (lines) {
+        struct pt_plan_line *next = lines->next;
+        pt_plan_pool_fini(&lines->pool);
+        free(lines);
+        lines = next;
+    }
+}
+
 void pt_plan_destroy(struct pt_plan *plan)
 {
     if (!plan)
@@ -47,7 +57,16 @@ void pt_plan_destroy(struct pt_plan *plan)
     int saved = errno;
     for (uint32_t i = 0; i < plan->ntasks; i++)
         task_destroy(plan->tasks[i]);
-    pt_plan_pool_fini(&plan->pool);
+    for (uint32_t i = 0; plan->hosts && i < plan->spec.hosts; i++)
+        free(plan->hosts[i].ranks);
+    lines_destroy(plan->lines);
+    pt_plan_pool_fini(&plan->sequence.pool);
+    while (plan->pieces) {
+        struct pt_plan_piece *all = plan->pieces->all;
+        free(plan->pieces);
+        plan->pieces = all;
+    }
+    free(plan->scratch);
     free(plan->tasks);
     free(plan->tests);
     free(plan->hosts);
@@ -55,118 +74,94 @@ void pt_plan_destroy(struct pt_plan *plan)
     errno = saved;
 }
 
-/* --- what comes in --- */
+/* --- hosts --- */
 
-static int tests_reserve(struct pt_plan *plan, uint32_t number, struct pt_err *err)
+static void hosts_changed(struct pt_plan *plan)
 {
-    if (number >= PT_MAX_TESTS)
-        return pt_err_set(err, "plan: test number %u is above the limit of %u tests", number, PT_MAX_TESTS);
-    if (number < plan->ntests)
-        return 0;
-    uint32_t old = plan->ntests;
-    uint32_t n = number + 1 > 2 * old ? number + 1 : 2 * old;
-    struct test *tests = realloc(plan->tests, n * sizeof(*tests));
-    if (!tests)
-        return pt_err_set(err, "plan: out of memory for %u tests", n);
-    memset(tests + old, 0, (n - old) * sizeof(*tests));
-    plan->tests = tests;
-    plan->ntests = n;
-    return 0;
-}
-
-static void forget(struct pt_plan *plan, const struct pt_bundle_test *tests, uint32_t n)
-{
-    for (uint32_t i = 0; i < n; i++)
-        plan->tests[tests[i].test].added = false;
-    plan->untold -= n;
-}
-
-static int note(struct pt_plan *plan, const char *path, const struct pt_bundle_test *test, struct pt_err *err)
-{
-    if (tests_reserve(plan, test->test, err))
-        return -1;
-    if (strlen(test->nodeid) > PT_MAX_NODEID)
-        return pt_err_set(err, "%s: a node id is longer than %u bytes", path, PT_MAX_NODEID);
-    if (plan->tests[test->test].added)
-        return pt_err_set(err, "plan: test number %u (%s) was given twice", test->test, test->nodeid);
-    plan->tests[test->test] = (struct test){.added = true, .bundle = PT_NONE};
-    plan->untold++;
-    return 0;
-}
-
-int pt_plan_add_file(struct pt_plan *plan, const char *path, const struct pt_bundle_test *tests, uint32_t n,
-                     double seconds, struct pt_err *err)
-{
-    if (n == 0)
-        return 0;
-    if (strlen(path) > PT_MAX_PATH)
-        return pt_err_set(err, "plan: a path is longer than %u bytes", PT_MAX_PATH);
-    for (uint32_t i = 0; i < n; i++) {
-        if (note(plan, path, &tests[i], err)) {
-            forget(plan, tests, i);
-            return -1;
-        }
-    }
-    bool known = seconds >= 0 && seconds < SECONDS_MAX;
-    if (pt_plan_pool_add(&plan->pool, path, tests, n, known ? seconds : -1)) {
-        forget(plan, tests, n);
-        return pt_err_set(err, "plan: out of memory for the %u tests of %s", n, path);
-    }
-    return 0;
-}
-
-void pt_plan_collected(struct pt_plan *plan)
-{
-    plan->collected = true;
+    plan->version++;
+    plan->unsure = true;
 }
 
 void pt_plan_expect(struct pt_plan *plan, uint32_t host, uint32_t slots)
 {
-    if (host < plan->spec.hosts)
-        plan->hosts[host].expect = slots;
+    if (host >= plan->spec.hosts)
+        return;
+    plan->hosts[host].expect = slots;
+    plan->hosts[host].told_expect = true;
+    hosts_changed(plan);
 }
 
-void pt_plan_host(struct pt_plan *plan, uint32_t host, uint32_t slots)
+void pt_plan_host(struct pt_plan *plan, uint32_t number, uint32_t slots)
+{
+    if (number >= plan->spec.hosts)
+        return;
+    struct host *host = &plan->hosts[number];
+    host->slots = slots;
+    if (slots > 0) {
+        host->runners = slots;
+        host->never = false;
+        pt_plan_ranks_free(plan, number);
+    }
+    hosts_changed(plan);
+}
+
+void pt_plan_labels(struct pt_plan *plan, uint32_t host, uint64_t labels)
 {
     if (host >= plan->spec.hosts)
         return;
-    plan->hosts[host].slots = slots;
-    if (slots > 0)
-        plan->hosts[host].runners = slots;
+    plan->hosts[host].labels = labels;
+    hosts_changed(plan);
+}
+
+void pt_plan_never(struct pt_plan *plan, uint32_t host)
+{
+    if (host >= plan->spec.hosts)
+        return;
+    plan->hosts[host].never = true;
+    pt_plan_ranks_free(plan, host);
+    hosts_changed(plan);
 }
 
 /* --- what happened --- */
-
-struct task *pt_plan_held_task(const struct pt_plan *plan, uint32_t host, uint32_t bundle)
-{
-    if (host >= plan->spec.hosts || bundle >= plan->ntasks)
-        return NULL;
-    struct task *task = plan->tasks[bundle];
-    return task->last->host == host && task->held ? task : NULL;
-}
 
 bool pt_plan_holds(const struct pt_plan *plan, uint32_t host, uint32_t bundle, uint32_t attempt,
                    uint32_t test)
 {
     if (bundle >= plan->ntasks)
         return false;
-    const struct attempt *try = plan->tasks[bundle]->last;
+    const struct task *task = plan->tasks[bundle];
+    const struct attempt *try = task->last;
     while (try && try->bundle.attempt != attempt)
         try = try->older;
     if (!try || try->host != host)
         return false;
-    return test == PT_NONE ||
-           (test < plan->ntests && plan->tests[test].added && plan->tests[test].bundle == bundle);
+    if (test == PT_NONE)
+        return true;
+    uint32_t owner = test < plan->ntests && plan->tests[test].added ? plan->tests[test].bundle : PT_NONE;
+    return owner != PT_NONE && plan->tasks[owner]->family == task->family;
 }
 
-bool pt_plan_told(struct pt_plan *plan, uint32_t test)
+static void heard_of(struct pt_plan *plan, struct task *task, double work)
 {
-    if (test >= plan->ntests || !plan->tests[test].added || plan->tests[test].told)
+    task->left = task->left > work ? task->left - work : 0;
+    task->since = ++plan->events;
+}
+
+bool pt_plan_told(struct pt_plan *plan, uint32_t number)
+{
+    struct test *test = number < plan->ntests ? &plan->tests[number] : NULL;
+    if (!test || !test->added || test->told)
         return false;
-    plan->tests[test].told = true;
+    test->told = true;
     plan->untold--;
-    if (plan->tests[test].bundle != PT_NONE)
-        plan->tasks[plan->tests[test].bundle]->untold--;
+    if (test->bundle == PT_NONE)
+        return true;
+    struct task *task = plan->tasks[test->bundle];
+    double work = pt_plan_test_work(plan, number);
+    task->untold--;
+    heard_of(plan, task, work);
+    if (task->twin)
+        heard_of(plan, task->twin, work);
     return true;
 }
 
@@ -179,39 +174,26 @@ static void lose(struct pt_plan *plan, uint32_t test, const struct given_up *up)
         up->fn(up->arg, test);
 }
 
-/* Count untold tests of the task as lost once: all, or the first in order only. */
+/* Count tests that the task owes as lost once: all, or the first in order only. */
 static void lose_tests(struct pt_plan *plan, const struct task *task, bool all, const struct given_up *up)
 {
-    for (const struct pt_plan_file *f = task->files; f; f = f->next) {
-        for (uint32_t i = 0; i < f->n; i++) {
-            if (!is_untold(plan, &f->tests[i]))
+    for (const struct pt_plan_piece *p = task->pieces; p; p = p->next) {
+        for (uint32_t i = 0; i < p->ntests; i++) {
+            if (!pt_plan_owes(plan, task, p->tests[i].test))
                 continue;
-            lose(plan, f->tests[i].test, up);
+            lose(plan, p->tests[i].test, up);
             if (!all)
                 return;
         }
     }
 }
 
-static bool is_suspect(const struct pt_plan *plan, const struct task *task)
+static void go_back(struct pt_plan *plan, struct task *task)
 {
-    for (const struct pt_plan_file *f = task->files; f; f = f->next)
-        for (uint32_t i = 0; i < f->n; i++)
-            if (is_untold(plan, &f->tests[i]) && plan->tests[f->tests[i].test].losses + 1 >= PT_PLAN_LOSSES)
-                return true;
-    return false;
-}
-
-void pt_plan_put_back(struct pt_plan *plan, struct task *task, bool first)
-{
-    if (task->untold == 0)
-        return;
-    if (is_suspect(plan, task))
-        queue_add(&plan->suspects, task);
-    else if (first)
-        queue_add_first(&plan->back, task);
+    if (task->twin)
+        pt_plan_leave_to_twin(plan, task);
     else
-        queue_add(&plan->back, task);
+        pt_plan_put_back(plan, task, false);
 }
 
 bool pt_plan_done(struct pt_plan *plan, uint32_t host, uint32_t bundle, uint32_t attempt,
@@ -222,8 +204,9 @@ bool pt_plan_done(struct pt_plan *plan, uint32_t host, uint32_t bundle, uint32_t
         return false;
     struct given_up up = {given_up, arg};
     pt_plan_unhold(plan, task);
-    lose_tests(plan, task, true, &up);
-    pt_plan_put_back(plan, task, false);
+    if (!task->twin)
+        lose_tests(plan, task, true, &up);
+    go_back(plan, task);
     return true;
 }
 
@@ -238,10 +221,11 @@ void pt_plan_lost(struct pt_plan *plan, uint32_t number, void (*given_up)(void *
     for (uint32_t running = 0; host->holds.head;) {
         struct task *task = host->holds.head;
         pt_plan_unhold(plan, task);
-        if (task->untold > 0 && running++ < host->runners)
+        if (pt_plan_owed(task) > 0 && running++ < host->runners)
             lose_tests(plan, task, false, &up);
-        pt_plan_put_back(plan, task, false);
+        go_back(plan, task);
     }
+    hosts_changed(plan);
 }
 
 /* --- how it stands --- */
@@ -255,12 +239,7 @@ bool pt_plan_over(const struct pt_plan *plan)
 {
     if (plan->collected && plan->untold == 0)
         return true;
-    if (!plan->stopped)
-        return false;
-    for (uint32_t i = 0; i < plan->spec.hosts; i++)
-        if (plan->hosts[i].held > 0)
-            return false;
-    return true;
+    return plan->stopped && plan->held == 0;
 }
 
 uint32_t pt_plan_held(const struct pt_plan *plan, uint32_t host)

@@ -4,153 +4,64 @@
 #include <stdlib.h>
 #include <string.h>
 
-#define PART_BYTES   (PT_MAX_FRAME / 2) /* a file with more is dealt in parts */
-#define JOIN_BYTES   (PT_MAX_FRAME / 4) /* small files are joined up to this */
-#define TEST_SECONDS 0.001              /* least a test is thought to take */
-
-static size_t test_bytes(const struct pt_bundle_test *test)
-{
-    return 12 + strlen(test->nodeid);
-}
-
-static double known_seconds(const struct pt_plan_file *file)
-{
-    double least = TEST_SECONDS * file->n;
-    return file->seconds > least ? file->seconds : least;
-}
+#define JOIN_BYTES (PT_MAX_FRAME / 4) /* small pieces are joined up to this */
 
 /* Should a be dealt before b? */
-static bool before(const struct pt_plan_file *a, const struct pt_plan_file *b)
+static bool is_before(const struct pt_plan_pool *pool, const struct pt_plan_piece *a,
+                      const struct pt_plan_piece *b)
 {
+    if (pool->in_order)
+        return a->order < b->order;
     if ((a->seconds < 0) != (b->seconds < 0))
         return a->seconds < 0;
-    double wa = a->seconds < 0 ? a->n : known_seconds(a);
-    double wb = b->seconds < 0 ? b->n : known_seconds(b);
+    double wa = a->seconds < 0 ? a->ntests : pt_plan_piece_seconds(a);
+    double wb = b->seconds < 0 ? b->ntests : pt_plan_piece_seconds(b);
     if (wa > wb || wa < wb)
         return wa > wb;
     return a->order < b->order;
 }
 
-static void heap_push(struct pt_plan_pool *pool, struct pt_plan_file *file)
+static void heap_push(struct pt_plan_pool *pool, struct pt_plan_piece *piece)
 {
     size_t i = pool->n++;
-    while (i > 0 && before(file, pool->heap[(i - 1) / 2])) {
+    while (i > 0 && is_before(pool, piece, pool->heap[(i - 1) / 2])) {
         pool->heap[i] = pool->heap[(i - 1) / 2];
         i = (i - 1) / 2;
     }
-    pool->heap[i] = file;
+    pool->heap[i] = piece;
 }
 
-static struct pt_plan_file *heap_pop(struct pt_plan_pool *pool)
+static void heap_pop(struct pt_plan_pool *pool)
 {
-    struct pt_plan_file *top = pool->heap[0];
-    struct pt_plan_file *last = pool->heap[--pool->n];
+    struct pt_plan_piece *last = pool->heap[--pool->n];
     size_t i = 0;
     for (;;) {
         size_t child = 2 * i + 1;
         if (child >= pool->n)
             break;
-        if (child + 1 < pool->n && before(pool->heap[child + 1], pool->heap[child]))
+        if (child + 1 < pool->n && is_before(pool, pool->heap[child + 1], pool->heap[child]))
             child++;
-        if (!before(pool->heap[child], last))
+        if (!is_before(pool, pool->heap[child], last))
             break;
         pool->heap[i] = pool->heap[child];
         i = child;
     }
     pool->heap[i] = last;
-    return top;
 }
 
-static void count_in(struct pt_plan_pool *pool, const struct pt_plan_file *file)
+static struct pt_plan_piece *heap_top(struct pt_plan_pool *pool)
 {
-    if (file->seconds < 0)
-        pool->unknown_left += file->n;
-    else
-        pool->seconds_left += known_seconds(file);
+    while (pool->n > 0 && pool->heap[0]->taken)
+        heap_pop(pool);
+    return pool->n > 0 ? pool->heap[0] : NULL;
 }
 
-static void count_out(struct pt_plan_pool *pool, const struct pt_plan_file *file)
-{
-    if (file->seconds < 0)
-        pool->unknown_left -= file->n;
-    else
-        pool->seconds_left -= known_seconds(file);
-    if (pool->n == 0)
-        pool->seconds_left = 0; /* no rest of rounding */
-}
-
-/* One block holds the file, its tests and all strings. */
-static struct pt_plan_file *file_create(const char *path, const struct pt_bundle_test *tests, uint32_t n)
-{
-    size_t head = sizeof(struct pt_plan_file) + n * sizeof(*tests);
-    size_t strings = strlen(path) + 1;
-    for (uint32_t i = 0; i < n; i++)
-        strings += strlen(tests[i].nodeid) + 1;
-    struct pt_plan_file *file = malloc(head + strings);
-    if (!file)
-        return NULL;
-    memset(file, 0, sizeof(*file));
-    file->tests = (struct pt_bundle_test *)(file + 1);
-    file->n = n;
-    file->path = (char *)file + head;
-    char *p = stpcpy(file->path, path) + 1;
-    file->bytes = 8 + strlen(path);
-    for (uint32_t i = 0; i < n; i++) {
-        file->tests[i] = tests[i];
-        file->tests[i].nodeid = p;
-        file->bytes += test_bytes(&tests[i]);
-        p = stpcpy(p, tests[i].nodeid) + 1;
-    }
-    return file;
-}
-
-/* How many of the first tests fit one part. */
-static uint32_t part_of(const struct pt_bundle_test *tests, uint32_t n)
-{
-    size_t bytes = 0;
-    uint32_t i = 0;
-    do
-        bytes += test_bytes(&tests[i++]);
-    while (i < n && bytes + test_bytes(&tests[i]) <= PART_BYTES);
-    return i;
-}
-
-static void free_files(struct pt_plan_file *files)
-{
-    while (files) {
-        struct pt_plan_file *next = files->next;
-        free(files);
-        files = next;
-    }
-}
-
-static struct pt_plan_file *parts_create(const char *path, const struct pt_bundle_test *tests, uint32_t n,
-                                         double seconds, size_t *count)
-{
-    struct pt_plan_file *first = NULL;
-    struct pt_plan_file **end = &first;
-    for (uint32_t done = 0; done < n;) {
-        uint32_t part = part_of(tests + done, n - done);
-        struct pt_plan_file *file = file_create(path, tests + done, part);
-        if (!file) {
-            free_files(first);
-            return NULL;
-        }
-        file->seconds = seconds < 0 ? -1 : seconds * part / n;
-        *end = file;
-        end = &file->next;
-        done += part;
-        ++*count;
-    }
-    return first;
-}
-
-static int heap_reserve(struct pt_plan_pool *pool, size_t more)
+int pt_plan_pool_reserve(struct pt_plan_pool *pool, size_t more)
 {
     if (pool->cap - pool->n >= more)
         return 0;
-    size_t cap = pool->cap + more > 2 * pool->cap ? pool->cap + more : 2 * pool->cap;
-    struct pt_plan_file **heap = realloc(pool->heap, cap * sizeof(struct pt_plan_file *));
+    size_t cap = pool->n + more > 2 * pool->cap ? pool->n + more : 2 * pool->cap;
+    struct pt_plan_piece **heap = realloc(pool->heap, cap * sizeof(struct pt_plan_piece *));
     if (!heap)
         return -1;
     pool->heap = heap;
@@ -158,92 +69,152 @@ static int heap_reserve(struct pt_plan_pool *pool, size_t more)
     return 0;
 }
 
-int pt_plan_pool_add(struct pt_plan_pool *pool, const char *path, const struct pt_bundle_test *tests,
-                     uint32_t n, double seconds)
+static bool share_a_file(const struct pt_plan_piece *a, const struct pt_plan_piece *b)
 {
-    size_t count = 0;
-    struct pt_plan_file *parts = parts_create(path, tests, n, seconds, &count);
-    if (!parts || heap_reserve(pool, count)) {
-        free_files(parts);
-        return -1;
-    }
-    for (struct pt_plan_file *file = parts; file; file = file->next) {
-        file->order = pool->added++;
-        file->all = pool->all;
-        pool->all = file;
-        if (file->seconds < 0)
-            pool->unknown_tests += file->n;
-        else
-            pool->known_tests += file->n;
-        pool->seconds += file->seconds < 0 ? 0 : known_seconds(file);
-    }
-    pt_plan_pool_put(pool, parts);
-    return 0;
+    const char *path = a->files[a->nfiles - 1].path;
+    return path == b->files[0].path || strcmp(path, b->files[0].path) == 0;
 }
 
-struct pt_plan_file *pt_plan_pool_take(struct pt_plan_pool *pool, double size)
+void pt_plan_pool_add(struct pt_plan_pool *pool, struct pt_plan_piece *piece)
 {
-    if (pool->n == 0)
-        return NULL;
-    struct pt_plan_file *first = heap_pop(pool);
-    struct pt_plan_file *last = first;
-    count_out(pool, first);
-    double sum = pt_plan_pool_weight(pool, first);
-    size_t bytes = first->bytes;
-    while (pool->n > 0) {
-        double more = pt_plan_pool_weight(pool, pool->heap[0]);
-        if (sum + more / 2 > size || bytes + pool->heap[0]->bytes > JOIN_BYTES)
-            break;
-        last->next = heap_pop(pool);
-        last = last->next;
-        count_out(pool, last);
-        sum += more;
-        bytes += last->bytes;
+    struct pt_plan_piece *last = pool->last;
+    if (last && !last->taken && share_a_file(last, piece)) {
+        piece->before = last;
+        last->after = piece;
     }
-    last->next = NULL;
+    pool->last = piece;
+    pool->live++;
+    if (piece->seconds < 0) {
+        pool->unknown_tests += piece->ntests;
+        pool->unknown_left += piece->ntests;
+    } else {
+        pool->seconds += pt_plan_piece_seconds(piece);
+        pool->seconds_left += pt_plan_piece_seconds(piece);
+    }
+    heap_push(pool, piece);
+}
+
+void pt_plan_pool_drop(struct pt_plan_pool *pool, struct pt_plan_piece *piece)
+{
+    piece->taken = true;
+    if (piece->before)
+        piece->before->after = piece->after;
+    if (piece->after)
+        piece->after->before = piece->before;
+    pool->live--;
+    if (piece->seconds < 0)
+        pool->unknown_left -= piece->ntests;
+    else
+        pool->seconds_left -= pt_plan_piece_seconds(piece);
+    if (pool->live == 0)
+        pool->seconds_left = 0; /* no rest of rounding */
+}
+
+/* Merge sort by order of arrival. */
+static struct pt_plan_piece *sorted(struct pt_plan_piece *pieces)
+{
+    if (!pieces || !pieces->next)
+        return pieces;
+    struct pt_plan_piece *middle = pieces;
+    for (struct pt_plan_piece *end = pieces->next; end && end->next; end = end->next->next)
+        middle = middle->next;
+    struct pt_plan_piece *b = middle->next;
+    middle->next = NULL;
+    struct pt_plan_piece *a = sorted(pieces);
+    b = sorted(b);
+    struct pt_plan_piece *first = NULL;
+    for (struct pt_plan_piece **end = &first; a || b; end = &(*end)->next) {
+        struct pt_plan_piece **least = !b || (a && a->order < b->order) ? &a : &b;
+        *end = *least;
+        *least = (*least)->next;
+    }
     return first;
 }
 
-/* The heap never shrinks, so there is room for what take just gave. */
-void pt_plan_pool_put(struct pt_plan_pool *pool, struct pt_plan_file *files)
+struct joining {
+    struct pt_plan_pool *pool;
+    struct pt_plan_piece *pieces;
+    struct pt_plan_piece *up, *down; /* neighbours of what was joined */
+    double size, sum;
+    size_t bytes;
+};
+
+static void join(struct joining *j, struct pt_plan_piece *piece)
 {
-    while (files) {
-        struct pt_plan_file *next = files->next;
-        files->next = NULL;
-        heap_push(pool, files);
-        count_in(pool, files);
-        files = next;
+    pt_plan_pool_drop(j->pool, piece);
+    piece->next = j->pieces;
+    j->pieces = piece;
+    j->sum += pt_plan_pool_weight(j->pool, piece);
+    j->bytes += piece->bytes;
+}
+
+static bool can_join(const struct joining *j, const struct pt_plan_piece *piece)
+{
+    return piece && piece->joins && piece->line == j->pieces->line &&
+           j->sum + pt_plan_pool_weight(j->pool, piece) / 2 <= j->size &&
+           j->bytes + piece->bytes <= JOIN_BYTES;
+}
+
+/* One more piece into the bundle, if one is small enough. */
+static bool join_next(struct joining *j)
+{
+    struct pt_plan_piece *piece;
+    if (!can_join(j, j->up))
+        j->up = NULL;
+    if (!can_join(j, j->down))
+        j->down = NULL;
+    if (j->up) {
+        piece = j->up;
+        j->up = piece->after;
+    } else if (j->down) {
+        piece = j->down;
+        j->down = piece->before;
+    } else {
+        piece = heap_top(j->pool);
+        if (!can_join(j, piece))
+            return false;
+        j->up = piece->after;
+        j->down = piece->before;
     }
+    join(j, piece);
+    return true;
 }
 
-/* What a test of an unknown file is thought to take. */
-static double unit(const struct pt_plan_pool *pool)
+struct pt_plan_piece *pt_plan_pool_take(struct pt_plan_pool *pool, double size)
 {
-    return pool->known_tests > 0 ? pool->seconds / (double)pool->known_tests : 1.0;
+    struct joining j = {.pool = pool, .size = size};
+    struct pt_plan_piece *first = heap_top(pool);
+    if (!first)
+        return NULL;
+    join(&j, first);
+    if (!pool->in_order) {
+        j.up = first->after;
+        j.down = first->before;
+    }
+    if (first->joins)
+        while (join_next(&j))
+            ;
+    return sorted(j.pieces);
 }
 
-double pt_plan_pool_weight(const struct pt_plan_pool *pool, const struct pt_plan_file *file)
+double pt_plan_pool_weight(const struct pt_plan_pool *pool, const struct pt_plan_piece *piece)
 {
-    return file->seconds < 0 ? file->n * unit(pool) : known_seconds(file);
+    return piece->seconds < 0 ? piece->ntests * pt_plan_known_mean(pool->known)
+                              : pt_plan_piece_seconds(piece);
 }
 
 double pt_plan_pool_total(const struct pt_plan_pool *pool)
 {
-    return pool->seconds + (double)pool->unknown_tests * unit(pool);
+    return pool->seconds + (double)pool->unknown_tests * pt_plan_known_mean(pool->known);
 }
 
 double pt_plan_pool_left(const struct pt_plan_pool *pool)
 {
-    return pool->seconds_left + (double)pool->unknown_left * unit(pool);
+    return pool->seconds_left + (double)pool->unknown_left * pt_plan_known_mean(pool->known);
 }
 
 void pt_plan_pool_fini(struct pt_plan_pool *pool)
 {
-    while (pool->all) {
-        struct pt_plan_file *file = pool->all;
-        pool->all = file->all;
-        free(file);
-    }
     free(pool->heap);
     *pool = (struct pt_plan_pool){0};
 }

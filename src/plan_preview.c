@@ -1,7 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-#include "common/auto.h"
 #include "common/err.h"
 #include "plan_state.h"
+
+#include <math.h>
+#include <stdlib.h>
 
 /* A bundle under way in a run that is only thought through. */
 struct flight {
@@ -13,6 +15,7 @@ struct preview {
     struct pt_plan *plan;
     double now;
     double **free_at; /* per host, per slot */
+    uint32_t *chosen; /* scratch: slots of one host */
     struct flight *flights;
     size_t n;
 };
@@ -22,6 +25,7 @@ static void preview_fini(struct preview *p)
     for (uint32_t i = 0; p->free_at && i < p->plan->spec.hosts; i++)
         free(p->free_at[i]);
     free(p->free_at);
+    free(p->chosen);
     free(p->flights);
 }
 
@@ -33,26 +37,45 @@ static int preview_init(struct preview *p, struct pt_plan *plan)
         return -1;
     for (uint32_t i = 0; i < plan->spec.hosts; i++) {
         struct host *host = &plan->hosts[i];
-        if (host->slots == 0)
+        if (host->slots == 0 && host->expect > 0)
             pt_plan_host(plan, i, host->expect);
-        most += 2 * (size_t)host->slots + 1;
+        if (host->slots == 0)
+            pt_plan_never(plan, i);
+        most += 3 * (size_t)host->slots + 2;
         if (!(p->free_at[i] = calloc(host->slots + 1, sizeof(double))))
             return -1;
     }
-    return (p->flights = calloc(most + 1, sizeof(*p->flights))) ? 0 : -1;
+    p->chosen = calloc(most + 1, sizeof(*p->chosen));
+    p->flights = calloc(most + 1, sizeof(*p->flights));
+    return p->chosen && p->flights ? 0 : -1;
 }
 
-/* The bundle goes to the slot of its host that is free first. */
+static uint32_t first_free(const double *slots, uint32_t n)
+{
+    uint32_t first = 0;
+    for (uint32_t i = 1; i < n; i++)
+        if (slots[i] < slots[first])
+            first = i;
+    return first;
+}
+
+/* The bundle goes to the slots of its host that are free first, its own among them if it has one. */
 static void take_off(struct preview *p, const struct pt_plan_deal *deal)
 {
-    double *slot = p->free_at[deal->host];
-    uint32_t first = 0;
-    for (uint32_t i = 1; i < p->plan->hosts[deal->host].slots; i++)
-        if (slot[i] < slot[first])
-            first = i;
-    double start = slot[first] > p->now ? slot[first] : p->now;
-    slot[first] = start + pt_plan_expected(p->plan, deal->bundle->bundle);
-    p->flights[p->n++] = (struct flight){.end = slot[first], .deal = *deal};
+    const struct task *task = p->plan->tasks[deal->bundle->bundle];
+    uint32_t n = p->plan->hosts[deal->host].slots;
+    uint32_t width = task->line->exclusive != PT_EXCLUSIVE_NOT ? n : task->line->weight;
+    double *slots = p->free_at[deal->host];
+    double start = p->now;
+    for (uint32_t i = 0; i < width; i++) {
+        uint32_t slot = i == 0 && task->rank != PT_NONE ? task->rank : first_free(slots, n);
+        start = slots[slot] > start ? slots[slot] : start;
+        slots[slot] = INFINITY;
+        p->chosen[i] = slot;
+    }
+    for (uint32_t i = 0; i < width; i++)
+        slots[p->chosen[i]] = start + task->expected;
+    p->flights[p->n++] = (struct flight){.end = start + task->expected, .deal = *deal};
 }
 
 static void land(struct preview *p)
@@ -75,6 +98,7 @@ int pt_plan_preview(struct pt_plan *plan, void (*each)(void *arg, const struct p
                     struct pt_err *err)
 {
     struct preview p;
+    plan->spec.speculate = false;
     if (preview_init(&p, plan)) {
         preview_fini(&p);
         return pt_err_set(err, "plan: out of memory for a preview");

@@ -1,58 +1,129 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #pragma once
-/* What plan.c (files and outcomes) and plan_deal.c (dealing and calling back) share. */
-#include "plan.h"
+/* What the files of the plan share: tests, tasks (a task is a bundle with all its attempts), lines of waiting
+ * work, and hosts. */
 #include "plan_pool.h"
 
 struct test {
-    uint32_t bundle; /* or PT_NONE: not dealt yet */
+    struct pt_plan_piece *piece; /* it is the at-th test of */
+    uint32_t at;
+    uint32_t bundle; /* the one that owes its outcome; PT_NONE: not dealt yet */
+    float seconds;   /* < 0: not known */
     uint8_t losses;
-    bool added, told;
+    bool added : 1, told : 1;
+    bool joined : 1; /* may not be parted from the test before it */
+    bool asked : 1;  /* an answer to STEAL is to come */
+    bool given : 1;  /* scratch while that answer is read */
 };
 
 /* One attempt, as it went to a host: never freed before the plan. */
 struct attempt {
     struct attempt *older;
     uint32_t host;
+    uint32_t ntests;
     struct pt_bundle bundle;
 };
 
 struct task {
     uint32_t number;
-    uint32_t untold;
-    bool recalled; /* asked for, no answer yet */
-    bool kept;     /* asked for, came too late */
-    bool held;     /* by the host of its last attempt */
-    struct pt_plan_file *files;
+    uint32_t family; /* number of the first of those that are copies of each other */
+    uint32_t untold; /* tests that it owes */
+    uint32_t rank;   /* or PT_NONE */
+    uint32_t host;   /* of that rank */
+    uint32_t avoid;  /* a host that should not be the next, or PT_NONE */
+    uint64_t place;  /* among those of its rank */
+    uint64_t since;  /* when it was last heard of, in events */
+    bool recalled;   /* asked for, no answer yet */
+    bool kept;       /* asked for, came too late */
+    bool held;       /* by the host of its last attempt */
+    bool firm;       /* nothing more can be stolen from this attempt */
+    bool packed;     /* its rank is our choice, not the caller's */
+    bool surplus;    /* its copy was quicker, and the host is to be told so */
+    struct pt_plan_line *line;
+    struct pt_plan_piece *pieces; /* its tests are among theirs: those with its number */
     struct attempt *last;
-    double expected;
-    struct task *next, *prev; /* in a host's list while held, else in a queue */
+    struct task *twin;     /* the other holder of the same tests */
+    struct task *loot;     /* gets what is stolen, while the answer is awaited */
+    double expected, left; /* work in all, and of what is untold, about */
+    struct task *next, *prev;
 };
 
 struct queue {
     struct task *head, *tail;
 };
 
+/* Work that needs the same of a host. In the plan's list those that are hard to place come first. */
+struct pt_plan_line {
+    uint64_t needs;
+    uint32_t weight;
+    uint32_t host; /* or PT_NONE */
+    enum pt_exclusive exclusive;
+    struct queue back; /* before the pool */
+    struct pt_plan_pool pool;
+    uint32_t slots, version; /* slots of all hosts that may take it, as of plan->version */
+    struct pt_plan_line *next;
+};
+
+/* A slot that work is pinned to. */
+struct rank {
+    uint32_t rank;
+    uint32_t held;
+    struct queue line;
+};
+
 struct host {
     uint32_t slots, expect;
     uint32_t runners; /* slots when it last had any */
     uint32_t held, asked;
-    bool alone; /* holds a bundle that may have brought hosts down: deal nothing beside it */
+    uint32_t queued; /* of held: pinned behind another of their slot */
+    uint64_t load;   /* weights of held */
+    uint32_t heavy;  /* of held: with weight above 1 */
+    uint64_t labels;
+    bool told_expect, never;
+    bool alone;    /* holds a bundle that bears none beside it */
+    bool reserved; /* drained for a heavy one */
     struct queue holds;
+    struct rank *ranks;
+    uint32_t nranks, rank_cap;
+};
+
+/* Tests that no host can take, told one by one. */
+struct doomed {
+    struct queue tasks;
+    struct pt_plan_piece *pieces; /* in no task yet */
+    struct task *task;            /* of the piece; NULL: none */
+    struct pt_plan_piece *at;     /* the piece and its test that come next */
+    uint32_t i;
+    uint32_t version; /* of what was known of hosts */
 };
 
 struct pt_plan {
     struct pt_plan_spec spec;
-    struct pt_plan_pool pool;
+    struct pt_plan_piece *pieces; /* all, the newest first */
+    struct pt_plan_known known;
+    uint32_t npieces;
     struct test *tests;
     uint32_t ntests, untold; /* ntests: numbers in use are below it */
     struct task **tasks;
     uint32_t ntasks, cap;
-    struct queue back, suspects;
+    struct queue spare; /* tasks that came to nothing */
+    uint64_t events;
+    uint32_t version; /* of what is known of hosts */
+    struct pt_plan_line *lines;
+    struct pt_plan_line sequence; /* everything, in a sequential run */
+    struct queue suspects;
+    struct queue packing;
     struct host *hosts;
-    uint32_t asked;
-    bool collected, stopped;
+    uint32_t held, asked, surplus;
+    uint32_t *scratch; /* numbers of tests */
+    uint32_t scratch_cap;
+    struct doomed doomed;
+    bool collected, stopped, packed;
+    bool hush;   /* a bundle is held that bears no other in the run */
+    bool unsure; /* something may have become impossible */
 };
+
+/* --- queues --- */
 
 static inline void queue_add(struct queue *q, struct task *task)
 {
@@ -69,21 +140,114 @@ static inline void queue_remove(struct queue *q, struct task *task)
     task->next = task->prev = NULL;
 }
 
+/* other NULL: at the end. */
+static inline void queue_add_before(struct queue *q, struct task *task, struct task *other)
+{
+    if (!other) {
+        queue_add(q, task);
+        return;
+    }
+    task->next = other;
+    task->prev = other->prev;
+    *(other->prev ? &other->prev->next : &q->head) = task;
+    other->prev = task;
+}
+
 static inline void queue_add_first(struct queue *q, struct task *task)
 {
-    task->prev = NULL;
-    task->next = q->head;
-    *(q->head ? &q->head->prev : &q->tail) = task;
-    q->head = task;
+    queue_add_before(q, task, q->head);
 }
 
-static inline bool is_untold(const struct pt_plan *plan, const struct pt_bundle_test *test)
+/* --- tests --- */
+
+/* Is it untold, and the task's to tell? */
+static inline bool pt_plan_owes(const struct pt_plan *plan, const struct task *task, uint32_t number)
 {
-    return !plan->tests[test->test].told;
+    const struct test *test = &plan->tests[number];
+    return !test->told && test->bundle != PT_NONE && plan->tasks[test->bundle]->family == task->family;
 }
+static inline uint32_t pt_plan_owed(const struct task *task)
+{
+    return task->untold + (task->twin ? task->twin->untold : 0);
+}
+double pt_plan_test_work(const struct pt_plan *plan, uint32_t test);
+/* Numbers for n tests in plan->scratch; -1 no memory. */
+int pt_plan_scratch(struct pt_plan *plan, uint32_t n);
 
+/* --- tasks: plan_task.c --- */
+
+/* A task with a number and nothing in it; NULL: no memory. */
+struct task *pt_plan_task_create(struct pt_plan *plan);
+/* It came to nothing. */
+void pt_plan_task_spare(struct pt_plan *plan, struct task *task);
+/* The tests of these pieces, of one line, are the task's from now on. */
+void pt_plan_task_fill(struct pt_plan *plan, struct task *task, struct pt_plan_piece *pieces);
+/* Give the host the task's next attempt; it must be in no queue. 1, or -1 when memory ends. */
+int pt_plan_hold(struct pt_plan *plan, uint32_t host, struct task *task, struct pt_plan_deal *deal,
+                 struct pt_err *err);
 struct task *pt_plan_held_task(const struct pt_plan *plan, uint32_t host, uint32_t bundle);
 /* Take the task from the host that holds it. */
 void pt_plan_unhold(struct pt_plan *plan, struct task *task);
-/* Line up a task that still has untold tests for its next attempt. */
+/* Line up a task that still owes tests for its next attempt. */
 void pt_plan_put_back(struct pt_plan *plan, struct task *task, bool first);
+/* Tasks that owe nothing more, by a report that came late, need no further attempt: off the queue's head. */
+struct task *pt_plan_head(struct queue *q);
+int pt_plan_no_memory(struct pt_err *err);
+
+/* --- lines and what has room: plan_line.c, plan_room.c --- */
+
+static inline bool pt_plan_is_plain(const struct pt_plan_line *line)
+{
+    return line->weight == 1 && line->exclusive == PT_EXCLUSIVE_NOT;
+}
+/* The line of units like this, new if need be; NULL: no memory. */
+struct pt_plan_line *pt_plan_line_get(struct pt_plan *plan, const struct pt_plan_unit *unit);
+bool pt_plan_line_waits(struct pt_plan_line *line);
+/* Could any host of the run take work of this line, now or when it comes? */
+bool pt_plan_line_stands(const struct pt_plan *plan, const struct pt_plan_line *line);
+/* How much one bundle should be: near the end smaller, so that the slots end together. */
+double pt_plan_line_size(struct pt_plan *plan, struct pt_plan_line *line);
+/* The next of the line, in no queue; NULL: none, or no memory, then rc is -1. */
+struct task *pt_plan_line_take(struct pt_plan *plan, struct pt_plan_line *line, double size, int *rc);
+
+/* Is it up, and such that it may take work of this line at all? */
+bool pt_plan_may(const struct pt_plan *plan, const struct pt_plan_line *line, uint32_t host);
+/* May it have work of this line right now? ahead: how many plain bundles beyond its slots are fine. */
+bool pt_plan_room(const struct pt_plan *plan, const struct pt_plan_line *line, uint32_t host, uint32_t ahead);
+/* The host with the least to do for its size among those with room; avoid: not this one if another has a free
+ * slot. PT_NONE: none. */
+uint32_t pt_plan_room_for(struct pt_plan *plan, struct pt_plan_line *line, uint32_t avoid);
+/* A host with a free slot for this line, not that one; PT_NONE: none. */
+uint32_t pt_plan_idle_for(const struct pt_plan *plan, const struct pt_plan_line *line, uint32_t except);
+/* Slots of all hosts on which nothing runs and nothing is meant to. */
+uint32_t pt_plan_free_slots(const struct pt_plan *plan);
+/* Nothing more is dealt to some host until it has room for the first of this heavy line. */
+void pt_plan_reserve(struct pt_plan *plan, const struct pt_plan_line *line);
+
+/* --- pinned: plan_rank.c --- */
+
+struct rank *pt_plan_rank(const struct host *host, uint32_t rank); /* NULL: nothing was ever pinned to it */
+struct rank *pt_plan_rank_get(struct host *host, uint32_t rank);   /* NULL: no memory */
+/* Is the task where it can run, as far as is known of the host it is pinned to? */
+bool pt_plan_rank_stands(const struct pt_plan *plan, const struct task *task);
+/* Set free what we packed onto slots of this host that are gone for good. */
+void pt_plan_ranks_free(struct pt_plan *plan, uint32_t host);
+void pt_plan_rank_add(struct pt_plan *plan, struct task *task, bool first);
+bool pt_plan_ranks_wait(const struct pt_plan *plan);
+/* As pt_plan_next. */
+int pt_plan_deal_pinned(struct pt_plan *plan, struct pt_plan_deal *deal, struct pt_err *err);
+/* Those that bear no other bundle in the run. */
+int pt_plan_deal_pinned_run(struct pt_plan *plan, struct pt_plan_deal *deal, struct pt_err *err);
+
+/* --- schedules and the rest --- */
+
+/* 1: all is packed onto slots, 0: not time yet, -1. */
+int pt_plan_pack(struct pt_plan *plan, struct pt_err *err);
+/* Could a part of a bundle be stolen for an idle slot? Its later part is in plan->scratch, n tests. */
+struct task *pt_plan_victim(struct pt_plan *plan, uint32_t *n);
+/* No more is awaited of what was asked of this held task; what it gave back lines up. */
+void pt_plan_end_steal(struct pt_plan *plan, struct task *task);
+struct task *pt_plan_recallable(const struct pt_plan *plan);
+int pt_plan_deal_copy(struct pt_plan *plan, struct pt_plan_deal *deal, struct pt_err *err);
+/* The task is not held any more, its twin is: that one owes the tests now. */
+void pt_plan_leave_to_twin(struct pt_plan *plan, struct task *task);

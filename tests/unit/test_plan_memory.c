@@ -3,9 +3,20 @@
 #include "fail_alloc.h"
 
 #include "src/plan.c"
+#include "src/plan_add.c"
+#include "src/plan_again.c"
+#include "src/plan_copy.c"
 #include "src/plan_deal.c"
+#include "src/plan_impossible.c"
+#include "src/plan_line.c"
+#include "src/plan_piece.c"
 #include "src/plan_pool.c"
 #include "src/plan_preview.c"
+#include "src/plan_rank.c"
+#include "src/plan_room.c"
+#include "src/plan_static.c"
+#include "src/plan_steal.c"
+#include "src/plan_task.c"
 
 #include <criterion/criterion.h>
 

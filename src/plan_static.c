@@ -1,0 +1,188 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* All bundles onto slots before the first is dealt: longest first onto the least loaded slot. The last slot
+ * then ends at most 4/3 - 1/(3 slots) later than with the best packing (R. L. Graham, Bounds on
+ * multiprocessing timing anomalies, SIAM J. Appl. Math. 17, 1969). A heavy bundle takes its slots together;
+ * it comes before the light ones. What no host that is here can take is left to be dealt on demand. */
+#include "plan_state.h"
+
+#include <math.h>
+#include <stdlib.h>
+
+struct packing {
+    struct pt_plan *plan;
+    struct task **tasks;
+    size_t ntasks;
+    double **load; /* by host and slot */
+    double *sort;  /* room for the slots of one host */
+};
+
+static bool is_due(const struct pt_plan *plan)
+{
+    bool any = false;
+    for (uint32_t i = 0; i < plan->spec.hosts; i++) {
+        const struct host *host = &plan->hosts[i];
+        bool refused = host->told_expect && host->expect == 0;
+        if (host->slots == 0 && !host->never && !refused)
+            return false;
+        any = any || host->slots > 0;
+    }
+    return any && plan->collected;
+}
+
+/* Everything that waits becomes a bundle; those made before memory ended are kept for the next try. */
+static int make_bundles(struct pt_plan *plan)
+{
+    int rc = 0;
+    for (struct pt_plan_line *line = plan->lines; line; line = line->next) {
+        double size = pt_plan_line_size(plan, line);
+        struct task *task;
+        while ((task = pt_plan_line_take(plan, line, size, &rc)))
+            queue_add(&plan->packing, task);
+        if (rc < 0)
+            return -1;
+    }
+    return 0;
+}
+
+static void packing_fini(struct packing *p)
+{
+    for (uint32_t i = 0; p->load && i < p->plan->spec.hosts; i++)
+        free(p->load[i]);
+    free(p->load);
+    free(p->sort);
+    free(p->tasks);
+}
+
+static int packing_init(struct packing *p, struct pt_plan *plan)
+{
+    uint32_t most = 1;
+    *p = (struct packing){.plan = plan};
+    for (const struct task *task = plan->packing.head; task; task = task->next)
+        p->ntasks++;
+    p->tasks = malloc((p->ntasks + 1) * sizeof(struct task *));
+    p->load = calloc(plan->spec.hosts + 1, sizeof(*p->load));
+    if (!p->tasks || !p->load)
+        return -1;
+    for (uint32_t i = 0; i < plan->spec.hosts; i++) {
+        struct host *host = &plan->hosts[i];
+        most = host->slots > most ? host->slots : most;
+        if (!(p->load[i] = calloc(host->slots + 1, sizeof(double))))
+            return -1;
+        for (uint32_t r = 0; r < host->slots; r++)
+            if (!pt_plan_rank_get(host, r))
+                return -1;
+    }
+    return (p->sort = malloc(most * sizeof(double))) ? 0 : -1;
+}
+
+/* Rank of difficulty: those that take a host, heavy ones, plain ones, those that take the run. */
+static uint64_t bulk(const struct task *task)
+{
+    if (task->line->exclusive == PT_EXCLUSIVE_RUN)
+        return 0;
+    return task->line->exclusive == PT_EXCLUSIVE_HOST ? UINT64_MAX : task->line->weight;
+}
+
+static int compare(const void *pa, const void *pb)
+{
+    const struct task *a = *(struct task *const *)pa;
+    const struct task *b = *(struct task *const *)pb;
+    if (bulk(a) != bulk(b))
+        return bulk(a) > bulk(b) ? -1 : 1;
+    if (a->expected > b->expected || a->expected < b->expected)
+        return a->expected > b->expected ? -1 : 1;
+    return a->pieces->order < b->pieces->order ? -1 : a->pieces->order > b->pieces->order;
+}
+
+static int compare_loads(const void *pa, const void *pb)
+{
+    double a = *(const double *)pa;
+    double b = *(const double *)pb;
+    return a < b ? -1 : a > b;
+}
+
+/* How many slots of that host the task takes. */
+static uint32_t width(const struct task *task, const struct host *host)
+{
+    return task->line->exclusive != PT_EXCLUSIVE_NOT ? host->slots : task->line->weight;
+}
+
+/* When so many slots of the host are free together. */
+static double free_at(struct packing *p, uint32_t host, uint32_t slots)
+{
+    const double *load = p->load[host];
+    uint32_t n = p->plan->hosts[host].slots;
+    double first = load[0];
+    for (uint32_t r = 1; r < n; r++)
+        first = load[r] < first ? load[r] : first;
+    if (slots == 1)
+        return first;
+    for (uint32_t r = 0; r < n; r++)
+        p->sort[r] = load[r];
+    qsort(p->sort, n, sizeof(double), compare_loads);
+    return p->sort[slots - 1];
+}
+
+static void pin(struct packing *p, struct task *task, uint32_t host, double start)
+{
+    double *load = p->load[host];
+    uint32_t n = p->plan->hosts[host].slots;
+    for (uint32_t k = width(task, &p->plan->hosts[host]); k > 0; k--) {
+        uint32_t least = n;
+        for (uint32_t r = 0; r < n; r++)
+            if (load[r] <= start && (least == n || load[r] < load[least]))
+                least = r;
+        if (least == n)
+            break;
+        if (task->rank == PT_NONE)
+            task->rank = least;
+        load[least] = start + task->expected;
+    }
+    task->host = host;
+    task->packed = true;
+    pt_plan_rank_add(p->plan, task, false);
+}
+
+static void place(struct packing *p, struct task *task)
+{
+    uint32_t best = PT_NONE;
+    double least = INFINITY;
+    for (uint32_t i = 0; i < p->plan->spec.hosts; i++) {
+        if (!pt_plan_may(p->plan, task->line, i))
+            continue;
+        double start = free_at(p, i, width(task, &p->plan->hosts[i]));
+        if (best == PT_NONE || start < least) {
+            best = i;
+            least = start;
+        }
+    }
+    if (best == PT_NONE)
+        queue_add(&task->line->back, task);
+    else
+        pin(p, task, best, least);
+}
+
+int pt_plan_pack(struct pt_plan *plan, struct pt_err *err)
+{
+    struct packing p;
+    size_t n = 0;
+    if (!is_due(plan))
+        return 0;
+    if (make_bundles(plan))
+        return pt_plan_no_memory(err);
+    int rc = packing_init(&p, plan);
+    if (rc == 0) {
+        for (struct task *task; (task = plan->packing.head);) {
+            queue_remove(&plan->packing, task);
+            p.tasks[n++] = task;
+        }
+        qsort(p.tasks, n, sizeof(*p.tasks), compare);
+        for (size_t i = 0; i < n; i++) {
+            p.tasks[i]->place = i + 1;
+            place(&p, p.tasks[i]);
+        }
+        plan->packed = true;
+    }
+    packing_fini(&p);
+    return rc ? pt_plan_no_memory(err) : 1;
+}

@@ -1,0 +1,281 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "common/err.h"
+#include "plan_state.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+int pt_plan_no_memory(struct pt_err *err)
+{
+    return pt_err_set(err, "plan: out of memory for a bundle");
+}
+
+/* --- tasks --- */
+
+static int tasks_reserve(struct pt_plan *plan)
+{
+    if (plan->ntasks < plan->cap)
+        return 0;
+    uint32_t cap = plan->cap ? 2 * plan->cap : 64;
+    struct task **tasks = realloc(plan->tasks, cap * sizeof(struct task *));
+    if (!tasks)
+        return -1;
+    plan->tasks = tasks;
+    plan->cap = cap;
+    return 0;
+}
+
+struct task *pt_plan_task_create(struct pt_plan *plan)
+{
+    struct task *task = plan->spare.head;
+    uint32_t number = plan->ntasks;
+    if (task) {
+        number = task->number;
+        queue_remove(&plan->spare, task);
+    } else {
+        if (tasks_reserve(plan) || !(task = malloc(sizeof(*task))))
+            return NULL;
+        plan->tasks[plan->ntasks++] = task;
+    }
+    *task = (struct task){.number = number,
+                          .family = number,
+                          .place = number,
+                          .rank = PT_NONE,
+                          .host = PT_NONE,
+                          .avoid = PT_NONE};
+    return task;
+}
+
+void pt_plan_task_spare(struct pt_plan *plan, struct task *task)
+{
+    task->pieces = NULL;
+    queue_add_first(&plan->spare, task);
+}
+
+void pt_plan_task_fill(struct pt_plan *plan, struct task *task, struct pt_plan_piece *pieces)
+{
+    task->pieces = pieces;
+    task->line = pieces->line;
+    task->firm = pieces->alone;
+    for (const struct pt_plan_piece *p = pieces; p; p = p->next) {
+        task->expected += pt_plan_pool_weight(&p->line->pool, p);
+        for (uint32_t i = 0; i < p->ntests; i++) {
+            struct test *test = &plan->tests[p->tests[i].test];
+            if (test->piece != p) /* it waits to run again */
+                continue;
+            test->bundle = task->number;
+            task->untold += !test->told;
+        }
+    }
+}
+
+double pt_plan_test_work(const struct pt_plan *plan, uint32_t test)
+{
+    double seconds = plan->tests[test].seconds;
+    if (seconds < 0)
+        return pt_plan_known_mean(&plan->known);
+    return seconds > 0.001 ? seconds : 0.001;
+}
+
+int pt_plan_scratch(struct pt_plan *plan, uint32_t n)
+{
+    if (n <= plan->scratch_cap)
+        return 0;
+    uint32_t *scratch = realloc(plan->scratch, n * sizeof(*scratch));
+    if (!scratch)
+        return -1;
+    plan->scratch = scratch;
+    plan->scratch_cap = n;
+    return 0;
+}
+
+/* --- attempts --- */
+
+/* What the task owes, as files with tests; only counts when files is NULL. A file that goes on in the next
+ * piece is one. */
+static uint32_t lay_out(const struct pt_plan *plan, const struct task *task, struct pt_bundle_file *files,
+                        struct pt_bundle_test *tests, uint32_t *ntests)
+{
+    uint32_t nfiles = 0;
+    const char *path = NULL;
+    *ntests = 0;
+    for (const struct pt_plan_piece *p = task->pieces; p; p = p->next) {
+        for (uint32_t f = 0; f < p->nfiles; f++) {
+            const struct pt_bundle_file *file = &p->files[f];
+            for (uint32_t i = 0; i < file->ntests; i++) {
+                if (!pt_plan_owes(plan, task, file->tests[i].test))
+                    continue;
+                if (!path || (path != file->path && strcmp(path, file->path) != 0)) {
+                    if (files)
+                        files[nfiles] = (struct pt_bundle_file){.path = file->path, .tests = tests + *ntests};
+                    nfiles++;
+                    path = file->path;
+                }
+                if (files) {
+                    tests[*ntests] = file->tests[i];
+                    files[nfiles - 1].ntests++;
+                }
+                ++*ntests;
+            }
+        }
+    }
+    return nfiles;
+}
+
+static struct attempt *attempt_create(const struct pt_plan *plan, const struct task *task)
+{
+    uint32_t ntests;
+    uint32_t nfiles = lay_out(plan, task, NULL, NULL, &ntests);
+    struct attempt *try = malloc(sizeof(*try) + nfiles * sizeof(struct pt_bundle_file) +
+                                 ntests * sizeof(struct pt_bundle_test));
+    if (!try)
+        return NULL;
+    *try = (struct attempt){.ntests = ntests, .older = task->last};
+    try->bundle = (struct pt_bundle){.bundle = task->number,
+                                     .attempt = task->last ? task->last->bundle.attempt + 1 : 1,
+                                     .timeout_ms = plan->spec.timeout_ms,
+                                     .rank = task->rank,
+                                     .files = (struct pt_bundle_file *)(try + 1),
+                                     .nfiles = nfiles};
+    lay_out(plan, task, try->bundle.files, (struct pt_bundle_test *)(try->bundle.files + nfiles), &ntests);
+    return try;
+}
+
+static double work_of(const struct pt_plan *plan, const struct attempt *try)
+{
+    double work = 0;
+    for (uint32_t f = 0; f < try->bundle.nfiles; f++)
+        for (uint32_t i = 0; i < try->bundle.files[f].ntests; i++)
+            work += pt_plan_test_work(plan, try->bundle.files[f].tests[i].test);
+    return work;
+}
+
+/* --- holding --- */
+
+static void take_load(struct pt_plan *plan, struct host *host, const struct task *task)
+{
+    struct rank *rank = task->rank != PT_NONE ? pt_plan_rank(host, task->rank) : NULL;
+    host->held++;
+    plan->held++;
+    host->load += task->line->weight;
+    host->heavy += task->line->weight > 1;
+    if (rank && rank->held++ > 0)
+        host->queued++;
+    if (task->line->exclusive != PT_EXCLUSIVE_NOT)
+        host->alone = true;
+    if (task->line->exclusive == PT_EXCLUSIVE_RUN)
+        plan->hush = true;
+}
+
+static void drop_load(struct pt_plan *plan, struct host *host, const struct task *task)
+{
+    struct rank *rank = task->rank != PT_NONE ? pt_plan_rank(host, task->rank) : NULL;
+    host->held--;
+    plan->held--;
+    host->load -= task->line->weight;
+    host->heavy -= task->line->weight > 1;
+    if (rank && --rank->held > 0)
+        host->queued--;
+    if (host->held == 0)
+        host->alone = false;
+    if (task->line->exclusive == PT_EXCLUSIVE_RUN)
+        plan->hush = false;
+}
+
+int pt_plan_hold(struct pt_plan *plan, uint32_t number, struct task *task, struct pt_plan_deal *deal,
+                 struct pt_err *err)
+{
+    struct attempt *try = attempt_create(plan, task);
+    if (!try)
+        return pt_plan_no_memory(err);
+    struct host *host = &plan->hosts[number];
+    try->host = number;
+    task->last = try;
+    task->recalled = task->kept = task->surplus = false;
+    task->firm = task->pieces->alone;
+    task->held = true;
+    task->left = work_of(plan, try);
+    task->since = ++plan->events;
+    queue_add(&host->holds, task);
+    take_load(plan, host, task);
+    *deal = (struct pt_plan_deal){.host = number, .bundle = &try->bundle};
+    return 1;
+}
+
+struct task *pt_plan_held_task(const struct pt_plan *plan, uint32_t host, uint32_t bundle)
+{
+    if (host >= plan->spec.hosts || bundle >= plan->ntasks)
+        return NULL;
+    struct task *task = plan->tasks[bundle];
+    return task->held && task->last->host == host ? task : NULL;
+}
+
+void pt_plan_end_steal(struct pt_plan *plan, struct task *task)
+{
+    const struct pt_bundle *bundle = &task->last->bundle;
+    struct task *loot = task->loot;
+    for (uint32_t f = 0; f < bundle->nfiles; f++)
+        for (uint32_t i = 0; i < bundle->files[f].ntests; i++)
+            plan->tests[bundle->files[f].tests[i].test].asked = false;
+    task->loot = NULL;
+    plan->asked--;
+    if (loot->untold > 0)
+        pt_plan_put_back(plan, loot, true);
+    else
+        pt_plan_task_spare(plan, loot);
+}
+
+void pt_plan_unhold(struct pt_plan *plan, struct task *task)
+{
+    struct host *host = &plan->hosts[task->last->host];
+    queue_remove(&host->holds, task);
+    drop_load(plan, host, task);
+    if (task->recalled) {
+        host->asked--;
+        plan->asked--;
+    }
+    if (task->loot)
+        pt_plan_end_steal(plan, task);
+    if (task->surplus)
+        plan->surplus--;
+    task->recalled = task->held = task->surplus = false;
+}
+
+/* --- going back --- */
+
+static bool is_suspect(const struct pt_plan *plan, const struct task *task)
+{
+    for (const struct pt_plan_piece *p = task->pieces; p; p = p->next)
+        for (uint32_t i = 0; i < p->ntests; i++)
+            if (pt_plan_owes(plan, task, p->tests[i].test) &&
+                plan->tests[p->tests[i].test].losses + 1 >= PT_PLAN_LOSSES)
+                return true;
+    return false;
+}
+
+void pt_plan_put_back(struct pt_plan *plan, struct task *task, bool first)
+{
+    if (task->untold == 0)
+        return;
+    plan->unsure = true;
+    if (task->packed && !pt_plan_rank_stands(plan, task)) {
+        task->packed = false;
+        task->rank = PT_NONE;
+    }
+    struct queue *line = &task->line->back;
+    if (is_suspect(plan, task))
+        queue_add(&plan->suspects, task);
+    else if (plan->spec.schedule == PT_SCHEDULE_SEQUENTIAL)
+        queue_add_first(&plan->sequence.back, task);
+    else if (task->rank != PT_NONE)
+        pt_plan_rank_add(plan, task, false);
+    else
+        queue_add_before(line, task, first ? line->head : NULL);
+}
+
+struct task *pt_plan_head(struct queue *q)
+{
+    while (q->head && q->head->untold == 0)
+        queue_remove(q, q->head);
+    return q->head;
+}
