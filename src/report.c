@@ -280,26 +280,40 @@ void pt_status_words(uint32_t status, char *out, size_t size)
     }
 }
 
-/* "612 MiB"; less than one is told in KiB. */
+/* "512 MiB"; less than one is told in KiB. */
 static void memory_words(uint64_t bytes, char *out, size_t size)
 {
     bool small = bytes < 1u << 20;
     snprintf(out, size, "%llu %s", (unsigned long long)(bytes >> (small ? 10 : 20)), small ? "KiB" : "MiB");
 }
 
+/* What the runner used stands before its output: "612 MiB, limit 512 MiB" and a line end. 0: it does not. */
+static size_t memory_line(const struct pt_death *d, char *used, size_t size)
+{
+    const char *text = d->cause == PT_CAUSE_MEMORY && d->output ? d->output : "";
+    size_t digits = strspn(text, "0123456789");
+    size_t n = strcspn(text, "\n");
+    if (digits == 0 || digits > 15 || !text[n] || strncmp(text + digits, " MiB, limit ", 12) != 0)
+        return 0;
+    snprintf(used, size, "%.*s MiB, ", (int)digits, text);
+    return n + 1;
+}
+
 static void death_words(const struct pt_death *d, uint64_t memory, char *out, size_t size)
 {
     char status[64];
+    char used[40] = "";
     char limit[40] = "";
     static const char *const where[] = {"import", "setup", "call", "teardown", "the session's end"};
     const char *phase = d->phase < PT_COUNT(where) ? where[d->phase] : "?";
     pt_status_words(d->status, status, sizeof(status));
+    memory_line(d, used, sizeof(used));
     if (memory)
         memory_words(memory, limit, sizeof(limit));
     if (d->cause == PT_CAUSE_TIMEOUT)
         snprintf(out, size, "timed out in %s after %.1f s", phase, (double)d->duration_us / 1e6);
     else if (d->cause == PT_CAUSE_MEMORY)
-        snprintf(out, size, "killed in %s: above --memory-per-slot %s", phase, limit);
+        snprintf(out, size, "killed in %s: %sabove --memory-per-slot %s", phase, used, limit);
     else if (d->cause == PT_CAUSE_OOM)
         snprintf(out, size, "killed in %s by the kernel, which was out of memory", phase);
     else
@@ -310,6 +324,7 @@ int pt_report_from_death(const struct pt_death *d, uint64_t memory, const char *
                          bool silent, struct pt_buf *out)
 {
     char message[160];
+    char used[40];
     struct pt_buf text = {0};
     death_words(d, memory, message, sizeof(message));
     pt_buf_append(&text, message, strlen(message));
@@ -325,7 +340,7 @@ int pt_report_from_death(const struct pt_death *d, uint64_t memory, const char *
         .file = file,
         .message = message,
         .longrepr = (char *)text.data,
-        .output = d->output,
+        .output = d->output ? d->output + memory_line(d, used, sizeof(used)) : NULL,
         .duration = (double)d->duration_us / 1e6,
         .silent = silent,
     };

@@ -236,20 +236,27 @@ Test(report, memory_that_ran_out)
     static const struct {
         uint8_t cause;
         uint64_t limit;
-        const char *want;
+        const char *output, *want;
     } cases[] = {
-        {PT_CAUSE_MEMORY, 512ull << 20, "killed in call: above --memory-per-slot 512 MiB"},
-        {PT_CAUSE_MEMORY, 100ull << 10, "killed in call: above --memory-per-slot 100 KiB"},
-        {PT_CAUSE_OOM, 512ull << 20, "killed in call by the kernel, which was out of memory"},
+        {PT_CAUSE_MEMORY, 512ull << 20, "612 MiB, limit 512 MiB\nwords",
+         "killed in call: 612 MiB, above --memory-per-slot 512 MiB"},
+        {PT_CAUSE_MEMORY, 512ull << 20, "words", "killed in call: above --memory-per-slot 512 MiB"},
+        {PT_CAUSE_MEMORY, 100ull << 10, "9999999999999999 MiB, limit 1 MiB\n",
+         "killed in call: above --memory-per-slot 100 KiB"},
+        {PT_CAUSE_MEMORY, 512ull << 20, "612 MiB, limit ", "killed in call: above --memory-per-slot 512 MiB"},
+        {PT_CAUSE_OOM, 512ull << 20, "612 MiB, limit 512 MiB\n",
+         "killed in call by the kernel, which was out of memory"},
     };
     for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
         struct pt_death d = death(cases[i].cause, SIGKILL);
+        d.output = (char *)cases[i].output;
         struct pt_buf b = {0};
         struct pt_report r;
         cr_assert_eq(pt_report_from_death(&d, cases[i].limit, "a.py::x", "a.py", false, &b), 0);
         decode_made(&b, &r);
         cr_assert_eq(r.outcome, PT_OUTCOME_CRASHED);
         cr_assert_str_eq(r.message, cases[i].want);
+        cr_assert_eq(strstr(r.longrepr, "612 MiB, limit 512") == NULL, cases[i].cause == PT_CAUSE_MEMORY);
         pt_report_fini(&r);
     }
 }
