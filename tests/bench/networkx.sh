@@ -28,7 +28,7 @@ remote=("$ptremote" --ssh-config "$LAB_SSH_CONFIG" --hosts "h1:1,h2:1" --python 
 pytest=("$python" -m pytest -p no:cacheprovider -q)
 
 echo "== outcomes"
-"${pytest[@]}" -p no:xdist --junitxml "$work/plain.xml" >"$work/plain.txt" 2>&1
+"${pytest[@]}" --junitxml "$work/plain.xml" >"$work/plain.txt" 2>&1
 plain_rc=$?
 tail -1 "$work/plain.txt"
 "${remote[@]}" --junitxml "$work/got.xml" --json "$work/got.json" >"$work/got.txt" 2>&1

@@ -199,7 +199,7 @@ project() {
 }
 
 # plain ARGS...: pytest itself, as the suite's user would run it here.
-plain() { "$python" -m pytest -p no:cacheprovider -p no:xdist "$@" >"$work/plain" 2>&1; }
+plain() { "$python" -m pytest -p no:cacheprovider "$@" >"$work/plain" 2>&1; }
 
 # same_as_plain JUNIT ARGS...: JUNIT tells what plain pytest tells, and the last run ended as pytest does.
 same_as_plain() {
