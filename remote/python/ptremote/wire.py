@@ -56,6 +56,10 @@ class Reader:
     def u32(self):
         return struct.unpack(">I", self.raw(4))[0]
 
+    def u32s(self, packed):
+        """Several at once: a struct.Struct of them."""
+        return packed.unpack(self.raw(packed.size))
+
     def u64(self):
         return struct.unpack(">Q", self.raw(8))[0]
 
@@ -111,6 +115,9 @@ class Bundle:
         self.files = files
 
 
+_TEST = struct.Struct(">II")
+
+
 def decode_bundle(reader):
     number, attempt, timeout_ms, rank = reader.u32(), reader.u32(), reader.u32(), reader.u32()
     files = []
@@ -118,7 +125,7 @@ def decode_bundle(reader):
         path = reader.str(MAX_PATH)
         tests = []
         for _ in range(reader.count(12)):
-            tests.append(BundleTest(reader.u32(), reader.u32(), reader.str(MAX_NODEID)))
+            tests.append(BundleTest(*reader.u32s(_TEST), reader.str(MAX_NODEID)))
         files.append(BundleFile(path, tests))
     reader.end()
     return Bundle(number, attempt, timeout_ms, rank, files)
