@@ -55,9 +55,10 @@ static size_t write_some(struct pt_tree *tree, const unsigned char *data, size_t
 static void write_out(struct pt_tree *tree)
 {
     tree->sent += write_some(tree, tree->out.data + tree->sent, tree->out.len - tree->sent);
-    if (tree->sent < tree->out.len)
+    /* What moves to the front is little beside what went. */
+    if (tree->out.len - tree->sent > tree->sent / 2)
         return;
-    pt_buf_clear(&tree->out);
+    pt_buf_consume(&tree->out, tree->sent);
     tree->sent = 0;
 }
 

@@ -226,6 +226,21 @@ static void feed_push(struct pt_push *push)
     }
 }
 
+/* Not 0: this receiver goes on for a moment only when the agent has all that it takes, and so is behind. */
+static pid_t held_up;
+
+/* How long to wait for an answer now. */
+static int hold_up(const struct pt_push *push)
+{
+    static bool on = true;
+    if (!held_up)
+        return 20;
+    bool more = pt_push_state(push) == PT_PUSH_SENDING || pt_mux_queued(m.mux, PT_MUX_BULK);
+    on = !more || (!on && pt_mux_stalled(m.mux, PT_MUX_BULK));
+    kill(held_up, on ? SIGCONT : SIGSTOP);
+    return 1;
+}
+
 /* Sends the project; base is what was sent before, or NULL. */
 static struct pt_fanout *push_tree(const char *project, const struct pt_manifest *base)
 {
@@ -246,7 +261,7 @@ static struct pt_fanout *push_tree(const char *project, const struct pt_manifest
         pt_mux_send(m.mux, PT_MUX_BULK, bulk.data, bulk.len);
         pt_buf_clear(&bulk);
         feed_push(push);
-        turn(pt_now_ms() + 20);
+        turn(pt_now_ms() + hold_up(push));
         cr_assert(pt_now_ms() < until, "the tree did not get there");
     }
     pt_buf_fini(&bulk);
@@ -299,22 +314,29 @@ Test(agent, tree_then_collector)
     stop();
 }
 
+/* A project with one file that nothing can be packed of. */
+static char *make_noise(size_t n, char project[96])
+{
+    char path[160], *noise = malloc(n + 1);
+    for (size_t i = 0; i < n; i++)
+        noise[i] = (char)(1 + random() % 255);
+    noise[n] = '\0';
+    snprintf(project, 96, "%s/project", w.dir);
+    snprintf(path, sizeof(path), "%s/noise", project);
+    cr_assert(mkdir(project, 0755) == 0);
+    write_file(path, noise, 0640);
+    return noise;
+}
+
 /* Pieces of an archive may be longer than the credit of the stream. */
 Test(agent, large_segments)
 {
-    char project[96], path[160], there[4200];
+    char project[96], there[4200];
     struct pt_ready ready;
     struct pt_buf got = {0};
     struct pt_setup setup = default_setup();
     size_t n = 5u << 20;
-    char *noise = malloc(n + 1);
-    for (size_t i = 0; i < n; i++)
-        noise[i] = (char)(1 + random() % 255);
-    noise[n] = '\0';
-    snprintf(project, sizeof(project), "%s/project", w.dir);
-    snprintf(path, sizeof(path), "%s/noise", project);
-    cr_assert(mkdir(project, 0755) == 0);
-    write_file(path, noise, 0640);
+    char *noise = make_noise(n, project);
     run_with(&setup);
     expect_ready(&ready);
     struct pt_fanout *tree = push_tree(project, NULL);
@@ -325,6 +347,40 @@ Test(agent, large_segments)
     free(noise);
     pt_ready_fini(&ready);
     pt_fanout_destroy(tree);
+    stop();
+}
+
+static long peak_kib(pid_t pid)
+{
+    char path[64], line[256];
+    long kib = 0;
+    snprintf(path, sizeof(path), "/proc/%d/status", (int)pid);
+    FILE *f = fopen(path, "r");
+    while (f && fgets(line, sizeof(line), f))
+        if (sscanf(line, "VmHWM: %ld", &kib) == 1)
+            break;
+    if (f)
+        fclose(f);
+    return kib;
+}
+
+/* The agent holds what the credit allows, however long the receiver stays behind. */
+Test(agent, slow_receiver)
+{
+    char project[96];
+    struct pt_ready ready;
+    struct pt_setup setup = default_setup();
+    pid_t agent = 0;
+    free(make_noise(64u << 20, project));
+    run_with(&setup);
+    expect_ready(&ready);
+    cr_assert_eq(count_marked(w.mark, "ptremote-agent", &agent), 1);
+    cr_assert_eq(count_marked(w.mark, "ptremote-tree", &held_up), 1);
+    long before = peak_kib(agent);
+    pt_fanout_destroy(push_tree(project, NULL));
+    long more = peak_kib(agent) - before;
+    cr_expect(before > 0 && more < 40 << 10, "%ld KiB more", more);
+    pt_ready_fini(&ready);
     stop();
 }
 
