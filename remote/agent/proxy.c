@@ -15,6 +15,7 @@
 #include <sys/stat.h>
 
 #define PUMP (256u << 10)
+#define PIPE (1 << 20) /* what sshd may be ahead of us: what it cannot write it copies again and again */
 
 /* One direction. */
 struct pump {
@@ -124,6 +125,7 @@ int pt_proxy_run(const char *cache)
     close(pair[1]);
     in = (struct pump){.from = STDIN_FILENO, .to = pair[0]};
     out = (struct pump){.from = pair[0], .to = STDOUT_FILENO};
+    fcntl(STDIN_FILENO, F_SETPIPE_SZ, PIPE); /* refused where it is no pipe, or the user has many */
     if (set_nonblock(STDIN_FILENO) < 0 || set_nonblock(STDOUT_FILENO) < 0)
         return 1;
     run();
