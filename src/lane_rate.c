@@ -8,6 +8,7 @@
 #define MOST       (4ull << 30)
 #define MB         1000000ull
 #define LEAST_MB   12  /* of a way that was not seen to limit, at first */
+#define MORE       4   /* times the rate is tried next on such a way */
 #define GUESS_MB   300 /* no more is guessed */
 #define MANY_LANES 4   /* sending what is not compressed costs them more than compressing it once */
 
@@ -54,7 +55,7 @@ static uint64_t speed(const struct pt_rate *r, int64_t now_ms)
 /* Where the way did not limit, it takes at least as much, and perhaps more. */
 static uint64_t try_more(const struct pt_rate *r, uint64_t seen)
 {
-    uint64_t more = r->rate + r->rate / 2;
+    uint64_t more = MORE * r->rate;
     more = more < LEAST_MB * MB ? LEAST_MB * MB : more > GUESS_MB * MB ? GUESS_MB * MB : more;
     more = more > r->rate ? more : r->rate;
     return seen > more ? seen : more;

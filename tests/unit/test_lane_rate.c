@@ -105,6 +105,23 @@ Test(lane_rate, a_slow_master_is_no_slow_way)
     cr_expect_eq(pt_rate_level(&r, 1), 0, "%.1f MB/s", (double)r.rate / MB);
 }
 
+/* As long as compression is what limits, each marker that is spent on finding out costs time. */
+Test(lane_rate, a_fast_way_is_soon_known)
+{
+    struct pt_rate r;
+    int64_t now = 1000;
+    pt_rate_init(&r, 0);
+    hello(&r, &now, 5);
+    for (uint64_t sent = 500000, i = 0; i < 3; i++, sent += 500000) {
+        now += 20;
+        cr_assert(pt_rate_ask(&r, sent, now, false));
+        pt_rate_idle(&r, sent, now, false);
+        now += 5;
+        pt_rate_answer(&r, r.token, now);
+    }
+    cr_expect_eq(pt_rate_level(&r, 1), 0, "%.1f MB/s", (double)r.rate / MB);
+}
+
 /* The last bytes are not followed by others: how long they took says nothing. */
 Test(lane_rate, the_end_does_not_count)
 {
