@@ -163,7 +163,9 @@ const struct pt_json *pt_json_get(const struct pt_json *v, const char *key)
 {
     if (!cJSON_IsObject(inside(v)))
         return NULL;
-    const cJSON *member = cJSON_GetObjectItemCaseSensitive(inside(v), key);
+    const cJSON *member = inside(v)->child; /* most keys differ in their first byte */
+    while (member && (*member->string != *key || strcmp(member->string, key) != 0))
+        member = member->next;
     return cJSON_IsNull(member) ? NULL : outside(member);
 }
 
@@ -425,6 +427,24 @@ void pt_json_put_num(struct pt_json_out *o, const char *key, double v)
     }
     if (begin(o, key))
         pt_buf_append(&o->buf, text, strlen(text));
+}
+
+void pt_json_put_micros(struct pt_json_out *o, const char *key, double v)
+{
+    char text[40];
+    if (!(fabs(v) < 9e9)) {
+        pt_json_put_num(o, key, v);
+        return;
+    }
+    long long micros = llround(v * 1e6);
+    long long whole = llabs(micros) / 1000000;
+    int n =
+        snprintf(text, sizeof(text), "%s%lld.%06lld", micros < 0 ? "-" : "", whole, llabs(micros) % 1000000);
+    while (text[n - 1] == '0')
+        n--;
+    n -= text[n - 1] == '.';
+    if (begin(o, key))
+        pt_buf_append(&o->buf, text, (size_t)n);
 }
 
 void pt_json_put_int(struct pt_json_out *o, const char *key, int64_t v)

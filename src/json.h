@@ -82,6 +82,8 @@ void pt_json_put_str(struct pt_json_out *o, const char *key, const char *s);
 void pt_json_put_strn(struct pt_json_out *o, const char *key, const char *s, size_t n);
 /* Not finite: left out (inside an array: null). */
 void pt_json_put_num(struct pt_json_out *o, const char *key, double v);
+/* The same, rounded to six digits after the point. */
+void pt_json_put_micros(struct pt_json_out *o, const char *key, double v);
 void pt_json_put_int(struct pt_json_out *o, const char *key, int64_t v);
 void pt_json_put_bool(struct pt_json_out *o, const char *key, bool v);
 /* A copy of a parsed value. NULL as pt_json_put_str. */

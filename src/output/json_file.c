@@ -7,7 +7,6 @@
 #include "verdict.h"
 
 #include <errno.h>
-#include <math.h>
 #include <string.h>
 
 #define VERSION 1
@@ -21,7 +20,7 @@ struct writer {
 static void put_seconds(struct pt_json_out *o, const char *key, double v)
 {
     if (v >= 0)
-        pt_json_put_num(o, key, round(v * 1e6) / 1e6);
+        pt_json_put_micros(o, key, v);
 }
 
 static int put_host(void *arg, const struct pt_ledger_host *host)

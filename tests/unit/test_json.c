@@ -170,6 +170,43 @@ Test(json, writes_text_that_reads_back)
     pt_buf_fini(&o.buf);
 }
 
+Test(json, numbers_to_the_microsecond)
+{
+    static const struct {
+        double v;
+        const char *want;
+    } cases[] = {{0, "0"},
+                 {-0.0000001, "0"},
+                 {0.0000005, "0.000001"},
+                 {0.5, "0.5"},
+                 {12, "12"},
+                 {100, "100"},
+                 {0.1 + 0.2, "0.3"},
+                 {1700000000.1234567, "1700000000.123457"},
+                 {-1.25, "-1.25"},
+                 {-0.25, "-0.25"},
+                 {8999999999.5, "8999999999.5"},
+                 {1e300, "1e+300"}};
+    for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
+        struct pt_json_out o;
+        pt_json_out_init(&o, NULL);
+        pt_json_put_micros(&o, NULL, cases[i].v);
+        cr_assert_eq(pt_json_out_end(&o), 0);
+        pt_buf_append(&o.buf, "", 1);
+        cr_assert_str_eq((char *)o.buf.data, cases[i].want);
+        pt_buf_fini(&o.buf);
+    }
+    struct pt_json_out o;
+    pt_json_out_init(&o, NULL);
+    pt_json_open_object(&o, NULL);
+    pt_json_put_micros(&o, "a", NAN);
+    pt_json_put_micros(&o, "b", INFINITY);
+    pt_json_close(&o);
+    cr_assert_eq(pt_json_out_end(&o), 0);
+    cr_assert_eq(o.buf.len, 2, "left out");
+    pt_buf_fini(&o.buf);
+}
+
 Test(json, refuses_to_write_what_is_no_json)
 {
     for (int i = 0; i < 5; i++) {
