@@ -43,8 +43,8 @@ static uint32_t host_alone(const struct pt_plan *plan, const struct task *task)
 {
     for (uint32_t i = 0; i < plan->spec.hosts; i++)
         if (plan->hosts[i].held == 0 && pt_plan_may(plan, task->line, i) &&
-            pt_plan_room(plan, task->line, i, 0) &&
-            (task->rank == PT_NONE || (i == task->host && task->rank < plan->hosts[i].slots)))
+            pt_plan_room(plan, task->line, i, 0) && (task->host == PT_NONE || i == task->host) &&
+            (task->rank == PT_NONE || task->rank < plan->hosts[i].slots))
             return i;
     return PT_NONE;
 }

@@ -55,8 +55,7 @@ void pt_plan_ranks_free(struct pt_plan *plan, uint32_t host)
             if (!task->packed || pt_plan_rank_stands(plan, task))
                 continue;
             queue_remove(line, task);
-            task->packed = false;
-            task->rank = PT_NONE;
+            pt_plan_unpack(task);
             queue_add(&task->line->back, task);
         }
     }

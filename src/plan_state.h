@@ -230,6 +230,12 @@ struct rank *pt_plan_rank(const struct host *host, uint32_t rank); /* NULL: noth
 struct rank *pt_plan_rank_get(struct host *host, uint32_t rank);   /* NULL: no memory */
 /* Is the task where it can run, as far as is known of the host it is pinned to? */
 bool pt_plan_rank_stands(const struct pt_plan *plan, const struct task *task);
+static inline void pt_plan_unpack(struct task *task)
+{
+    task->packed = false;
+    task->rank = PT_NONE;
+    task->host = task->line->host;
+}
 /* Set free what we packed onto slots of this host that are gone for good. */
 void pt_plan_ranks_free(struct pt_plan *plan, uint32_t host);
 void pt_plan_rank_add(struct pt_plan *plan, struct task *task, bool first);

@@ -208,6 +208,7 @@ bool pt_plan_stolen(struct pt_plan *plan, uint32_t host, uint32_t bundle, uint32
     loot->pieces = task->pieces;
     for (uint32_t i = 0; i < n; i++) {
         struct test *test = &plan->tests[tests[i]];
+        test->asked = false;
         if (test->told)
             continue;
         double work = pt_plan_test_work(plan, tests[i]);

@@ -214,9 +214,13 @@ void pt_plan_end_steal(struct pt_plan *plan, struct task *task)
 {
     const struct pt_bundle *bundle = &task->last->bundle;
     struct task *loot = task->loot;
-    for (uint32_t f = 0; f < bundle->nfiles; f++)
-        for (uint32_t i = 0; i < bundle->files[f].ntests; i++)
-            plan->tests[bundle->files[f].tests[i].test].asked = false;
+    for (uint32_t f = 0; f < bundle->nfiles; f++) {
+        for (uint32_t i = 0; i < bundle->files[f].ntests; i++) {
+            struct test *test = &plan->tests[bundle->files[f].tests[i].test];
+            if (test->bundle == task->number)
+                test->asked = false;
+        }
+    }
     task->loot = NULL;
     plan->asked--;
     if (loot->untold > 0)
@@ -258,12 +262,11 @@ void pt_plan_put_back(struct pt_plan *plan, struct task *task, bool first)
     if (task->untold == 0)
         return;
     plan->unsure = true;
-    if (task->packed && !pt_plan_rank_stands(plan, task)) {
-        task->packed = false;
-        task->rank = PT_NONE;
-    }
+    bool suspect = is_suspect(plan, task);
+    if (task->packed && (suspect || !pt_plan_rank_stands(plan, task)))
+        pt_plan_unpack(task);
     struct queue *line = &task->line->back;
-    if (is_suspect(plan, task))
+    if (suspect)
         queue_add(&plan->suspects, task);
     else if (plan->spec.schedule == PT_SCHEDULE_SEQUENTIAL)
         queue_add_first(&plan->sequence.back, task);
