@@ -4,7 +4,8 @@ import importlib
 import importlib.metadata
 import inspect
 import io
-import sys
+import logging
+import os
 import sys
 
 import pytest
@@ -110,6 +111,37 @@ def redirect_terminal(config, file=None):
     writer = getattr(reporter, "_tw", None)
     if writer is not None:
         writer._file = file or _Nowhere()
+
+
+class _LiveLog(io.TextIOBase):
+    """A terminal reporter in the eyes of the live log, which lifts the capture while it writes."""
+
+    def write(self, text):
+        if text != "\n":  # what keeps it apart from a terminal's progress
+            sys.stdout.flush()
+            data = text.encode("utf-8", "replace")
+            while data:
+                data = data[os.write(1, data) :]
+        return len(text)
+
+    def section(self, title, sep="-", **_):
+        self.write("%s %s %s\n" % (sep * 8, title, sep * 8))
+
+
+def redirect_live_log(config):
+    """Lines of log_cli go to the process's stdout; without log_cli nothing does."""
+    handler = getattr(config.pluginmanager.get_plugin("logging-plugin"), "log_cli_handler", None)
+    if getattr(handler, "stream", None) is config.pluginmanager.get_plugin("terminalreporter") is not None:
+        handler.stream = _LiveLog()
+
+
+def keep_log_handlers(config):
+    """What logs while tests run is taken away when a collection ends, as that is over before the first test at home."""
+    plugin = config.pluginmanager.get_plugin("logging-plugin")
+    for name in ("log_cli_handler", "log_file_handler"):
+        handler = getattr(plugin, name, None)
+        if handler is not None:
+            logging.getLogger().addHandler(handler)
 
 
 def capture_files(config):

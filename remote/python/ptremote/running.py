@@ -99,6 +99,7 @@ class Running:
     @pytest.hookimpl(tryfirst=True)
     def pytest_sessionstart(self, session):
         insides.redirect_terminal(self.config)
+        insides.redirect_live_log(self.config)
         self.session = session
         session.items = []
 
@@ -155,6 +156,7 @@ class Running:
         self.bundle = bundle.number
         if self.stop is None:
             self.files.collect(bundle)
+            insides.keep_log_handlers(self.config)
         impls = self.config.hook.pytest_report_teststatus.get_hookimpls()
         self.own_words = all(insides.is_own(impl.plugin) for impl in impls)
         turn = Turn(self.control, bundle.number, self.files.choose(bundle, self.stop is not None))
