@@ -29,7 +29,7 @@ def main():
     options.many = int(os.environ.get("MANY", sync_rows.MANY))
     options.large = int(os.environ.get("LARGE", sync_rows.LARGE >> 20))
     for name in ("folder", "driver", "program", "lab", "group"):
-        setattr(options, name, os.environ["SYNC_" + name.upper()])
+        setattr(options, name, os.environ["BENCH_" + name.upper()])
     sys.stdout.reconfigure(line_buffering=True)
     sync_rows.main(options)
 

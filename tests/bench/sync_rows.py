@@ -1,16 +1,15 @@
 # SPDX-License-Identifier: Apache-2.0
 """The rows of the table: what is measured against what, and the goals."""
-import dataclasses
 import json
 import os
-import statistics
 import subprocess
 import sys
 
 import sync_trees
+import table
 from sync_lab import Lab
-from sync_quiet import Gate
-from sync_works import TUNED, Broken, Connect, Once, Open, Rsync, SshTrue, Tar
+from sync_works import TUNED, Connect, Once, Open, Rsync, SshTrue, Tar
+from table import Broken, median, show_size, show_time
 
 FAR_MS = 20
 SLOW = "20mbit"
@@ -35,20 +34,14 @@ def row(name, title, memory=1, disk=0, trees=("pandas",)):
 BOTH = ("pandas", "sympy")
 
 
-class Bench:
+class Bench(table.Bench):
     def __init__(self, options):
-        self.folder, self.driver, self.program = options.folder, options.driver, options.program
-        self.rounds, self.large, self.many = options.rounds, options.large << 20, options.many
-        self.said = open(f"{self.folder}/said", "a+b")
-        self.gate = Gate(options.group, options.patience, options.tries)
-        self.trees, self.lines, self.known, self.samples = {}, [], {}, []
+        super().__init__(options)
+        self.driver, self.large, self.many = options.driver, options.large << 20, options.many
+        self.trees, self.known = {}, {}
         wanted = [ROWS[name] for name in options.rows]
         self.lab = Lab(options.lab, f"{self.folder}/lab", max(row[2] for row in wanted), max(row[3] for row in wanted))
         os.makedirs(f"{self.folder}/trees", exist_ok=True)
-
-    def last_words(self):
-        with open(self.said.name, "rb") as f:
-            return f.read()[-2000:].decode(errors="replace").strip()
 
     def tree(self, name):
         if name not in self.trees:
@@ -67,36 +60,9 @@ class Bench:
         print(f"== {name}: {self.title}", file=sys.stderr, flush=True)
         function(self, self.tree(tree))
 
-    def measure(self, *works, rounds=None, started=False):
-        """Samples of each work, one a round, in turns; a first round does not count."""
-        for work in works if not started else ():
-            work.start()
-        samples = {work: [] for work in works}
-        for turn in range((rounds or self.rounds) + 1):
-            for at in range(len(works)):
-                work = works[(turn + at) % len(works)]
-                sample = self.gate.sample(work)
-                work.check()
-                if turn:
-                    samples[work].append(sample)
-                    self.samples.append({"row": self.row, "work": work.name, "round": turn, **dataclasses.asdict(sample)})
-                    print(f"   {work.name:<20} {sample.seconds:9.4f} s", file=sys.stderr, flush=True)
-        return [samples[work] for work in works]
-
     def finish(self, *works):
         for work in works:
             work.stop()
-
-    # ---- lines of the table ----
-    def line(self, what, ours, against="", theirs="", ratio=None, goal=None):
-        met = "" if goal is None or ratio is None else "yes" if ratio <= goal else "NO"
-        self.lines.append((self.row, what, ours, against, theirs, "" if ratio is None else f"{ratio:.3f}",
-                           "" if goal is None else f"{goal:g}", met))
-        print("   " + " | ".join(word for word in self.lines[-1] if word), file=sys.stderr, flush=True)
-
-    def against(self, ours, work, theirs, goal=None, what=None, value=lambda sample: sample.seconds):
-        ratio = statistics.median(value(a) / value(b) for a, b in zip(ours, theirs))
-        self.line(what or self.title, show_time(median(ours, value)), work.name, show_time(median(theirs, value)), ratio, goal)
 
     def bytes(self, what, count, limit, of=None):
         """At most `limit` bytes, or at most that share of `of` bytes."""
@@ -104,18 +70,6 @@ class Bench:
             self.line(what, show_size(count), "", show_size(limit), count / limit, 1)
         else:
             self.line(what, show_size(count), "of", show_size(of), count / of, limit)
-
-
-def median(samples, value=lambda sample: sample.seconds):
-    return statistics.median(value(sample) for sample in samples)
-
-
-def show_time(seconds):
-    return f"{seconds * 1000:.1f} ms" if seconds < 10 else f"{seconds:.2f} s"
-
-
-def show_size(count):
-    return f"{count:.0f} B" if count < 10000 else f"{count / 1e3:.1f} KB" if count < 1e6 else f"{count / 1e6:.2f} MB"
 
 
 def wire(sample):
@@ -340,19 +294,6 @@ def large(b, tree):
 
 
 # ---- the table ----
-def table(lines):
-    head = ("row", "work", "ours", "against", "theirs", "ratio", "goal", "met")
-    widths = [max(len(line[at]) for line in [head, *lines]) for at in range(len(head))]
-    out, last = [], None
-    for line in [head, tuple("-" * width for width in widths), *lines]:
-        shown = ("" if line[0] == last else line[0],) + tuple(line[1:])
-        last = line[0]
-        right = {2, 4, 5, 6}
-        out.append("  ".join(word.rjust(width) if at in right else word.ljust(width)
-                             for at, (word, width) in enumerate(zip(shown, widths))).rstrip())
-    return "\n".join(out)
-
-
 def versions():
     first = lambda *words: subprocess.run(words, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True).stdout.splitlines()[0]
     return ", ".join([" ".join(first("rsync", "--version").split()[:3]), first("ssh", "-V").split(",")[0], " ".join(first("tar", "--version").split()[:4])])
@@ -363,14 +304,12 @@ def file_system(path):
 
 
 def report(b):
-    gate = b.gate
     print(f"{versions()}; disk: {file_system(b.folder)}; medians of {b.rounds} rounds, ratios are medians of the rounds' ratios")
     print("; ".join(tree.describe() for tree in b.trees.values()))
     print("whole command: `ptremote --sync-only` from its start to its end, over new connections, in cold and slow rows too; open: from "
           "the word to the last host's answer")
-    print(f"{gate.taken} samples, {gate.repeated} repeated as others used the machine, {gate.spoiled} kept though they did "
-          f"(others seen by: {gate.machine.way})")
-    print(table(b.lines))
+    print(b.account())
+    print(b.table())
 
 
 def main(options):

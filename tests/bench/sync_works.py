@@ -10,6 +10,7 @@ import time
 
 from sync_lab import TARGETS, plain
 from sync_trees import Wrong
+from table import Broken
 
 TUNED = ("-o", "KexAlgorithms=curve25519-sha256", "-c", "aes128-gcm@openssh.com")
 
@@ -23,10 +24,6 @@ class Sample:
     peak_kib: int = 0
     cable: int = 0  # bytes over the cables both ways, with headers
     told: dict = dataclasses.field(default_factory=dict)
-
-
-class Broken(Exception):
-    """Something ended with an error."""
 
 
 class Work:
