@@ -267,10 +267,13 @@ static void go_on(struct pt_slot *slot, uint32_t status, const char *why, bool r
 }
 
 /* Not of one that never came up, that nobody wants to hear of, or that had ended its session before. */
-static bool is_death(const struct pt_slot *slot)
+static bool is_death(const struct pt_slot *slot, uint32_t status)
 {
     bool busy = slot->work.test != PT_NONE || slot->work.file != PT_NONE;
-    return slot->up && !slot->cancelled && !slot->dropped && !(slot->ended && (slot->quitting || !busy));
+    bool crashed = status != 0 && slot->state != KILLING; /* on its way out */
+    if (!slot->up || slot->cancelled || slot->dropped)
+        return false;
+    return !slot->ended || (!slot->quitting && (busy || crashed));
 }
 
 static void on_runner_ended(void *arg, uint32_t status, const char *why)
@@ -280,7 +283,7 @@ static void on_runner_ended(void *arg, uint32_t status, const char *why)
     pt_debug("rank %u: the runner ended, wait status 0x%x%s%s", slot->rank, status, why ? ": " : "",
              why ? why : "");
     pt_slot_output(slot);
-    if (is_death(slot))
+    if (is_death(slot, status))
         pt_slot_tell_death(slot, status);
     pt_slot_answer(slot);
     if (slot->work.active && !slot->quitting && (slot->dropped || !slot->work.left))

@@ -49,7 +49,7 @@ struct lab {
     bool hold_acks, closed, cut;
 };
 
-static void write_file(struct lab *lab, const char *name, const char *text)
+static inline void write_file(struct lab *lab, const char *name, const char *text)
 {
     char path[256];
     snprintf(path, sizeof(path), "%s/%s", lab->workspace, name);
@@ -58,7 +58,7 @@ static void write_file(struct lab *lab, const char *name, const char *text)
 }
 
 /* What a log of the lab says, for messages of failed assertions. */
-static const char *read_log(struct lab *lab, const char *name)
+static inline const char *read_log(struct lab *lab, const char *name)
 {
     static char text[8192];
     char path[256];
@@ -72,7 +72,7 @@ static const char *read_log(struct lab *lab, const char *name)
 }
 
 /* A child that does not outlive this process, with its output in DIR/NAME.log. */
-static pid_t spawn(struct lab *lab, const char *name, const char *const argv[])
+static inline pid_t spawn(struct lab *lab, const char *name, const char *const argv[])
 {
     char log[128];
     snprintf(log, sizeof(log), "%s/%s.log", lab->dir, name);
@@ -89,7 +89,7 @@ static pid_t spawn(struct lab *lab, const char *name, const char *const argv[])
     _exit(127);
 }
 
-static int listen_at(const char *path)
+static inline int listen_at(const char *path)
 {
     struct sockaddr_un sun = {.sun_family = AF_UNIX};
     cr_assert_lt(strlen(path), sizeof(sun.sun_path));
@@ -99,14 +99,14 @@ static int listen_at(const char *path)
     return fd;
 }
 
-static const char *need_env(const char *name)
+static inline const char *need_env(const char *name)
 {
     const char *value = getenv(name);
     cr_assert(value, "%s is not set: run this by ctest", name);
     return value;
 }
 
-static void start_server(struct lab *lab)
+static inline void start_server(struct lab *lab)
 {
     static const char code[] = "import sys; sys.path.insert(0, sys.argv[1]); "
                                "from ptremote.forkserver import main; main()";
@@ -119,7 +119,7 @@ static void start_server(struct lab *lab)
     lab->server = spawn(lab, "server", argv);
 }
 
-static void start_workers(struct lab *lab)
+static inline void start_workers(struct lab *lab)
 {
     char worker[512], slots[16];
     snprintf(worker, sizeof(worker), "%s/bin/ptremote-worker", need_env("PTREMOTE_BUILD"));
@@ -154,7 +154,7 @@ static void start_workers(struct lab *lab)
 }
 
 /* Folder, link socket, workers; the suite is what the test writes before the session. */
-static struct lab *lab_create(uint32_t slots)
+static inline struct lab *lab_create(uint32_t slots)
 {
     char path[128];
     struct pt_err err = PT_ERR_INIT;
@@ -173,7 +173,7 @@ static struct lab *lab_create(uint32_t slots)
     return lab;
 }
 
-static void lab_accept(struct lab *lab)
+static inline void lab_accept(struct lab *lab)
 {
     struct pollfd p = {.fd = lab->listener, .events = POLLIN};
     cr_assert_eq(poll(&p, 1, PATIENCE_MS), 1, "no worker came: %s", read_log(lab, "mpirun.log"));
@@ -182,7 +182,7 @@ static void lab_accept(struct lab *lab)
 }
 
 /* As the agent: hand the worker its identity, and say which host and launch it is. */
-static void lab_send_key(struct lab *lab, const char *role, uint32_t host, const char *address)
+static inline void lab_send_key(struct lab *lab, const char *role, uint32_t host, const char *address)
 {
     struct pt_buf msg = {0};
     struct pt_tls_identity id;
@@ -202,7 +202,7 @@ static void lab_send_key(struct lab *lab, const char *role, uint32_t host, const
     pt_tls_identity_fini(&id);
 }
 
-static void lab_use_tls(struct lab *lab, struct pt_tls_ca *ca, const char *role)
+static inline void lab_use_tls(struct lab *lab, struct pt_tls_ca *ca, const char *role)
 {
     struct pt_tls_identity id;
     struct pt_err err = PT_ERR_INIT;
@@ -212,7 +212,7 @@ static void lab_use_tls(struct lab *lab, struct pt_tls_ca *ca, const char *role)
     pt_tls_identity_fini(&id);
 }
 
-static void lab_flush(struct lab *lab)
+static inline void lab_flush(struct lab *lab)
 {
     struct pt_buf wire = {0};
     pt_tls_pull(lab->tls, &wire);
@@ -225,7 +225,7 @@ static void lab_flush(struct lab *lab)
     pt_buf_fini(&wire);
 }
 
-static void lab_send(struct lab *lab, struct pt_buf *msg)
+static inline void lab_send(struct lab *lab, struct pt_buf *msg)
 {
     struct pt_err err = PT_ERR_INIT;
     cr_assert_eq(pt_tls_send(lab->tls, msg->data, msg->len, &err), 0, "%s", err.msg);
@@ -234,7 +234,7 @@ static void lab_send(struct lab *lab, struct pt_buf *msg)
 }
 
 /* A message of numbers only. */
-static void lab_say(struct lab *lab, uint8_t type, int nfields, uint32_t field)
+static inline void lab_say(struct lab *lab, uint8_t type, int nfields, uint32_t field)
 {
     struct pt_buf msg = {0};
     size_t mark = pt_frame_begin(&msg, type);
@@ -244,7 +244,7 @@ static void lab_say(struct lab *lab, uint8_t type, int nfields, uint32_t field)
     lab_send(lab, &msg);
 }
 
-static void lab_ack(struct lab *lab, uint64_t seq)
+static inline void lab_ack(struct lab *lab, uint64_t seq)
 {
     struct pt_buf msg = {0};
     size_t mark = pt_frame_begin(&msg, PT_L_ACK);
@@ -253,14 +253,14 @@ static void lab_ack(struct lab *lab, uint64_t seq)
     lab_send(lab, &msg);
 }
 
-static char *get_text(struct pt_reader *r)
+static inline char *get_text(struct pt_reader *r)
 {
     size_t n;
     const char *p = pt_get_bytes(r, &n);
     return p ? strndup(p, n) : strdup("");
 }
 
-static void decode_event(struct event *e, struct pt_reader *r)
+static inline void decode_event(struct event *e, struct pt_reader *r)
 {
     struct pt_err err = PT_ERR_INIT;
     if (e->type == PT_L_HELLO)
@@ -300,7 +300,7 @@ static void decode_event(struct event *e, struct pt_reader *r)
 }
 
 /* Keeps what came; numbers must come in order, each once. */
-static void take_frames(struct lab *lab)
+static inline void take_frames(struct lab *lab)
 {
     size_t used = 0, total;
     uint8_t type;
@@ -323,7 +323,7 @@ static void take_frames(struct lab *lab)
 }
 
 /* Reads once, waiting at most ms. */
-static void lab_pump(struct lab *lab, int ms)
+static inline void lab_pump(struct lab *lab, int ms)
 {
     static char chunk[65536];
     struct pollfd p = {.fd = lab->fd, .events = POLLIN};
@@ -342,7 +342,7 @@ static void lab_pump(struct lab *lab, int ms)
     take_frames(lab);
 }
 
-static size_t lab_count(const struct lab *lab, uint8_t type)
+static inline size_t lab_count(const struct lab *lab, uint8_t type)
 {
     size_t n = 0;
     for (size_t i = 0; i < lab->nevents; i++)
@@ -351,7 +351,7 @@ static size_t lab_count(const struct lab *lab, uint8_t type)
 }
 
 /* The n-th (from 0) message of that type, waited for. */
-static struct event *lab_wait(struct lab *lab, uint8_t type, size_t n)
+static inline struct event *lab_wait(struct lab *lab, uint8_t type, size_t n)
 {
     int64_t deadline = pt_now_ms() + PATIENCE_MS;
     while (lab_count(lab, type) <= n) {
@@ -366,7 +366,7 @@ static struct event *lab_wait(struct lab *lab, uint8_t type, size_t n)
             return &lab->events[i];
 }
 
-static void lab_welcome(struct lab *lab)
+static inline void lab_welcome(struct lab *lab)
 {
     struct pt_buf msg = {0};
     lab_wait(lab, PT_L_HELLO, 0);
@@ -378,7 +378,7 @@ static void lab_welcome(struct lab *lab)
     lab_send(lab, &msg);
 }
 
-static void lab_session(struct lab *lab)
+static inline void lab_session(struct lab *lab)
 {
     struct pt_buf msg = {0};
     char json[512];
@@ -392,7 +392,7 @@ static void lab_session(struct lab *lab)
 }
 
 /* Everything up to SESSION as it should be; without a fork server yet. */
-static struct lab *lab_open_alone(uint32_t slots)
+static inline struct lab *lab_open_alone(uint32_t slots)
 {
     struct lab *lab = lab_create(slots);
     lab_accept(lab);
@@ -402,7 +402,7 @@ static struct lab *lab_open_alone(uint32_t slots)
     return lab;
 }
 
-static struct lab *lab_open(uint32_t slots)
+static inline struct lab *lab_open(uint32_t slots)
 {
     struct lab *lab = lab_open_alone(slots);
     start_server(lab);
@@ -411,8 +411,8 @@ static struct lab *lab_open(uint32_t slots)
 
 /* A bundle for one rank (or PT_NONE) of one file with these tests (a space between two), numbered from
  * `first` on. */
-static void lab_bundle_for(struct lab *lab, uint32_t rank, uint32_t number, uint32_t timeout_ms,
-                           const char *file, const char *tests, uint32_t first)
+static inline void lab_bundle_for(struct lab *lab, uint32_t rank, uint32_t number, uint32_t timeout_ms,
+                                  const char *file, const char *tests, uint32_t first)
 {
     struct pt_bundle_test list[64];
     struct pt_bundle_file one = {.path = (char *)(uintptr_t)file, .tests = list};
@@ -432,8 +432,8 @@ static void lab_bundle_for(struct lab *lab, uint32_t rank, uint32_t number, uint
         free(list[i].nodeid);
 }
 
-static void lab_bundle(struct lab *lab, uint32_t number, uint32_t timeout_ms, const char *file,
-                       const char *tests, uint32_t first)
+static inline void lab_bundle(struct lab *lab, uint32_t number, uint32_t timeout_ms, const char *file,
+                              const char *tests, uint32_t first)
 {
     lab_bundle_for(lab, PT_NONE, number, timeout_ms, file, tests, first);
 }
@@ -458,7 +458,7 @@ static inline void lab_steal(struct lab *lab, uint32_t bundle, uint32_t from, ui
 }
 
 /* How often a test was told, by REPORT or DEATH. */
-static size_t lab_told(const struct lab *lab, uint32_t test)
+static inline size_t lab_told(const struct lab *lab, uint32_t test)
 {
     size_t n = 0;
     for (size_t i = 0; i < lab->nevents; i++)
@@ -467,7 +467,7 @@ static size_t lab_told(const struct lab *lab, uint32_t test)
     return n;
 }
 
-static int wait_child(pid_t pid, int64_t ms)
+static inline int wait_child(pid_t pid, int64_t ms)
 {
     int status = -1;
     for (int64_t deadline = pt_now_ms() + ms; pt_now_ms() < deadline; poll(NULL, 0, 20))
@@ -477,7 +477,7 @@ static int wait_child(pid_t pid, int64_t ms)
 }
 
 /* mpirun's wait status, once it has ended. */
-static int lab_join(struct lab *lab)
+static inline int lab_join(struct lab *lab)
 {
     int status = wait_child(lab->mpirun, PATIENCE_MS);
     cr_assert_neq(status, -1, "mpirun did not end: %s", read_log(lab, "mpirun.log"));
@@ -485,7 +485,7 @@ static int lab_join(struct lab *lab)
     return status;
 }
 
-static void end_server(struct lab *lab, int sig)
+static inline void end_server(struct lab *lab, int sig)
 {
     if (lab->server) {
         kill(lab->server, sig);
@@ -495,7 +495,7 @@ static void end_server(struct lab *lab, int sig)
 }
 
 /* Frees all; ends what is left. */
-static void lab_destroy(struct lab *lab)
+static inline void lab_destroy(struct lab *lab)
 {
     char command[128];
     if (lab->mpirun) {
@@ -519,7 +519,7 @@ static void lab_destroy(struct lab *lab)
 }
 
 /* The good end: QUIT, a BYE of every rank and one of all, the link closed, exit 0. */
-static void lab_quit(struct lab *lab)
+static inline void lab_quit(struct lab *lab)
 {
     lab_say(lab, PT_L_QUIT, 1, 10000);
     struct event *last = lab_wait(lab, PT_L_BYE, lab->slots);
