@@ -189,23 +189,6 @@ static double longest_atom(const struct parts *p)
     return longest;
 }
 
-static uint32_t choose(const struct parts *p, double total)
-{
-    double slots = p->cut->spec.slots, longest = longest_atom(p), least = INFINITY;
-    uint32_t most = pt_runtime_parts(p->execution, p->cost, 0, p->natoms, p->share), best = 1;
-    for (uint32_t n = 1; n <= most; n++) {
-        double part = p->cost + fmax(p->execution / n, longest);
-        double end = (total + (n - 1) * p->cost) / slots + (1 - 1 / slots) * part;
-        if (end < least * 0.9999) {
-            least = end;
-            best = n;
-        }
-        if (p->execution / n < longest)
-            break;
-    }
-    return best;
-}
-
 /* Parts that are needed when none may take longer; ends[i] is the first atom after part i (NULL: only count).
  */
 static uint32_t divide(const struct parts *p, double limit, uint32_t *ends)
@@ -241,6 +224,38 @@ static double shortest(const struct parts *p, uint32_t n)
     return high;
 }
 
+/* When the run is expected to end with n parts, the longest of which takes so long. */
+static double end_of_run(const struct parts *p, double total, uint32_t n, double longest)
+{
+    double slots = p->cut->spec.slots;
+    return (total + (n - 1) * p->cost) / slots + (1 - 1 / slots) * (p->cost + longest);
+}
+
+/* The longest part to allow; negative: one part is best. Where atoms are so long that n parts cannot be about
+ * equal, more parts, none longer than they should be, may be better. */
+static double choose(const struct parts *p, double total)
+{
+    double longest = longest_atom(p), least = end_of_run(p, total, 1, p->execution);
+    uint32_t most = pt_runtime_parts(p->execution, p->cost, 0, p->natoms, p->share), best = 1;
+    for (uint32_t n = 2; n <= most; n++) {
+        double end = end_of_run(p, total, n, fmax(p->execution / n, longest));
+        if (end < least * 0.9999) {
+            least = end;
+            best = n;
+        }
+        if (p->execution / n < longest)
+            break;
+    }
+    if (best == 1)
+        return -1;
+    double even = fmax(p->execution / best, longest) * 1.0001, limit = shortest(p, best);
+    uint32_t more = divide(p, even, NULL);
+    if (more <= most &&
+        end_of_run(p, total, more, even) < end_of_run(p, total, divide(p, limit, NULL), limit))
+        limit = even;
+    return limit;
+}
+
 static int give_part(struct parts *p, uint32_t from, uint32_t to, struct pt_err *err)
 {
     uint32_t first = p->atoms[from].first, last = p->atoms[to - 1].first + p->atoms[to - 1].n;
@@ -259,13 +274,13 @@ static int give_part(struct parts *p, uint32_t from, uint32_t to, struct pt_err 
     return pt_cut_give(p->cut, &piece, err);
 }
 
-static int give_parts(struct parts *p, uint32_t n, struct pt_err *err)
+static int give_parts(struct parts *p, double limit, struct pt_err *err)
 {
     int rc = 0;
     uint32_t *ends = malloc((p->natoms + 1) * sizeof(*ends));
     if (!ends)
         return pt_err_set(err, "parts of a file: out of memory");
-    n = divide(p, shortest(p, n), ends);
+    uint32_t n = divide(p, limit, ends);
     for (uint32_t i = 0; i < n && rc == 0; i++)
         rc = give_part(p, i ? ends[i - 1] : 0, ends[i], err);
     free(ends);
@@ -301,8 +316,8 @@ int pt_cut_parts(struct pt_cut *cut, const struct pt_cut_item *items, const uint
         pt_err_set(err, "parts of a file: out of memory");
         goto out;
     }
-    uint32_t parts = worth_cutting(&p, total) ? choose(&p, total) : 1;
-    rc = parts > 1 ? give_parts(&p, parts, err) : give_part(&p, 0, p.natoms, err);
+    double limit = worth_cutting(&p, total) ? choose(&p, total) : -1;
+    rc = limit >= 0 ? give_parts(&p, limit, err) : give_part(&p, 0, p.natoms, err);
 out:
     free(p.seconds);
     free(p.values);
