@@ -2,14 +2,18 @@
 #pragma once
 /* PLAN: which tests go to which host next. Pure: no clock, no I/O, one thread.
  *
- *   files come (add_file .. collected) ─► pool ─► next ─► a host holds the bundle ─► told, told .. ─► done
- *                                          ▲ first in line again, next attempt           │
- *                                          └───────────── lost · returned ◄──────────────┘
+ *   units come (add .. collected) ─► lines ─► next ─► a host holds the bundle ─► told, told .. ─► done
+ *                                     ▲ first in line again, next attempt           │
+ *                                     └──── lost · returned · stolen · again ◄──────┘
  *
- * After every event call pt_plan_next until it gives 0, then pt_plan_recall until it gives 0.
+ * After every event: pt_plan_impossible until it gives PT_NONE, pt_plan_next until 0, then pt_plan_recall,
+ * pt_plan_steal and pt_plan_drop until 0 each. All are cheap when there is nothing to do.
  *
- * Bundles are made when they are dealt, from the longest files first; files of unknown duration come before
- * those of known duration. Small files are joined until a slot gets about bundles_per_worker bundles.
+ * Bundles are made when they are dealt, from the longest units first; units of unknown duration come before
+ * those of known duration. Small units are joined until a slot gets about bundles_per_worker bundles: first
+ * with those that came next to them and share their file, and always in the order they came.
+ * Heavy units go first; while one finds no room, a host is drained for it. Those that are exclusive on their
+ * host go to an idle one, those that are exclusive in the run go when nothing else can be dealt.
  * When a host is lost, the tests it had not told go back. The test each of its runners was at counts as lost
  * once; lost twice, it waits for the end and gets a host for itself; lost PT_PLAN_LOSSES times, it is given
  * up. */
@@ -46,25 +50,28 @@ struct pt_plan_unit {
     double seconds;          /* expected of all, with imports; < 0: not known */
     uint32_t weight;         /* slots of one host that it takes; 0 is 1 */
     enum pt_exclusive exclusive;
-    uint64_t needs;      /* labels that its host must have, a bit each */
-    uint32_t host, rank; /* must run there; PT_NONE: anywhere */
-    bool alone;          /* is a bundle of its own: never joined with others, never cut */
+    uint64_t needs; /* labels that its host must have, a bit each */
+    uint32_t host;  /* must run there; PT_NONE: anywhere */
+    uint32_t rank;  /* of that host; PT_NONE: on any slot */
+    bool alone;     /* is a bundle of its own: never joined with others, never cut */
 };
 
 struct pt_plan *pt_plan_create(const struct pt_plan_spec *spec, struct pt_err *err);
 void pt_plan_destroy(struct pt_plan *plan);
 
-/* A file and its chosen tests in the order to run; everything is copied. Test numbers are the caller's, each
- * given once in a plan. seconds: what the file took last time, < 0 when unknown. n = 0 adds nothing. */
+/* A file and its chosen tests in the order to run, each an atom; everything is copied. Test numbers are the
+ * caller's, each given once in a plan. seconds: what the file took last time, < 0 when unknown. n = 0 adds
+ * nothing. */
 int pt_plan_add_file(struct pt_plan *plan, const char *path, const struct pt_bundle_test *tests, uint32_t n,
                      double seconds, struct pt_err *err);
-/* The same for any unit; everything is copied. Units pinned to one (host, rank) are dealt in the order added.
- */
+/* The same for any unit. Units pinned to one (host, rank) are dealt in the order added, each as a bundle. One
+ * whose names do not fit a message goes in parts, between atoms if that can be. */
 int pt_plan_add(struct pt_plan *plan, const struct pt_plan_unit *unit, struct pt_err *err);
 /* No more files will come. */
 void pt_plan_collected(struct pt_plan *plan);
 
-/* This host will come with so many slots (0: it will not): only sizes bundles. Optional. */
+/* This host will come with so many slots (0: it will not): sizes bundles, and tells what is too heavy. A
+ * static run begins when every host is here, was lost for good (never), or was expected with 0. Optional. */
 void pt_plan_expect(struct pt_plan *plan, uint32_t host, uint32_t slots);
 /* This host takes bundles on so many slots from now on; 0 stops dealing to it, what it holds stays held. */
 void pt_plan_host(struct pt_plan *plan, uint32_t host, uint32_t slots);
@@ -74,19 +81,22 @@ void pt_plan_labels(struct pt_plan *plan, uint32_t host, uint64_t labels);
 /* This host will never come (again): units that only it could take become impossible. */
 void pt_plan_never(struct pt_plan *plan, uint32_t host);
 /* A test that waits and that no host of the run can ever take (needs, weight, pinned), or PT_NONE. It counts
- * as told from then on; call until PT_NONE after pt_plan_collected and whenever a host is down. */
+ * as told from then on. Hosts whose slots are not known yet count as able; with no host left it is every test
+ * that waits. */
 uint32_t pt_plan_impossible(struct pt_plan *plan);
 
 struct pt_plan_deal {
     uint32_t host;
     const struct pt_bundle *bundle; /* the plan's, valid until destroy */
-    bool copy;                      /* of a bundle that another slot is at: speculation */
+    bool copy; /* of a bundle that another slot is at (speculation), under a number of its own */
 };
-/* Deal one bundle: 1 and fills deal; 0 nothing to deal now; -1 no memory (nothing changed). Picks the host
- * with most room; a host holds more than its slots only while no other host has a free slot. */
+/* Deal one bundle: 1 and fills deal; 0 nothing to deal now; -1 no memory (nothing is lost: ask again). Picks
+ * the host with most room; a host holds more than its slots only while no other that may take the work has a
+ * free slot, and never beside a heavy bundle. */
 int pt_plan_next(struct pt_plan *plan, struct pt_plan_deal *deal, struct pt_err *err);
 
-/* Is a message about (bundle, attempt, test) from this host believable? test may be PT_NONE. */
+/* Is a message about (bundle, attempt, test) from this host believable? test may be PT_NONE. Of a copied
+ * bundle both holders are believed; of a test that was stolen or is to run again, only who gets it next. */
 bool pt_plan_holds(const struct pt_plan *plan, uint32_t host, uint32_t bundle, uint32_t attempt,
                    uint32_t test);
 /* The last attempt of that bundle, valid until destroy; NULL when it was never dealt. */
@@ -108,7 +118,9 @@ int pt_plan_recall(struct pt_plan *plan, uint32_t *host, uint32_t *bundle);
 bool pt_plan_returned(struct pt_plan *plan, uint32_t host, uint32_t bundle, bool given_back);
 
 /* Is there a bundle whose later part is worth taking to an idle slot? 1: fills tests (the plan's, valid until
- * the next call), send STEAL, then call pt_plan_stolen with the answer; 0 no. */
+ * the next call), send STEAL, then call pt_plan_stolen with the answer; 0 no. The atom that runs, as far as
+ * was told, and the one after it stay. Dynamic schedule only; nothing pinned, heavy, exclusive or alone is
+ * cut. */
 struct pt_plan_steal {
     uint32_t host, bundle;
     const uint32_t *tests;
@@ -122,7 +134,9 @@ bool pt_plan_stolen(struct pt_plan *plan, uint32_t host, uint32_t bundle, uint32
 /* Is there a held bundle of which all is told, as its copy was quicker? 1: send DROP, DONE follows; 0 no. */
 int pt_plan_drop(struct pt_plan *plan, uint32_t *host, uint32_t *bundle);
 
-/* The test is to run once more: untold again, in a unit of its own, as early as can be. -1 no memory. */
+/* The test is to run once more: untold again, in a unit of its own, as early as can be, on another host if
+ * one has a free slot. After pt_plan_told and before the next question; one that is untold stays as it is. -1
+ * no memory, or no such test. */
 int pt_plan_again(struct pt_plan *plan, uint32_t test, struct pt_err *err);
 
 /* Deal no more (a limit of failures, an interrupt): what waits stays untold. */
@@ -135,10 +149,11 @@ uint32_t pt_plan_held(const struct pt_plan *plan, uint32_t host);
 uint32_t pt_plan_untold(const struct pt_plan *plan);
 /* Has this test its outcome, or was it given up? */
 bool pt_plan_is_told(const struct pt_plan *plan, uint32_t test);
-/* What the files of this bundle should take, in seconds, or, when no duration is known at all, in tests. */
+/* What this bundle should take, in seconds, or, when no duration is known at all, in tests. */
 double pt_plan_expected(const struct pt_plan *plan, uint32_t bundle);
 
 /* --dry-run: call `each` for all bundles in the order they would be dealt, on the hosts that pt_plan_host or
- * pt_plan_expect told of, as if each took what is expected. Uses the plan up. */
+ * pt_plan_expect told of, as if each took what is expected. Uses the plan up; what is untold then could not
+ * be dealt. */
 int pt_plan_preview(struct pt_plan *plan, void (*each)(void *arg, const struct pt_plan_deal *deal), void *arg,
                     struct pt_err *err);

@@ -114,3 +114,113 @@ Test(plan_memory, a_preview_fails_with_a_message)
     } while (fail_hit);
     cr_assert_gt(at, 5);
 }
+
+/* --- every kind of unit --- */
+
+enum { MANY = 24 };
+
+static int add_one(struct pt_plan *plan, uint32_t i, struct pt_err *err)
+{
+    char id[] = "f.py::t";
+    struct pt_bundle_test tests[] = {{.test = 4 * i, .nodeid = id},
+                                     {.test = 4 * i + 1, .nodeid = id},
+                                     {.test = 4 * i + 2, .nodeid = id},
+                                     {.test = 4 * i + 3, .nodeid = id}};
+    uint32_t atoms[] = {0, 1, 2, 3};
+    struct pt_bundle_file file = {.path = (char[]){"f.py"}, .tests = tests, .ntests = 4};
+    struct pt_plan_unit unit = {.files = &file,
+                                .nfiles = 1,
+                                .atoms = atoms,
+                                .seconds = i % 3 ? 4 : -1,
+                                .weight = i % 5 == 0 ? 2 : 1,
+                                .needs = i % 4 == 0,
+                                .host = i % 6 == 0 ? 0 : PT_NONE,
+                                .rank = i % 6 == 0 ? i % 2 : PT_NONE};
+    return pt_plan_add(plan, &unit, err);
+}
+
+static void steal_or_not(struct pt_plan *plan)
+{
+    struct pt_plan_steal steal;
+    if (pt_plan_steal(plan, &steal) == 1) {
+        uint32_t attempt = pt_plan_bundle(plan, steal.bundle)->attempt;
+        cr_assert(pt_plan_stolen(plan, steal.host, steal.bundle, attempt, steal.tests, steal.n));
+    }
+}
+
+/* One test of the bundle fails once and runs again; the others pass. */
+static uint32_t tell(struct pt_plan *plan, const struct pt_plan_deal *deal, bool *failed)
+{
+    uint32_t told = 0;
+    struct pt_err err = PT_ERR_INIT;
+    const struct pt_bundle *b = deal->bundle;
+    for (uint32_t f = 0; f < b->nfiles; f++) {
+        for (uint32_t t = 0; t < b->files[f].ntests; t++) {
+            uint32_t test = b->files[f].tests[t].test;
+            if (!pt_plan_holds(plan, deal->host, b->bundle, b->attempt, test) || !pt_plan_told(plan, test))
+                continue;
+            told++;
+            if (*failed)
+                continue;
+            *failed = true;
+            told--;
+            if (pt_plan_again(plan, test, &err)) {
+                cr_assert(strstr(err.msg, "out of memory"), "%s", err.msg);
+                cr_assert(pt_plan_is_told(plan, test));
+                cr_assert_eq(pt_plan_again(plan, test, NULL), 0);
+            }
+        }
+    }
+    cr_assert(pt_plan_done(plan, deal->host, b->bundle, b->attempt, NULL, NULL));
+    return told;
+}
+
+static void run_units(enum pt_schedule schedule)
+{
+    struct pt_plan_spec spec = {.hosts = 2, .bundles_per_worker = 4, .schedule = schedule, .speculate = true};
+    struct pt_plan *plan = pt_plan_create(&spec, NULL);
+    struct pt_plan_deal deals[64];
+    uint32_t n = 0, told = 0, host, bundle;
+    bool failed = false;
+    if (!plan)
+        return;
+    for (uint32_t i = 0; i < MANY; i++) {
+        struct pt_err err = PT_ERR_INIT;
+        if (add_one(plan, i, &err)) {
+            cr_assert(strstr(err.msg, "out of memory"), "%s", err.msg);
+            cr_assert_eq(pt_plan_untold(plan), 4 * i);
+            cr_assert_eq(add_one(plan, i, NULL), 0);
+        }
+    }
+    pt_plan_collected(plan);
+    for (uint32_t h = 0; h < 2; h++) {
+        pt_plan_labels(plan, h, 1);
+        pt_plan_host(plan, h, 2);
+    }
+    while (!pt_plan_over(plan)) {
+        cr_assert_eq(pt_plan_impossible(plan), PT_NONE);
+        while (next_or_again(plan, &deals[n]))
+            n++;
+        steal_or_not(plan);
+        cr_assert_gt(n, 0);
+        told += tell(plan, &deals[--n], &failed);
+        while (pt_plan_drop(plan, &host, &bundle))
+            ;
+    }
+    cr_assert_eq(told, 4 * MANY);
+    pt_plan_destroy(plan);
+}
+
+Test(plan_memory, runs_of_every_schedule_survive_each_allocation_failing_once)
+{
+    for (enum pt_schedule s = PT_SCHEDULE_DYNAMIC; s <= PT_SCHEDULE_SEQUENTIAL; s++) {
+        long at = 0;
+        do {
+            fail_hit = false;
+            fail_at = ++at;
+            run_units(s);
+        } while (fail_hit);
+        fail_at = 0;
+        cr_assert_gt(at, MANY);
+    }
+}
