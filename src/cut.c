@@ -18,11 +18,6 @@ struct pt_cut_chunk {
     char data[];
 };
 
-static int no_memory(struct pt_err *err)
-{
-    return pt_err_set(err, "units of tests: out of memory");
-}
-
 static char *keep_text(struct pt_cut *cut, const char *s)
 {
     size_t n = strlen(s) + 1;
@@ -44,7 +39,7 @@ struct pt_cut *pt_cut_create(const struct pt_cut_spec *spec, pt_cut_unit_fn *uni
 {
     struct pt_cut *cut = calloc(1, sizeof(*cut));
     if (!cut) {
-        no_memory(err);
+        pt_cut_no_memory(err);
         return NULL;
     }
     cut->spec = *spec;
@@ -182,12 +177,12 @@ static int hold(struct pt_cut *cut, const struct pt_cut_item *items, const uint3
 {
     if (n > PT_MAX_TESTS || cut->nheld > UINT32_MAX / 4 - n ||
         pt_cut_room(&cut->held, &cut->cap_held, cut->nheld + n, sizeof(*cut->held)) < 0)
-        return no_memory(err);
+        return pt_cut_no_memory(err);
     struct pt_cut_item *to = cut->held + cut->nheld;
     for (uint32_t i = 0; i < n; i++)
         to[i] = items[seq[i]];
     if (own(cut, to, n) < 0)
-        return no_memory(err);
+        return pt_cut_no_memory(err);
     cut->nheld += n;
     return 0;
 }
@@ -196,15 +191,15 @@ static int hold_job(struct pt_cut *cut, const struct pt_cut_item *items, const u
                     double seconds, struct pt_err *err)
 {
     if (pt_cut_room(&cut->jobs, &cut->cap_jobs, cut->njobs + 1, sizeof(*cut->jobs)) < 0)
-        return no_memory(err);
+        return pt_cut_no_memory(err);
     struct pt_cut_item *copy = malloc(n * sizeof(*copy));
     if (!copy)
-        return no_memory(err);
+        return pt_cut_no_memory(err);
     for (uint32_t i = 0; i < n; i++)
         copy[i] = items[order[i]];
     if (own(cut, copy, n) < 0) {
         free(copy);
-        return no_memory(err);
+        return pt_cut_no_memory(err);
     }
     cut->least = cut->njobs ? fmin(cut->least, seconds) : seconds;
     cut->most = cut->njobs ? fmax(cut->most, seconds) : seconds;
@@ -233,7 +228,7 @@ static int give_job(struct pt_cut *cut, struct pt_cut_job *job, struct pt_err *e
 {
     pt_auto_free uint32_t *order = malloc((job->n + 1) * sizeof(*order));
     if (!order)
-        return no_memory(err);
+        return pt_cut_no_memory(err);
     for (uint32_t i = 0; i < job->n; i++)
         order[i] = i;
     return pt_cut_parts(cut, job->items, order, job->n, pt_cut_total(cut, !cut->ended), err);
@@ -274,7 +269,7 @@ static int add_file(struct pt_cut *cut, const struct pt_cut_item *items, const u
     if (!cut->spec.split)
         return pt_cut_units(cut, items, seq, n, err);
     if (pt_cut_slices_init(&s, items, seq, n, PT_CUT_FILE | PT_CUT_TRAITS) < 0)
-        return no_memory(err);
+        return pt_cut_no_memory(err);
     for (uint32_t i = 0; i < s.n && rc == 0; i++) {
         const uint32_t *order = s.order + s.start[i];
         uint32_t len = s.start[i + 1] - s.start[i];
@@ -309,7 +304,7 @@ int pt_cut_add(struct pt_cut *cut, const char *path, const struct pt_cut_test *t
     pt_auto_free struct pt_cut_item *items = n <= PT_MAX_TESTS ? calloc(n, sizeof(*items)) : NULL;
     pt_auto_free uint32_t *seq = items ? malloc(n * sizeof(*seq)) : NULL;
     if (!seq)
-        return no_memory(err);
+        return pt_cut_no_memory(err);
     for (uint32_t i = 0; i < n; i++) {
         const struct pt_traits *t = &tests[i].traits;
         items[i] = (struct pt_cut_item){.test = tests[i].test,
@@ -342,7 +337,7 @@ int pt_cut_order(struct pt_cut *cut, const uint32_t *tests, uint32_t n, struct p
 {
     uint32_t *ranks = malloc((n + 1) * sizeof(*ranks));
     if (!ranks)
-        return no_memory(err);
+        return pt_cut_no_memory(err);
     memcpy(ranks, tests, n * sizeof(*ranks));
     free(cut->ranks);
     cut->ranks = ranks;
@@ -396,7 +391,7 @@ int pt_cut_end(struct pt_cut *cut, struct pt_err *err)
     pt_auto_free uint32_t *seq = malloc((cut->nheld + 1) * sizeof(*seq));
     if (!seq || put_in_order(cut, seq) < 0 ||
         (cut->spec.shuffle && pt_cut_shuffle(cut->held, seq, cut->nheld, cut->spec.seed) < 0))
-        return no_memory(err);
+        return pt_cut_no_memory(err);
     cut->ended = true;
     if (!cut->spec.slots)
         cut->spec.slots = PT_CUT_SLOTS;

@@ -74,6 +74,8 @@ struct pt_cut {
 double pt_cut_total(const struct pt_cut *cut, bool most);
 /* What a file may take uncut; infinite while no slots are known. */
 double pt_cut_share(const struct pt_cut *cut, double total);
+/* Says so; -1. */
+int pt_cut_no_memory(struct pt_err *err);
 /* Room for n in *array of *cap elements. */
 int pt_cut_room(void *array, uint32_t *cap, uint32_t n, size_t size);
 

@@ -279,7 +279,7 @@ static int give_parts(struct parts *p, double limit, struct pt_err *err)
     int rc = 0;
     uint32_t *ends = malloc((p->natoms + 1) * sizeof(*ends));
     if (!ends)
-        return pt_err_set(err, "parts of a file: out of memory");
+        return pt_cut_no_memory(err);
     uint32_t n = divide(p, limit, ends);
     for (uint32_t i = 0; i < n && rc == 0; i++)
         rc = give_part(p, i ? ends[i - 1] : 0, ends[i], err);
@@ -308,12 +308,12 @@ int pt_cut_parts(struct pt_cut *cut, const struct pt_cut_item *items, const uint
                       .atoms = malloc(n * sizeof(*p.atoms))};
     int rc = -1;
     if (!p.seconds || !p.values || !p.atom_of || !p.again || !p.atoms) {
-        pt_err_set(err, "parts of a file: out of memory");
+        pt_cut_no_memory(err);
         goto out;
     }
     weigh_file(&p);
     if (find_atoms(&p) < 0) {
-        pt_err_set(err, "parts of a file: out of memory");
+        pt_cut_no_memory(err);
         goto out;
     }
     double limit = worth_cutting(&p, total) ? choose(&p, total) : -1;

@@ -7,7 +7,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-static int no_memory(struct pt_err *err)
+int pt_cut_no_memory(struct pt_err *err)
 {
     return pt_err_set(err, "units of tests: out of memory");
 }
@@ -158,13 +158,13 @@ static int give_some(struct pt_cut *cut, const struct pt_cut_piece *p, uint32_t 
 {
     uint32_t nfiles = 0;
     if (pt_cut_room(&cut->tests, &cut->cap_tests, n, sizeof(*cut->tests)) < 0)
-        return no_memory(err);
+        return pt_cut_no_memory(err);
     for (uint32_t i = 0; i < n; i++) {
         const struct pt_cut_item *it = &p->items[p->order[from + i]];
         cut->tests[i] = it->test;
         if (begins_file(p, from + i, from)) {
             if (pt_cut_room(&cut->files, &cut->cap_files, nfiles + 1, sizeof(*cut->files)) < 0)
-                return no_memory(err);
+                return pt_cut_no_memory(err);
             cut->files[nfiles++] =
                 (struct pt_bundle_file){.path = (char *)(uintptr_t)it->path, .tests = &cut->tests[i]};
         }
@@ -221,7 +221,7 @@ static int give_whole(struct pt_cut *cut, const struct pt_cut_item *items, const
                              .like = items[order[0]],
                              .alone = alone};
     if (pt_cut_room(&cut->seconds, &cut->cap_seconds, n, sizeof(*cut->seconds)) < 0)
-        return no_memory(err);
+        return pt_cut_no_memory(err);
     for (uint32_t i = 0; i < n; i++) {
         const struct pt_cut_item *it = &items[order[i]];
         cut->seconds[i] = it->seconds;
@@ -288,7 +288,7 @@ int pt_cut_units(struct pt_cut *cut, const struct pt_cut_item *items, const uint
         return rc;
     }
     if (pt_cut_slices_init(&s, items, seq, n, by[cut->spec.dist]) < 0)
-        return no_memory(err);
+        return pt_cut_no_memory(err);
     rc = give_slices(cut, items, &s, err);
     pt_cut_slices_fini(&s);
     return rc;

@@ -243,7 +243,8 @@ double pt_history_speed(const struct pt_history *h, const char *host)
 /* --- noting --- */
 
 /* The test ran on another host before: remember how they compare. Of many, some are kept, none preferred. */
-static int compare(struct pt_history *h, const struct pt_history_entry *e, uint32_t host, double seconds)
+static int compare_hosts(struct pt_history *h, const struct pt_history_entry *e, uint32_t host,
+                         double seconds)
 {
     double before = sum_of(e->setup, e->call, e->teardown);
     if (e->host == PT_NONE || e->host == host || before < PAIR_LEAST || seconds < PAIR_LEAST)
@@ -290,7 +291,7 @@ int pt_history_saw(struct pt_history *h, const char *host, const char *file, con
     bool fresh = !e;
     if (!e && !(e = add_test(h, f, nodeid, occurrence)))
         return -1;
-    if (!fresh && compare(h, e, at, seconds) < 0)
+    if (!fresh && compare_hosts(h, e, at, seconds) < 0)
         return -1;
     if (fresh || !same_times(h, e, at, &t)) {
         put_times(e, at, t.setup, t.call, t.teardown);

@@ -239,16 +239,20 @@ double pt_history_median(double *values, size_t n)
     return n ? values[k] : 0;
 }
 
-/* What the largest of these has above the median: paid by one test for all. */
+/* What the largest of these has above the median of the others: paid by one test for all. */
 static double above_median(double *values, size_t n)
 {
-    double most = 0;
-    for (size_t i = 0; i < n; i++)
-        most = fmax(most, values[i]);
-    return n ? most - pt_history_median(values, n) : 0;
+    size_t at = 0;
+    if (n < 2)
+        return 0;
+    for (size_t i = 1; i < n; i++)
+        at = values[i] > values[at] ? i : at;
+    double most = values[at];
+    values[at] = values[n - 1];
+    return most - pt_history_median(values, n - 1);
 }
 
-/* order[from..to) are the tests of one file. */
+/* order: the tests of one file. */
 static void sum_up(const struct pt_history *h, const uint32_t *order, size_t n, double *setups,
                    double *teardowns, struct pt_history_file *out)
 {

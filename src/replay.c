@@ -24,9 +24,13 @@ static int copy_how(struct pt_replay *r, const struct pt_json *root, struct pt_e
 {
     struct pt_fields top = {.object = root};
     struct pt_fields how = {.object = pt_field_object(&top, "how")};
-    const char *seed = pt_field_str(&how, "hash_seed"), *isolate = pt_field_str(&how, "isolate");
-    const char *dist = pt_field_str(&how, "dist");
-    if (pt_fields_end(&top, "replay", err) < 0 || pt_fields_end(&how, "how", err) < 0)
+    const char *seed = NULL, *isolate = NULL, *dist = NULL;
+    if (how.object) {
+        seed = pt_field_str(&how, "hash_seed");
+        isolate = pt_field_str(&how, "isolate");
+        dist = pt_field_str(&how, "dist");
+    }
+    if (pt_fields_end(&top, "run", err) < 0 || (how.object && pt_fields_end(&how, "how", err) < 0))
         return -1;
     r->hash_seed = strdup(seed ? seed : "");
     r->isolate = strdup(isolate ? isolate : "");

@@ -150,9 +150,11 @@ int pt_runtime_write(const char *path, const struct pt_history *h, struct pt_err
         return pt_err_wrap(err, "runtime data");
     }
     pt_json_out_init(&w.out, file.file);
+    errno = 0;
     int rc = put_all(&w, before, h);
     if (pt_json_out_end(&w.out) < 0 || rc < 0)
-        rc = pt_err_set_kind(err, PT_ERR_INFRA, "write: %s", strerror(errno ? errno : ENOMEM));
+        rc = errno ? pt_err_set_kind(err, PT_ERR_INFRA, "write: %s", strerror(errno))
+                   : pt_err_set(err, "out of memory");
     if (rc == 0)
         rc = pt_atomic_finish(&file, err);
     else
