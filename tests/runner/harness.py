@@ -380,6 +380,13 @@ def run(host, collected, workspace, cwd=None, size=1, env=None, order=None, isol
     return result
 
 
+def run_project(tmp, files, *args, **settings):
+    """run() of files that are written here."""
+    project = write(tmp / "project", files)
+    with Host(tmp) as host:
+        return run(host, collect(project, *args), project, **settings)
+
+
 def _take(result, runner, keys):
     for test, told in runner.of("report"):
         assert keys[test] not in result.reports, "%r told twice" % (keys[test],)

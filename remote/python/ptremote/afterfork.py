@@ -46,12 +46,11 @@ class _Loader:
         self._arrived = arrived
 
     def create_module(self, spec):
-        spec.loader = self._loader
         return self._loader.create_module(spec)
 
     def exec_module(self, module):
+        module.__loader__ = module.__spec__.loader = self._loader
         self._loader.exec_module(module)
-        module.__loader__ = self._loader
         self._arrived()
 
 
