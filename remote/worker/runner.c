@@ -15,7 +15,7 @@
 #define SERVER_PATIENCE  60000               /* ms to wait for the fork server to come up */
 #define RETRY_MS         50
 #define DUMP_MS          1000  /* from SIGABRT to SIGKILL */
-#define DUMP_CHILD_MS    2000  /* the same where a child has to die, and its session to tell of it */
+#define DUMP_CHILD_MS    3000  /* the same where a child has to die, and its session to tell of it */
 #define MUTE_MS          10000 /* a process that closed its control socket is killed after this */
 #define LAST_WORDS       (64u << 20)
 

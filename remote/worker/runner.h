@@ -37,7 +37,7 @@ void pt_runner_send(struct pt_runner *runner, const void *frames, size_t n);
 /* Stop reading what the runner says, or go on; a runner that is not read waits. */
 void pt_runner_pause(struct pt_runner *runner, bool pause);
 /* Kill it with its group; with `dump`, first let faulthandler write the stack, for at most a second. A
- * session that ignores SIGABRT waits for a child that runs the tests: then that one writes it, and two
+ * session that ignores SIGABRT waits for a child that runs the tests: then that one writes it, and three
  * seconds are given to say R_DIED. */
 void pt_runner_kill(struct pt_runner *runner, bool dump);
 /* After a kill with `dump`: it lives on. False when it is too late for that. */

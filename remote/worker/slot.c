@@ -97,7 +97,7 @@ void pt_slot_stop(struct pt_slot *slot, const void *why, size_t n)
     struct pt_buf msg = {0};
     pt_tell_broken(&msg, slot->rank, why, n);
     pt_slot_send(slot, &msg);
-    pt_buf_fini(&slot->asked);
+    pt_slot_forget_asked(slot);
     pt_work_fini(&slot->work);
     pt_slot_move(slot, STOPPED);
 }
@@ -118,6 +118,7 @@ void pt_slot_start(struct pt_slot *slot)
     slot->oom_kills = pt_memory_oom_kills();
     slot->began = pt_now_ms();
     slot->up = slot->progress = slot->ended = slot->paused = slot->dumping = false;
+    slot->nasked = slot->late = 0;
     slot->spec.delay_ms = (int64_t)slot->fruitless * AGAIN_MS;
     slot->runner = pt_runner_create(slot->loop, &slot->spec, &runner_callbacks, slot, &err);
     pt_slot_move(slot, STARTING);
@@ -135,7 +136,7 @@ void pt_slot_finish(struct pt_slot *slot)
     pt_slot_output(slot);
     pt_tell_done(&msg, slot->rank, slot->work.bundle.bundle, slot->work.bundle.attempt);
     pt_slot_send(slot, &msg);
-    pt_buf_fini(&slot->asked);
+    pt_slot_forget_asked(slot);
     pt_work_fini(&slot->work);
 }
 

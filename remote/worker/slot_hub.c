@@ -67,6 +67,13 @@ uint32_t pt_slot_give(struct pt_slot *slot, const struct pt_steal *asked)
     return given.n;
 }
 
+void pt_slot_forget_asked(struct pt_slot *slot)
+{
+    pt_buf_fini(&slot->asked);
+    slot->late += slot->nasked;
+    slot->nasked = 0;
+}
+
 void pt_slot_answer(struct pt_slot *slot)
 {
     struct pt_frame frame;
@@ -79,7 +86,7 @@ void pt_slot_answer(struct pt_slot *slot)
             pt_slot_give(slot, &steal);
         pt_steal_fini(&steal);
     }
-    pt_buf_fini(&slot->asked);
+    pt_slot_forget_asked(slot);
 }
 
 static void ask_runner(struct pt_slot *slot, const struct pt_frame *frame, const struct pt_steal *steal)
@@ -91,6 +98,7 @@ static void ask_runner(struct pt_slot *slot, const struct pt_frame *frame, const
         pt_put_u32(&msg, steal->tests[i]);
     pt_frame_end(&msg, mark);
     pt_buf_append(&slot->asked, frame->data, frame->len);
+    slot->nasked++;
     if (msg.bad || slot->asked.bad)
         pt_slot_kill(slot, PT_CAUSE_DIED, false);
     else

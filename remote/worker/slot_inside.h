@@ -32,6 +32,7 @@ struct pt_slot {
     struct pt_buf session;            /* the frame for the runner */
     struct pt_buf broken;             /* why the runner cannot start pytest, in its own words */
     struct pt_buf asked;              /* STEAL frames that the runner has not answered */
+    uint32_t nasked, late;            /* how many; how many more that were answered without it */
     off_t mark;                       /* where in the output file the current bundle began */
     int64_t began, lasted;            /* the current phase or import: when, and how long until it was ended */
     uint64_t limit, leaving;          /* timers of the test and of the session's end */
@@ -72,6 +73,8 @@ void pt_slot_hear(struct pt_slot *slot, struct pt_frame *frame);
 uint32_t pt_slot_give(struct pt_slot *slot, const struct pt_steal *asked);
 /* What the runner did not answer, now that it runs nothing. */
 void pt_slot_answer(struct pt_slot *slot);
+/* The same where the hub answers. */
+void pt_slot_forget_asked(struct pt_slot *slot);
 /* Have the runner end its session. */
 void pt_slot_leave(struct pt_slot *slot);
 

@@ -91,6 +91,7 @@ static int on_ended_session(struct pt_slot *slot)
     return 0;
 }
 
+/* One for each STEAL; an answer that comes too late gives nothing. */
 static int on_stolen(struct pt_slot *slot, struct pt_reader *r)
 {
     struct pt_steal steal;
@@ -99,9 +100,12 @@ static int on_stolen(struct pt_slot *slot, struct pt_reader *r)
     if (pt_steal_decode(r, &steal, NULL) < 0)
         return -1;
     bool ours = slot->work.active && steal.bundle == slot->work.bundle.bundle;
-    if (ours && pt_frame_next(slot->asked.data, slot->asked.len, PT_MAX_FRAME, &first.type, &first.body,
-                              &first.len) == 1) {
+    if (!steal.n && slot->late) {
+        slot->late--;
+    } else if (ours && pt_frame_next(slot->asked.data, slot->asked.len, PT_MAX_FRAME, &first.type,
+                                     &first.body, &first.len) == 1) {
         pt_buf_consume(&slot->asked, first.len);
+        slot->nasked--;
         rc = pt_slot_give(slot, &steal) == steal.n ? 0 : -1;
     } else if (ours && steal.n) {
         rc = -1; /* they would be run by nobody */
