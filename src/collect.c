@@ -1,6 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "collect.h"
 
+#include "collect_ask.h"
+#include "collect_said.h"
 #include "common/auto.h"
 #include "common/err.h"
 #include "common/loop.h"
@@ -29,12 +31,6 @@ static const char BOOT[] = "import sys, importlib.util as u\n"
                            "from ptremote import collector\n"
                            "collector.main()\n";
 
-/* Something that was said, for the sake of a collector that starts anew and says it again. */
-struct said {
-    char *key;
-    bool again; /* by an earlier child, and not yet by this one */
-};
-
 struct pt_collect {
     struct pt_loop *loop;
     struct pt_collect_spec spec;
@@ -49,9 +45,10 @@ struct pt_collect {
     int output; /* memfd with stdout and stderr of the child */
     struct pt_buf in;
     char *importing;
-    bool finished;     /* `final` or `fail` came */
-    struct said *said; /* by all children, in order */
-    size_t nsaid, cap_said, next_again, nagain;
+    bool finished;          /* `final` or `fail` came */
+    bool controls, over;    /* it is the plugins' controller; and was, to the end */
+    struct pt_ask ask;      /* not with a collector on a host */
+    struct pt_said said;    /* by all children */
     char **skip;            /* files that crashed it */
     size_t nskip, doubtful; /* how many of them had been imported well before */
     bool imported_before;   /* `importing` was, by an earlier child */
@@ -71,7 +68,7 @@ static void put_words(struct pt_json_out *o, const char *key, char *const *words
     pt_json_close(o);
 }
 
-static int make_orders(const struct pt_collect *c, int out_fd, struct pt_buf *out)
+static int make_orders(const struct pt_collect *c, int out_fd, int ask_fd, struct pt_buf *out)
 {
     const struct pt_options *opts = c->spec.opts;
     struct pt_json_out o;
@@ -88,6 +85,8 @@ static int make_orders(const struct pt_collect *c, int out_fd, struct pt_buf *ou
     pt_json_put_bool(&o, "want_junit", opts->junitxml != NULL);
     pt_json_put_str(&o, "project", c->spec.project);
     pt_json_put_int(&o, "out_fd", out_fd);
+    if (ask_fd >= 0)
+        pt_json_put_int(&o, "ask_fd", ask_fd);
     put_words(&o, "skip_files", c->skip, c->nskip);
     pt_json_close(&o);
     int rc = pt_json_out_end(&o);
@@ -99,7 +98,7 @@ char *pt_collect_again(const struct pt_collect *c, size_t *n)
 {
     struct pt_buf b = {0};
     *n = 0;
-    if (make_orders(c, -1, &b) < 0) {
+    if (make_orders(c, -1, -1, &b) < 0) {
         pt_buf_fini(&b);
         return NULL;
     }
@@ -110,7 +109,7 @@ char *pt_collect_again(const struct pt_collect *c, size_t *n)
 
 /* --- the child --- */
 
-static void child(const struct pt_collect *c, int orders, int out, int output)
+static void child(const struct pt_collect *c, int orders, int out, int ask, int output)
 {
     char number[16];
     snprintf(number, sizeof(number), "%d", orders);
@@ -127,16 +126,17 @@ static void child(const struct pt_collect *c, int orders, int out, int output)
     dup2(output, 2);
     fcntl(orders, F_SETFD, 0);
     fcntl(out, F_SETFD, 0);
+    fcntl(ask, F_SETFD, 0);
     setenv("PYTHONHASHSEED", c->spec.hash_seed, 1);
     execvp(argv[0], argv);
     _exit(NO_PYTEST);
 }
 
-static int orders_fd(const struct pt_collect *c, int out_fd)
+static int orders_fd(const struct pt_collect *c, int out_fd, int ask_fd)
 {
     struct pt_buf b = {0};
     int fd = memfd_create("orders", MFD_CLOEXEC);
-    if (fd >= 0 && (make_orders(c, out_fd, &b) < 0 || write(fd, b.data, b.len) != (ssize_t)b.len ||
+    if (fd >= 0 && (make_orders(c, out_fd, ask_fd, &b) < 0 || write(fd, b.data, b.len) != (ssize_t)b.len ||
                     write(fd, "\n", 1) != 1 || lseek(fd, 0, SEEK_SET) < 0)) {
         close(fd);
         fd = -1;
@@ -162,14 +162,17 @@ static int start(struct pt_collect *c, struct pt_err *err)
         return pt_err_set(err, "collecting: %s", strerror(errno));
     pt_auto_fd int out = pipes[1];
     pt_auto_fd int in = pipes[0];
-    pt_auto_fd int orders = orders_fd(c, out);
+    pt_auto_fd int ask = pt_ask_open(&c->ask, err);
+    if (ask < 0)
+        return -1;
+    pt_auto_fd int orders = orders_fd(c, out, ask);
     pt_auto_fd int output = memfd_create("output", MFD_CLOEXEC);
     if (orders < 0 || output < 0 || fcntl(output, F_SETFL, O_APPEND) < 0 ||
         fcntl(in, F_SETFL, O_NONBLOCK) < 0)
         return pt_err_set(err, "collecting: %s", strerror(errno));
     pid_t pid = fork();
     if (pid == 0)
-        child(c, orders, out, output);
+        child(c, orders, out, ask, output);
     if (pid < 0)
         return pt_err_set(err, "collecting: %s", strerror(errno));
     setpgid(pid, pid);
@@ -192,6 +195,7 @@ static void hang_up(struct pt_collect *c)
         close(c->pidfd);
     }
     c->fd = c->pidfd = -1;
+    pt_ask_close(&c->ask);
 }
 
 /* The child's wait status. What it left behind in its group goes with it. */
@@ -238,63 +242,20 @@ static char *key_of(const char *what, const struct pt_json *json, const char *te
     return rc < 0 ? NULL : key;
 }
 
-/* Children say the same in the same order, so the search goes on where the last one ended. */
-static bool said_before(struct pt_collect *c, const char *key)
-{
-    for (size_t k = 0; c->nagain && k < c->nsaid; k++) {
-        size_t i = (c->next_again + k) % c->nsaid;
-        if (!c->said[i].again || strcmp(c->said[i].key, key) != 0)
-            continue;
-        c->said[i].again = false;
-        c->nagain--;
-        c->next_again = i + 1;
-        return true;
-    }
-    return false;
-}
-
-static int remember(struct pt_collect *c, char *key)
-{
-    if (c->nsaid == c->cap_said) {
-        size_t cap = c->cap_said ? c->cap_said * 2 : 256;
-        struct said *grown = realloc(c->said, cap * sizeof(*grown));
-        if (!grown)
-            return -1;
-        c->said = grown;
-        c->cap_said = cap;
-    }
-    c->said[c->nsaid++] = (struct said){.key = key};
-    return 0;
-}
-
-/* A collector starts anew: all that was said will be said again. */
-static void expect_again(struct pt_collect *c)
-{
-    for (size_t i = 0; i < c->nsaid; i++)
-        c->said[i].again = true;
-    c->nagain = c->nsaid;
-    c->next_again = 0;
-}
-
-/* Gives whether an earlier child said it too; -1 when memory ends. Takes key, which may be NULL. */
-static int said_now(struct pt_collect *c, char *key)
-{
-    int before = key && said_before(c, key);
-    if (before || !key || remember(c, key) < 0)
-        free(key);
-    else
-        return 0;
-    return before ? 1 : -1;
-}
-
 static int on_importing(struct pt_collect *c, const char *path)
 {
     char *key = NULL;
     free(c->importing);
     c->importing = strdup(path ? path : "");
-    int before = asprintf(&key, "importing %s", path ? path : "") < 0 ? -1 : said_now(c, key);
+    int before = asprintf(&key, "importing %s", path ? path : "") < 0 ? -1 : pt_said_now(&c->said, key);
     c->imported_before = before == 1;
     return c->importing && before >= 0 ? 0 : -1;
+}
+
+/* What a controller says is never said again by another: it answers what is asked. */
+static bool is_answer(const char *what)
+{
+    return strcmp(what, "node") == 0 || strcmp(what, "text") == 0 || strcmp(what, "ended") == 0;
 }
 
 static int tell(struct pt_collect *c, const char *what, const struct pt_json *json, const char *text,
@@ -304,13 +265,17 @@ static int tell(struct pt_collect *c, const char *what, const struct pt_json *js
         return on_importing(c, pt_json_text(pt_json_get(json, "path")));
     if (strcmp(what, "final") == 0 || strcmp(what, "fail") == 0) {
         c->finished = true;
+    } else if (is_answer(what)) {
+        c->over = strcmp(what, "ended") == 0;
     } else {
         const char *path = strcmp(what, "file") == 0 ? pt_json_text(pt_json_get(json, "path")) : NULL;
         if (path && c->importing && strcmp(path, c->importing) == 0) { /* it survived that */
             free(c->importing);
             c->importing = NULL;
         }
-        int before = said_now(c, key_of(what, json, text, n));
+        if (strcmp(what, "session") == 0)
+            c->controls = !c->remote && pt_json_kind(pt_json_get(json, "nodes")) == PT_JSON_BOOL;
+        int before = pt_said_now(&c->said, key_of(what, json, text, n));
         if (before != 0)
             return before > 0 ? 0 : -1;
     }
@@ -327,7 +292,8 @@ static int on_line(struct pt_collect *c, const char *text, size_t n, struct pt_e
     int rc = 0;
     if (!what)
         rc = pt_err_set(err, "a line without its kind");
-    else if (!c->finished && tell(c, what, json, text, n) < 0)
+    else if ((!c->finished || (c->controls && !c->over && is_answer(what))) &&
+             tell(c, what, json, text, n) < 0)
         rc = pt_err_set(err, "out of memory");
     pt_json_destroy(json);
     return rc;
@@ -391,13 +357,18 @@ static const char *last_line(char *text)
     return line ? line + 1 : n ? text : "it said nothing";
 }
 
+static void describe(int status, char how[64])
+{
+    if (WIFSIGNALED(status))
+        snprintf(how, 64, "was killed by signal %d", WTERMSIG(status));
+    else
+        snprintf(how, 64, "ended with status %d", WEXITSTATUS(status));
+}
+
 static void give_up(struct pt_collect *c, int status, char *output, struct pt_err *err)
 {
     char how[64];
-    if (WIFSIGNALED(status))
-        snprintf(how, sizeof(how), "was killed by signal %d", WTERMSIG(status));
-    else
-        snprintf(how, sizeof(how), "ended with status %d", WEXITSTATUS(status));
+    describe(status, how);
     pt_err_set_kind(err, PT_ERR_USAGE, "the collector %s: %s", c->remote ? "ended" : how, last_line(output));
     end(c, err);
 }
@@ -414,10 +385,20 @@ static void after_crash(struct pt_collect *c, int status, struct pt_err *err)
     c->importing = NULL;
     if (add_string(&c->skip, &c->nskip, path) < 0)
         abort();
-    expect_again(c);
+    pt_said_expect_again(&c->said);
     c->cb.crashed(c->arg, path, (uint32_t)status, output ? output : "");
     if (!c->remote && !c->doomed && !try_again(c, err))
         end(c, err);
+}
+
+static void controller_died(struct pt_collect *c, int status, struct pt_err *err)
+{
+    char how[64];
+    pt_auto_free char *output = last_output(c);
+    describe(status, how);
+    pt_err_set_kind(err, PT_ERR_INTERNAL, "the controller of the plugins here %s: %s", how,
+                    last_line(output));
+    end(c, err);
 }
 
 static void on_end(struct pt_collect *c)
@@ -425,7 +406,9 @@ static void on_end(struct pt_collect *c)
     struct pt_err err = PT_ERR_INIT;
     hang_up(c);
     int status = reap(c);
-    if (c->finished)
+    if (c->finished && c->controls && !c->over)
+        controller_died(c, status, &err);
+    else if (c->finished)
         end(c, &err);
     else if (!c->remote && !c->importing && WIFEXITED(status) && WEXITSTATUS(status) == NO_PYTEST)
         next_python(c, &err);
@@ -446,11 +429,10 @@ static void release(struct pt_collect *c)
     stop_child(c);
     if (c->output >= 0)
         close(c->output);
-    for (size_t i = 0; i < c->nsaid; i++)
-        free(c->said[i].key);
     for (size_t i = 0; i < c->nskip; i++)
         free(c->skip[i]);
-    free(c->said);
+    pt_said_fini(&c->said);
+    pt_ask_fini(&c->ask);
     free(c->skip);
     free(c->importing);
     pt_buf_fini(&c->in);
@@ -525,6 +507,7 @@ static struct pt_collect *make(struct pt_loop *loop, const struct pt_collect_spe
     }
     *c = (struct pt_collect){
         .loop = loop, .spec = *spec, .cb = *cb, .arg = arg, .pidfd = -1, .fd = -1, .output = -1};
+    pt_ask_init(&c->ask, loop);
     return c;
 }
 
@@ -569,6 +552,14 @@ void pt_collect_attach(struct pt_collect *c, int fd)
     c->fd = fd;
     if (fcntl(fd, F_SETFL, O_NONBLOCK) < 0 || pt_loop_watch(c->loop, fd, POLLIN, on_lines, c) < 0)
         abort();
+}
+
+int pt_collect_ask(struct pt_collect *c, const void *line, size_t n)
+{
+    int rc = pt_ask_put(&c->ask, line, n);
+    if (c->finished)
+        pt_ask_forget(&c->ask);
+    return rc;
 }
 
 void pt_collect_destroy(struct pt_collect *c)

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #pragma once
 /* What the run's files share: run.c (start, end, time), run_hosts.c (each host's state), run_links.c (its
- * workers), run_results.c (what tests gave), run_collect.c (what there is to run), run_sync.c (--sync-only).
- * Everything here belongs to the loop's thread. */
+ * workers), run_messages.c and run_notes.c (what those say), run_results.c (what tests gave), run_collect.c
+ * (what there is to run), run_sync.c (--sync-only). Everything here belongs to the loop's thread. */
 #include "collect.h"
 #include "common/err.h"
 #include "common/loop.h"
@@ -97,7 +97,8 @@ struct pt_run {
 
     struct pt_collect *collect;
     bool collected, session_known;
-    struct pt_buf session; /* a whole SESSION frame */
+    struct pt_buf session;  /* a whole SESSION frame */
+    struct pt_nodes *nodes; /* NULL until the session line came */
     char *why_not_streaming;
     char *junit_family, *junit_suite, *junit_prefix, *junit_path;
     char *cache_dir; /* pytest's, or NULL */
@@ -183,12 +184,18 @@ void pt_run_deal(struct pt_run *run);
 /* Acknowledge all that was received; call after a commit. */
 void pt_run_hosts_ack(struct pt_run *run);
 
-/* run_results.c */
+/* run_messages.c */
 /* A message of a welcomed link. */
 int pt_run_message(struct pt_run_host *h, uint8_t type, struct pt_reader *body, struct pt_err *err);
+
+/* run_results.c */
 /* A report of no test, made here or by the collector: json as docs/protocol.md 7.2. */
 void pt_run_entry(struct pt_run *run, uint32_t host, const void *json, size_t n);
 void pt_run_lost_test(void *run, uint32_t test); /* for pt_plan's given_up */
+/* The test is told as lost: no host can take it, why in words. */
+void pt_run_no_host(struct pt_run *run, uint32_t test, const char *why);
+/* Before pt_verdict_finish: a test that was to run again and did not has the outcome of its last try. */
+void pt_run_results_end(struct pt_run *run);
 /* Count and keep a note (docs/protocol.md 7.3). */
 void pt_run_warning(struct pt_run *run, uint32_t host, const void *json, size_t n);
 
