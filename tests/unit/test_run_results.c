@@ -1,0 +1,555 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Messages of two hosts, with the run around them played here. */
+#include "history.h"
+#include "ledger_lab.h"
+#include "logs.h"
+#include "rerun.h"
+#include "run_nodes.h"
+#include "run_results.h"
+#include "status.h"
+
+#include <stdarg.h>
+
+TestSuite(run_results, .init = lab_make, .fini = lab_remove);
+
+/* --- the run's other files --- */
+
+static char said[4096];
+static bool failed;
+
+static void say(const char *fmt, ...) __attribute__((format(printf, 1, 2)));
+static void say(const char *fmt, ...)
+{
+    size_t n = strlen(said);
+    va_list ap;
+    va_start(ap, fmt);
+    vsnprintf(said + n, sizeof(said) - n, fmt, ap);
+    va_end(ap);
+}
+
+void pt_run_stop(struct pt_run *run, const char *why)
+{
+    snprintf(run->stopped, sizeof(run->stopped), "%s", why);
+    pt_plan_stop(run->plan);
+}
+
+void pt_run_fail(struct pt_run *run, const struct pt_err *err)
+{
+    (void)run;
+    failed = true;
+    say("failed: %s\n", err->msg);
+}
+
+void pt_run_host_note(struct pt_run_host *h, const char *fmt, ...)
+{
+    char text[512];
+    va_list ap;
+    va_start(ap, fmt);
+    vsnprintf(text, sizeof(text), fmt, ap);
+    va_end(ap);
+    say("%s: %s\n", h->host->name, text);
+}
+
+void pt_run_host_give_up(struct pt_run_host *h, const char *why)
+{
+    say("%s given up: %s\n", h->host->name, why);
+}
+
+void pt_run_host_bye(struct pt_run_host *h)
+{
+    say("%s: bye\n", h->host->name);
+}
+
+void pt_run_nodes_output(struct pt_run_host *h, uint32_t rank, const void *json, size_t n)
+{
+    (void)json;
+    say("gw%u: %zu bytes\n", h->base + rank, n);
+}
+
+void pt_run_nodes_ready(struct pt_run_host *h, uint32_t rank)
+{
+    (void)h, (void)rank;
+}
+
+void pt_run_nodes_down(struct pt_run_host *h, uint32_t rank, const char *why)
+{
+    say("gw%u down: %s\n", h->base + rank, why ? why : "-");
+}
+
+#define MAX_BUNDLES 32
+static const struct pt_bundle *dealt[MAX_BUNDLES];
+static uint32_t dealt_to[MAX_BUNDLES];
+static size_t ndealt;
+
+void pt_run_deal(struct pt_run *run)
+{
+    struct pt_plan_deal deal;
+    while (pt_plan_next(run->plan, &deal, NULL) == 1) {
+        cr_assert_lt(ndealt, MAX_BUNDLES);
+        dealt_to[ndealt] = deal.host;
+        dealt[ndealt++] = deal.bundle;
+    }
+}
+
+/* --- the lab --- */
+
+static struct pt_options opts;
+static struct pt_run run;
+static struct pt_run_host at[2];
+static struct pt_host hosts[2];
+static FILE *out;
+static char *text;
+static size_t text_len;
+
+static void start(uint32_t reruns, uint32_t maxfail)
+{
+    static char h1[] = "h1";
+    static char h2[] = "h2";
+    struct pt_plan_spec plan = {.hosts = 2, .bundles_per_worker = 4};
+    out = open_memstream(&text, &text_len);
+    struct pt_terminal_options terminal = {.out = out, .durations = -1, .verbosity = 1, .maxfail = maxfail};
+    hosts[0].name = h1;
+    hosts[1].name = h2;
+    run = (struct pt_run){.opts = &opts, .at = at, .hosts = {.items = hosts, .n = 2}, .maxfail = maxfail};
+    run.plan = pt_plan_create(&plan, NULL);
+    run.verdict = pt_verdict_create(NULL);
+    run.suite = pt_suite_create(NULL);
+    run.terminal = pt_terminal_create(&terminal, NULL);
+    run.ledger = lab_open();
+    run.rerun = reruns ? pt_rerun_create(reruns, NULL, 0, NULL) : NULL;
+    run.logs = pt_logs_create(lab_dir, "r1", NULL);
+    run.status = pt_status_create();
+    lab_begin(run.ledger, "r1");
+    for (uint32_t i = 0; i < 2; i++) {
+        at[i] = (struct pt_run_host){
+            .run = &run, .number = i, .host = &hosts[i], .launch_slots = 1, .base = 10 * i};
+        pt_terminal_add_host(run.terminal, i, hosts[i].name, 1);
+        pt_plan_host(run.plan, i, 1);
+    }
+}
+
+/* A file of n tests named 0, 1 ...; several times the same path makes several
+ * units. */
+static void add_file(const char *path, uint32_t n)
+{
+    struct pt_bundle_test tests[8];
+    char id[8][64];
+    uint32_t file = pt_suite_file(run.suite, path);
+    for (uint32_t i = 0; i < n; i++) {
+        snprintf(id[i], sizeof(id[i]), "%s::%u", path, i);
+        uint32_t test = pt_suite_add(run.suite, file, id[i], 0);
+        cr_assert_eq(pt_verdict_add_test(run.verdict), test);
+        lab_test(run.ledger, test, id[i]);
+        tests[i] = (struct pt_bundle_test){.test = test, .nodeid = id[i]};
+    }
+    cr_assert_eq(pt_plan_add_file(run.plan, path, tests, n, 1, NULL), 0);
+}
+
+static void collected(void)
+{
+    pt_terminal_collected(run.terminal, pt_verdict_tests(run.verdict), 0, 0, 0, true);
+    pt_plan_collected(run.plan);
+    pt_run_deal(&run);
+}
+
+static void stop(void)
+{
+    cr_assert(pt_verdict_sum_ok(run.verdict));
+    cr_assert_not(failed, "%s", said);
+    pt_terminal_destroy(run.terminal);
+    fclose(out);
+    pt_verdict_destroy(run.verdict);
+    pt_plan_destroy(run.plan);
+    pt_suite_destroy(run.suite);
+    pt_ledger_close(run.ledger);
+    pt_rerun_destroy(run.rerun);
+    pt_logs_destroy(run.logs);
+    pt_status_destroy(run.status);
+    free(text);
+}
+
+static int send(struct pt_run_host *h, uint8_t type, struct pt_buf *body)
+{
+    struct pt_err err = PT_ERR_INIT;
+    struct pt_buf all = {0};
+    pt_put_u64(&all, type == PT_L_STARTED ? 0 : h->seq + 1);
+    pt_buf_append(&all, body->data, body->len);
+    struct pt_reader r = {.p = all.data, .left = all.len};
+    int rc = pt_run_message(h, type, &r, &err);
+    pt_buf_fini(&all);
+    pt_buf_fini(body);
+    return rc;
+}
+
+/* The last bundle dealt that has the test, and its host. */
+static const struct pt_bundle *bundle_of(uint32_t test, struct pt_run_host **h)
+{
+    for (size_t i = ndealt; i > 0; i--)
+        for (uint32_t f = 0; f < dealt[i - 1]->nfiles; f++)
+            for (uint32_t t = 0; t < dealt[i - 1]->files[f].ntests; t++)
+                if (dealt[i - 1]->files[f].tests[t].test == test) {
+                    *h = &at[dealt_to[i - 1]];
+                    return dealt[i - 1];
+                }
+    cr_assert_fail("test %u was not dealt", test);
+    return NULL;
+}
+
+static int send_json(struct pt_run_host *h, const struct pt_bundle *b, uint32_t test, const char *json)
+{
+    struct pt_buf m = {0};
+    pt_put_u32(&m, 0);
+    pt_put_u32(&m, b->bundle);
+    pt_put_u32(&m, b->attempt);
+    pt_put_u32(&m, test);
+    pt_put_u8(&m, 1);
+    pt_put_bytes(&m, json, strlen(json));
+    return send(h, PT_L_REPORT, &m);
+}
+
+static void report(uint32_t test, const char *outcome)
+{
+    char json[256];
+    struct pt_run_host *h = NULL;
+    const struct pt_bundle *b = bundle_of(test, &h);
+    snprintf(json, sizeof(json), "{\"nodeid\":\"%s\",\"outcome\":\"%s\",\"message\":\"why\",\"call\":0.5}",
+             pt_suite_get(run.suite, test)->nodeid, outcome);
+    cr_assert_eq(send_json(h, b, test, json), 0);
+}
+
+static void done(const struct pt_bundle *b, struct pt_run_host *h)
+{
+    struct pt_buf m = {0};
+    pt_put_u32(&m, 0);
+    pt_put_u32(&m, b->bundle);
+    pt_put_u32(&m, b->attempt);
+    cr_assert_eq(send(h, PT_L_DONE, &m), 0);
+}
+
+static void done_with(uint32_t test)
+{
+    struct pt_run_host *h = NULL;
+    const struct pt_bundle *b = bundle_of(test, &h);
+    done(b, h);
+}
+
+static int death(struct pt_run_host *h, struct pt_death d)
+{
+    struct pt_buf m = {0};
+    d.path = d.path ? d.path : (char *)"";
+    d.stack = (char *)"";
+    d.output = d.output ? d.output : (char *)"";
+    d.cause = d.cause ? d.cause : PT_CAUSE_DIED;
+    pt_death_encode(&d, h->seq + 1, &m);
+    struct pt_reader r = {.p = m.data + PT_FRAME_HEAD + 8, .left = m.len - PT_FRAME_HEAD - 8};
+    struct pt_buf body = {0};
+    pt_buf_append(&body, r.p, r.left);
+    pt_buf_fini(&m);
+    return send(h, PT_L_DEATH, &body);
+}
+
+static void note(struct pt_run_host *h, uint32_t bundle, const char *json)
+{
+    struct pt_buf m = {0};
+    pt_put_u32(&m, 0);
+    pt_put_u32(&m, bundle);
+    pt_put_bytes(&m, json, strlen(json));
+    cr_assert_eq(send(h, PT_L_NOTE, &m), 0);
+}
+
+static void check_shown(const char *want)
+{
+    fflush(out);
+    cr_assert_not_null(strstr(text, want), "WANTED %s GOT\n%s", want, text);
+}
+
+/* --- reruns --- */
+
+Test(run_results, a_failing_test_runs_again_until_it_passes)
+{
+    start(2, 1);
+    add_file("a.py", 2);
+    collected();
+    report(0, "failed");
+    cr_assert_eq(pt_verdict_outcome(run.verdict, 0), PT_OUTCOME_NONE);
+    report(1, "passed");
+    done_with(1);
+    report(0, "error");
+    done_with(0);
+    cr_assert_not(pt_plan_over(run.plan));
+    report(0, "passed");
+    done_with(0);
+    cr_assert(pt_plan_over(run.plan));
+    cr_assert(pt_verdict_flaky(run.verdict, 0));
+    cr_assert_eq(pt_verdict_count_of(run.verdict, "rerun"), 2);
+    cr_assert_str_eq(run.stopped, "", "reruns do not count for --maxfail");
+    check_shown("a.py::0 RERUN (why) [  0%] h");
+    check_shown("a.py::0 PASSED [100%] h");
+    stop();
+}
+
+Test(run_results, a_test_that_fails_to_the_end_counts_once)
+{
+    start(2, 1);
+    add_file("a.py", 1);
+    collected();
+    for (int i = 0; i < 3; i++) {
+        cr_assert_str_eq(run.stopped, "");
+        report(0, "failed");
+        done_with(0);
+    }
+    cr_assert_str_eq(run.stopped, "stopping after 1 failures");
+    cr_assert_eq(pt_verdict_count_of(run.verdict, "failed"), 1);
+    cr_assert_eq(pt_verdict_count_of(run.verdict, "rerun"), 2);
+    stop();
+}
+
+static int count_rows(void *arg, const struct pt_ledger_test *test, const struct pt_ledger_report *rows,
+                      size_t n)
+{
+    (void)test;
+    for (size_t i = 0; i < n; i++)
+        say("%s try %u%s; ", pt_outcome_name(rows[i].outcome), rows[i].try_, rows[i].rerun ? " again" : "");
+    *(size_t *)arg += n;
+    return 0;
+}
+
+Test(run_results, a_rerun_that_never_came_leaves_the_last_outcome)
+{
+    size_t n = 0;
+    start(5, 0);
+    add_file("a.py", 2);
+    collected();
+    report(0, "failed");
+    report(0, "failed");
+    pt_run_stop(&run, "no host is left");
+    report(1, "failed");
+    cr_assert_eq(pt_verdict_outcome(run.verdict, 1), PT_OUTCOME_FAILED, "nothing runs again after the stop");
+    cr_assert_eq(pt_verdict_outcome(run.verdict, 0), PT_OUTCOME_NONE);
+    pt_run_results_end(&run);
+    pt_run_results_end(&run);
+    cr_assert_eq(pt_verdict_outcome(run.verdict, 0), PT_OUTCOME_FAILED);
+    cr_assert_eq(pt_verdict_count_of(run.verdict, "failed"), 2);
+    cr_assert_eq(pt_verdict_finish(run.verdict, PT_OUTCOME_NOTRUN), 0);
+    cr_assert_eq(pt_ledger_finish_run(run.ledger, 5, 1, PT_OUTCOME_NOTRUN, NULL), 0);
+    cr_assert_eq(pt_ledger_each_result(run.ledger, 0, ~0u, count_rows, &n, NULL), 0);
+    cr_assert_not_null(strstr(said, "failed try 1 again; failed try 2 again; "
+                                    "failed try 2; failed try 1; "),
+                       "%s", said);
+    stop();
+}
+
+/* --- what hosts say --- */
+
+Test(run_results, the_first_report_counts)
+{
+    struct pt_run_host *h = NULL;
+    start(0, 0);
+    add_file("a.py", 1);
+    collected();
+    const struct pt_bundle *b = bundle_of(0, &h);
+    report(0, "passed");
+    report(0, "failed");
+    cr_assert_eq(death(h, (struct pt_death){.bundle = b->bundle,
+                                            .attempt = b->attempt,
+                                            .file = PT_NONE,
+                                            .phase = PT_PHASE_TEARDOWN,
+                                            .status = 11}),
+                 0);
+    cr_assert_eq(pt_verdict_outcome(run.verdict, 0), PT_OUTCOME_PASSED);
+    cr_assert_not_null(strstr(said, "killed by signal 11 (SIGSEGV) after a.py::0 had ended\n"), "%s", said);
+    stop();
+}
+
+Test(run_results, what_a_host_does_not_hold_is_ignored)
+{
+    struct pt_run_host *h = NULL;
+    start(0, 0);
+    add_file("a.py", 1);
+    collected();
+    const struct pt_bundle *b = bundle_of(0, &h);
+    struct pt_run_host *other = &at[!h->number];
+    struct pt_bundle wrong = {.bundle = b->bundle + 1, .attempt = b->attempt};
+    cr_assert_eq(send_json(other, b, 0, "{\"nodeid\":\"x\",\"outcome\":\"failed\"}"), 0);
+    cr_assert_eq(send_json(h, &wrong, 0, "{\"nodeid\":\"x\",\"outcome\":\"failed\"}"), 0);
+    cr_assert_eq(send_json(h, b, PT_NONE, "{\"nodeid\":\"x\",\"outcome\":\"failed\"}"), 0);
+    cr_assert_eq(send_json(h, b, 0, "{\"nodeid\":\"x\",\"outcome\":\"no\"}"), -1);
+    cr_assert_eq(death(other, (struct pt_death){.bundle = b->bundle, .attempt = b->attempt, .file = PT_NONE}),
+                 0);
+    cr_assert_eq(pt_verdict_done(run.verdict), 0);
+    stop();
+}
+
+Test(run_results, a_file_may_stand_in_a_bundle_several_times)
+{
+    struct pt_run_host *h = NULL;
+    char json[256];
+    start(3, 0);
+    struct pt_bundle_test tests[3];
+    char id[3][16];
+    uint32_t file = pt_suite_file(run.suite, "a.py");
+    for (uint32_t i = 0; i < 3; i++) {
+        snprintf(id[i], sizeof(id[i]), "a.py::%u", i);
+        pt_suite_add(run.suite, file, id[i], 0);
+        pt_verdict_add_test(run.verdict);
+        lab_test(run.ledger, i, id[i]);
+        tests[i] = (struct pt_bundle_test){.test = i, .nodeid = id[i]};
+    }
+    char path[] = "a.py";
+    struct pt_bundle_file files[] = {{path, tests, 1}, {path, tests + 1, 1}, {path, tests + 2, 1}};
+    struct pt_plan_unit unit = {.files = files, .nfiles = 3, .seconds = 1, .host = PT_NONE, .rank = PT_NONE};
+    cr_assert_eq(pt_plan_add(run.plan, &unit, NULL), 0);
+    collected();
+    const struct pt_bundle *b = bundle_of(0, &h);
+    report(0, "passed");
+    snprintf(json, sizeof(json),
+             "{\"kind\":\"collect\",\"path\":\"a.py\",\"outcome\":\"error\","
+             "\"report\":{\"nodeid\":"
+             "\"a.py\",\"outcome\":\"error\",\"phase\":\"collect\",\"message\":"
+             "\"no\"}}");
+    note(h, b->bundle, json);
+    cr_assert_eq(pt_verdict_outcome(run.verdict, 0), PT_OUTCOME_PASSED);
+    cr_assert_eq(pt_verdict_outcome(run.verdict, 1), PT_OUTCOME_ERROR);
+    cr_assert_eq(pt_verdict_outcome(run.verdict, 2), PT_OUTCOME_ERROR);
+    cr_assert_eq(pt_verdict_count_of(run.verdict, "rerun"), 0, "an import is not tried again");
+    stop();
+}
+
+Test(run_results, a_death_at_import_is_told_once_for_all_entries)
+{
+    struct pt_run_host *h = NULL;
+    start(3, 0);
+    add_file("a.py", 3);
+    collected();
+    const struct pt_bundle *b = bundle_of(0, &h);
+    char path[] = "a.py";
+    opts.memory_per_slot = 64 << 20;
+    char output[] = "70 MiB, limit 64 MiB\n";
+    struct pt_death d = {.bundle = b->bundle,
+                         .attempt = b->attempt,
+                         .test = PT_NONE,
+                         .path = path,
+                         .cause = PT_CAUSE_MEMORY,
+                         .status = 9,
+                         .output = output};
+    cr_assert_eq(death(h, d), 0);
+    cr_assert_eq(pt_verdict_total(run.verdict, PT_OUTCOME_CRASHED), 3);
+    cr_assert_eq(pt_verdict_count_of(run.verdict, "crashed"), 1);
+    check_shown("a.py::0 CRASHED");
+    stop();
+}
+
+Test(run_results, a_test_that_no_host_can_take_is_lost)
+{
+    start(3, 0);
+    add_file("a.py", 1);
+    pt_run_no_host(&run, 0, "no host has the label gpu");
+    pt_run_no_host(&run, 7, "no such test");
+    cr_assert_eq(pt_verdict_outcome(run.verdict, 0), PT_OUTCOME_LOST);
+    check_shown("a.py::0 LOST (no host has the label gpu)");
+    stop();
+}
+
+Test(run_results, output_goes_into_logs_and_to_the_terminal)
+{
+    struct pt_buf m = {0};
+    start(0, 0);
+    opts.live = true;
+    add_file("a.py", 1);
+    collected();
+    pt_put_u32(&m, 0);
+    pt_put_u32(&m, PT_NONE);
+    pt_put_u32(&m, 0);
+    pt_put_bytes(&m, "one\ntwo", 7);
+    cr_assert_eq(send(&at[1], PT_L_OUTPUT, &m), 0);
+    check_shown("[h2 gw10 a.py::0] one\n");
+    struct pt_run_host *h = NULL;
+    done(bundle_of(0, &h), &at[1]);
+    check_shown("[h2 gw10 a.py::0] two\n");
+    char path[256];
+    snprintf(path, sizeof(path), "%s/gw10.log", pt_logs_folder(run.logs));
+    cr_assert_eq(access(path, R_OK), 0);
+    pt_put_u32(&m, 1); /* no such rank */
+    pt_put_u32(&m, PT_NONE);
+    pt_put_u32(&m, 0);
+    pt_put_bytes(&m, "x", 1);
+    cr_assert_eq(send(&at[1], PT_L_OUTPUT, &m), -1);
+    opts.live = false;
+    stop();
+}
+
+Test(run_results, notes_of_hosts)
+{
+    start(0, 0);
+    add_file("a.py", 1);
+    collected();
+    note(&at[0], PT_NONE, "{\"kind\":\"unsafe\",\"reason\":\"torch\"}");
+    note(&at[0], PT_NONE, "{\"kind\":\"unsafe\",\"reason\":\"torch\"}");
+    note(&at[1], PT_NONE, "{\"kind\":\"workeroutput\",\"node\":\"gw10\",\"output\":{}}");
+    note(&at[1], PT_NONE,
+         "{\"kind\":\"file\",\"path\":\"a.py\",\"seconds\":1,\"modules\":[\"x\"]"
+         "}");
+    struct pt_buf m = {0};
+    pt_put_u32(&m, 0);
+    cr_assert_eq(send(&at[1], PT_L_BYE, &m), 0);
+    struct pt_death d = {.test = PT_NONE, .file = PT_NONE, .phase = PT_PHASE_SESSION, .status = 1 << 8};
+    cr_assert_eq(death(&at[1], d), 0);
+    cr_assert_str_eq(said, "h1: forking is not safe here, every session gets a "
+                           "fresh interpreter: torch\n"
+                           "gw10: 49 bytes\ngw10 down: -\ngw10 down: exited with status 1\n"
+                           "h2: worker 0: the process exited with status 1 while its session ended\n");
+    stop();
+}
+
+Test(run_results, who_runs_what)
+{
+    struct pt_run_host *h = NULL;
+    struct pt_buf m = {0};
+    char *shown = NULL;
+    size_t n = 0;
+    start(0, 0);
+    add_file("a.py", 1);
+    collected();
+    const struct pt_bundle *b = bundle_of(0, &h);
+    struct pt_status_host rows[] = {{.name = "h", .state = "s", .slots = 1},
+                                    {.name = "h", .state = "s", .slots = 1}};
+    for (int i = 0; i < 2; i++) {
+        pt_put_u32(&m, 0);
+        pt_put_u32(&m, b->bundle);
+        pt_put_u32(&m, b->attempt);
+        pt_put_u32(&m, 0);
+        cr_assert_eq(send(h, PT_L_STARTED, &m), 0);
+        if (i)
+            report(0, "passed");
+        FILE *f = open_memstream(&shown, &n);
+        pt_status_print(run.status, rows, 2, 1, 0, f);
+        fclose(f);
+        cr_assert_eq(strstr(shown, "a.py::0") != NULL, i == 0, "%s", shown);
+        free(shown);
+    }
+    stop();
+}
+
+Test(run_results, every_truncation_is_refused)
+{
+    static const uint8_t types[] = {PT_L_REPORT,   PT_L_DEATH, PT_L_NOTE,   PT_L_DONE,   PT_L_BROKEN,
+                                    PT_L_RECALLED, PT_L_BYE,   PT_L_STOLEN, PT_L_OUTPUT, PT_L_STARTED};
+    start(0, 0);
+    add_file("a.py", 1);
+    collected();
+    for (size_t i = 0; i < sizeof(types); i++)
+        for (size_t n = 0; n < (types[i] == PT_L_BYE ? 4u : 5u); n++) {
+            struct pt_buf m = {0};
+            for (size_t k = 0; k < n; k++)
+                pt_put_u8(&m, 0);
+            cr_assert_eq(send(&at[0], types[i], &m), -1, "type %u of %zu bytes", types[i], n);
+        }
+    struct pt_buf m = {0};
+    pt_put_u32(&m, 0);
+    pt_put_u32(&m, 0);
+    pt_put_u32(&m, 1);
+    pt_put_u32(&m, 0x40000000); /* more tests than there are bytes */
+    cr_assert_eq(send(&at[0], PT_L_STOLEN, &m), -1);
+    cr_assert_eq(send(&at[0], 63, &m), -1);
+    stop();
+}
