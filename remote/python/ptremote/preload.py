@@ -121,8 +121,8 @@ def _children():
 
 def _project():
     """Folders of the project, as far as they are known before a runner is asked for."""
-    named = [os.environ.get("PTREMOTE_WORKSPACE"), os.getcwd()]
-    return [os.path.realpath(folder) for folder in named if folder]
+    folder = os.environ.get("PTREMOTE_WORKSPACE")
+    return [os.path.abspath(folder), os.path.realpath(folder)] if folder else []
 
 
 def attempt(name):
