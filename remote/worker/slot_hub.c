@@ -78,8 +78,9 @@ void pt_slot_answer(struct pt_slot *slot)
 {
     struct pt_frame frame;
     size_t used = 0;
-    while (slot->work.active && pt_frame_next(slot->asked.data + used, slot->asked.len - used, PT_MAX_FRAME,
-                                              &frame.type, &frame.body, &frame.len) == 1) {
+    while (slot->work.active && used < slot->asked.len &&
+           pt_frame_next(slot->asked.data + used, slot->asked.len - used, PT_MAX_FRAME, &frame.type,
+                         &frame.body, &frame.len) == 1) {
         struct pt_steal steal;
         used += frame.len;
         if (pt_steal_decode(&frame.body, &steal, NULL) == 0)

@@ -24,7 +24,7 @@ static pid_t start_tree(size_t own, const char *shared, size_t nshared)
         memset(mine, 1, own);
         volatile char sum = 0;
         for (size_t i = 0; i < nshared; i += 4096)
-            sum += shared[i];
+            sum = (char)(sum + shared[i]);
         if (write(ready[1], "x", 1) == 1)
             for (;;)
                 pause();

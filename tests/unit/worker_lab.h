@@ -305,8 +305,8 @@ static inline void take_frames(struct lab *lab)
     size_t used = 0, total;
     uint8_t type;
     struct pt_reader body;
-    while (pt_frame_next(lab->plain.data + used, lab->plain.len - used, PT_MAX_FRAME, &type, &body, &total) ==
-           1) {
+    while (used < lab->plain.len && pt_frame_next(lab->plain.data + used, lab->plain.len - used, PT_MAX_FRAME,
+                                                  &type, &body, &total) == 1) {
         cr_assert_lt(lab->nevents, PT_COUNT(lab->events));
         struct event *e = &lab->events[lab->nevents++];
         *e = (struct event){.type = type};
