@@ -42,6 +42,65 @@ Test(worker_ends, a_runner_above_its_memory_is_ended, .timeout = 110)
     lab_destroy(lab);
 }
 
+/* A folder of the kernel's in which 64 MiB is all there is; false where we may not make one. */
+static bool make_group(char *path, size_t size)
+{
+    static const char *const ways[][2] = {{"/sys/fs/cgroup/memory", "memory.limit_in_bytes"},
+                                          {"/sys/fs/cgroup", "memory.max"}};
+    for (size_t i = 0; i < PT_COUNT(ways); i++) {
+        char limit[256];
+        snprintf(path, size, "%s/ptremote-test-%d", ways[i][0], (int)getpid());
+        snprintf(limit, sizeof(limit), "%s/%s", path, ways[i][1]);
+        bool made = mkdir(path, 0700) == 0;
+        FILE *f = made ? fopen(limit, "we") : NULL;
+        bool limited = f && fputs("67108864", f) >= 0;
+        limited = f && fclose(f) == 0 && limited;
+        if (limited)
+            return true;
+        if (made)
+            rmdir(path);
+    }
+    return false;
+}
+
+static void who_the_kernel_killed_is_named(const char *session)
+{
+    char group[128], text[1024];
+    if (!make_group(group, sizeof(group)))
+        cr_skip_test("no control group can be made here");
+    struct lab *lab = lab_open(1);
+    snprintf(text, sizeof(text),
+             "import os, signal\n"
+             "def test_eats():\n"
+             "    with open('%s/cgroup.procs', 'w') as f: f.write(str(os.getpid()))\n"
+             "    x = bytearray(600 << 20)\n"
+             "def test_kill(): os.kill(os.getpid(), signal.SIGKILL)\n",
+             group);
+    write_file(lab, "test_o.py", text);
+    lab->session = session;
+    lab_session(lab);
+    lab_bundle(lab, 1, 0, "test_o.py", "test_eats test_kill", 0);
+    lab_wait(lab, PT_L_DONE, 0);
+    struct pt_death *oom = &lab_wait(lab, PT_L_DEATH, 0)->death, *own = &lab_wait(lab, PT_L_DEATH, 1)->death;
+    cr_expect(oom->test == 0 && oom->cause == PT_CAUSE_OOM && WTERMSIG(oom->status) == SIGKILL, "cause %u",
+              oom->cause);
+    cr_expect(own->test == 1 && own->cause == PT_CAUSE_DIED, "cause %u", own->cause);
+    cr_expect_eq(lab_count(lab, PT_L_DEATH), 2);
+    lab_quit(lab);
+    lab_destroy(lab);
+    rmdir(group);
+}
+
+Test(worker_ends, who_the_kernel_killed_for_memory_is_named, .timeout = 110)
+{
+    who_the_kernel_killed_is_named("");
+}
+
+Test(worker_ends, a_child_the_kernel_killed_for_memory_is_named, .timeout = 110)
+{
+    who_the_kernel_killed_is_named(",\"isolate\":\"test\"");
+}
+
 static const char fixtures[] = "import os, pytest, time\n"
                                "@pytest.fixture(scope='session', autouse=True)\n"
                                "def whole():\n    yield\n    open('torn-down', 'w').close()\n";
