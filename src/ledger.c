@@ -34,6 +34,7 @@ struct pt_ledger *pt_ledger_open(const char *state_dir, struct pt_err *err)
         pt_err_set(err, "ledger in %s: out of memory", state_dir);
         goto error;
     }
+    l->most = PT_LEDGER_BYTES;
     if (pt_ledger_folder(state_dir, err) < 0 || pt_ledger_open_file(l, err) < 0)
         goto error;
     return l;
@@ -48,6 +49,8 @@ void pt_ledger_close(struct pt_ledger *l)
         return;
     int saved = errno;
     pt_ledger_close_file(l);
+    for (size_t i = 0; i < PT_COUNT(l->kept); i++)
+        free(l->kept[i]);
     free(l->path);
     free(l);
     errno = saved;
@@ -245,12 +248,32 @@ static int insert_run(struct pt_ledger *l, struct pt_ledger_run *run, struct pt_
     return rc;
 }
 
+/* The last run to drop. Of a file that is too large two runs go, so that it gets smaller at a bearable pace.
+ */
+static int64_t last_to_drop(struct pt_ledger *l)
+{
+    bool ok;
+    int64_t last = l->run - PT_LEDGER_RUNS, least = l->run - PT_LEDGER_LEAST;
+    int64_t used = pt_ledger_ask(l,
+                                 "SELECT (page_count - freelist_count) * page_size FROM pragma_page_count(),"
+                                 " pragma_freelist_count(), pragma_page_size()",
+                                 &ok);
+    int64_t oldest = used > l->most ? pt_ledger_ask(l, "SELECT MIN(id) FROM runs", &ok) : -1;
+    if (oldest >= 0 && last < oldest + 1)
+        last = oldest + 1 < least ? oldest + 1 : least;
+    int64_t busy = pt_ledger_ask(l,
+                                 "SELECT MIN(id) FROM runs WHERE finished IS NULL"
+                                 " AND started > strftime('%s','now') - 86400",
+                                 &ok);
+    return busy > 0 && last >= busy ? busy - 1 : last;
+}
+
 /* What was learned has no index by run, so it is looked through now and then only. */
 static int drop_old(struct pt_ledger *l, struct pt_err *err)
 {
     static const char *const tables[] = {"hosts", "tests", "attempts", "reports", "notes"};
     char sql[96];
-    int64_t last = l->run - PT_LEDGER_RUNS;
+    int64_t last = last_to_drop(l);
     for (size_t i = 0; i < PT_COUNT(tables); i++) {
         snprintf(sql, sizeof(sql), "DELETE FROM %s WHERE run<=?2 AND run<>?1", tables[i]);
         if (run_sql(l, sql, last, err) < 0)

@@ -2,13 +2,16 @@
 #pragma once
 /* The durable record of runs: STATE/ledger.sqlite. The only sqlite3 user; one thread uses one ledger.
  * Writes belong to the run begun last and gather in one transaction: they are on disk once pt_ledger_commit
- * gave 0, and only then may they be acted on or acknowledged. The last PT_LEDGER_RUNS runs are kept. */
+ * gave 0, and only then may they be acted on or acknowledged. The last PT_LEDGER_RUNS runs are kept; above
+ * PT_LEDGER_BYTES fewer, but PT_LEDGER_LEAST. One that may still be under way is not dropped. */
 #include "common/message.h"
 
 struct pt_err;
 struct pt_ledger;
 
-#define PT_LEDGER_RUNS 50
+#define PT_LEDGER_RUNS  50
+#define PT_LEDGER_LEAST 5
+#define PT_LEDGER_BYTES (512LL << 20)
 
 /* Makes the folder: 0700, with its own .gitignore. */
 int pt_ledger_folder(const char *state_dir, struct pt_err *err);

@@ -89,8 +89,7 @@ int pt_ledger_exec(struct pt_ledger *l, const char *sql, struct pt_err *err)
     return 0;
 }
 
-/* The integer that a query gives first; -1 when it gives none. */
-static int64_t ask(struct pt_ledger *l, const char *sql, bool *ok)
+int64_t pt_ledger_ask(struct pt_ledger *l, const char *sql, bool *ok)
 {
     sqlite3_stmt *stmt = NULL;
     int64_t value = -1;
@@ -108,9 +107,8 @@ void pt_ledger_close_file(struct pt_ledger *l)
         sqlite3_finalize(l->stmt[i]);
         l->stmt[i] = NULL;
     }
-    sqlite3_finalize(l->run_stmt);
     sqlite3_finalize(l->file_stmt);
-    l->run_stmt = l->file_stmt = NULL;
+    l->file_stmt = NULL;
     sqlite3_close(l->db);
     l->db = NULL;
     l->open = l->failed = l->damaged = false;
@@ -120,7 +118,7 @@ void pt_ledger_close_file(struct pt_ledger *l)
 static int check_version(struct pt_ledger *l, struct pt_err *err)
 {
     bool ok;
-    int64_t version = ask(l, "PRAGMA user_version", &ok);
+    int64_t version = pt_ledger_ask(l, "PRAGMA user_version", &ok);
     if (!ok)
         return pt_ledger_fail(l, err, "read");
     if (version > SCHEMA)
@@ -173,8 +171,9 @@ static bool passes(struct pt_ledger *l, const char *check)
 static bool sound(struct pt_ledger *l)
 {
     bool ok;
-    int64_t bytes = ask(l, "SELECT page_count * page_size FROM pragma_page_count(), pragma_page_size()", &ok);
-    int64_t cut = ok ? ask(l, "SELECT COUNT(*) FROM runs WHERE finished IS NULL", &ok) : 0;
+    int64_t bytes =
+        pt_ledger_ask(l, "SELECT page_count * page_size FROM pragma_page_count(), pragma_page_size()", &ok);
+    int64_t cut = ok ? pt_ledger_ask(l, "SELECT COUNT(*) FROM runs WHERE finished IS NULL", &ok) : 0;
     if (!ok)
         return false;
     if (bytes <= CHECK_WHOLE || cut > 0)

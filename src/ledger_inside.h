@@ -26,10 +26,11 @@ enum pt_ledger_statement {
 struct pt_ledger {
     sqlite3 *db;
     sqlite3_stmt *stmt[PT_LEDGER_STATEMENTS];
-    sqlite3_stmt *run_stmt; /* holds the strings of pt_ledger_get_run */
+    char *kept[5]; /* the strings of pt_ledger_get_run */
     sqlite3_stmt *file_stmt;
     char *path;
     int64_t run;
+    int64_t most; /* bytes in use above which older runs go */
     bool open;    /* a transaction is */
     bool failed;  /* a write did */
     bool damaged; /* the last failure was for a damaged file */
@@ -39,6 +40,8 @@ struct pt_ledger {
 /* Fill err with what sqlite says; returns -1. */
 int pt_ledger_fail(struct pt_ledger *l, struct pt_err *err, const char *what);
 int pt_ledger_exec(struct pt_ledger *l, const char *sql, struct pt_err *err);
+/* The integer that a query gives first; -1 when it gives none. */
+int64_t pt_ledger_ask(struct pt_ledger *l, const char *sql, bool *ok);
 /* Open l->path; a damaged file is set aside and said in l->note. */
 int pt_ledger_open_file(struct pt_ledger *l, struct pt_err *err);
 /* Close, rename the file, open a new one. */

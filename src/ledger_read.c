@@ -27,34 +27,42 @@ int pt_ledger_end_read(struct pt_ledger *l, sqlite3_stmt *s, int step, int rc, s
 
 /* --- runs and hosts --- */
 
+/* Copied, as a statement that is not at its end would keep others' writes out of sight, and then ours out of
+ * the file. */
+static const char *kept(struct pt_ledger *l, size_t i, sqlite3_stmt *s, int column, bool *bad)
+{
+    const char *v = (const char *)sqlite3_column_text(s, column);
+    free(l->kept[i]);
+    l->kept[i] = v ? strdup(v) : NULL;
+    *bad |= v && !l->kept[i];
+    return l->kept[i];
+}
+
 int pt_ledger_get_run(struct pt_ledger *l, int64_t run, struct pt_ledger_run *out, struct pt_err *err)
 {
-    sqlite3_finalize(l->run_stmt);
-    l->run_stmt =
-        pt_ledger_prepare(l,
-                          "SELECT id,name,command,rootdir,hash_seed,started,finished,exitcode,how FROM runs"
-                          " WHERE id=?",
-                          run, err);
-    if (!l->run_stmt)
+    static const char sql[] = "SELECT id,ifnull(name,''),ifnull(command,''),ifnull(rootdir,''),"
+                              "ifnull(hash_seed,''),how,started,finished,exitcode FROM runs WHERE id=?";
+    bool bad = false;
+    sqlite3_stmt *s = pt_ledger_prepare(l, sql, run, err);
+    if (!s)
         return -1;
-    int rc = sqlite3_step(l->run_stmt);
-    if (rc == SQLITE_DONE)
-        return 1;
-    if (rc != SQLITE_ROW)
-        return pt_ledger_fail(l, err, "read");
-    sqlite3_stmt *s = l->run_stmt;
-    *out = (struct pt_ledger_run){
-        .id = sqlite3_column_int64(s, 0),
-        .name = pt_column_text(s, 1),
-        .command = pt_column_text(s, 2),
-        .rootdir = pt_column_text(s, 3),
-        .hash_seed = pt_column_text(s, 4),
-        .started = sqlite3_column_double(s, 5),
-        .finished = sqlite3_column_double(s, 6),
-        .exitcode = sqlite3_column_int(s, 7),
-        .how = (const char *)sqlite3_column_text(s, 8),
-    };
-    return 0;
+    int step = sqlite3_step(s);
+    if (step == SQLITE_ROW)
+        *out = (struct pt_ledger_run){
+            .id = sqlite3_column_int64(s, 0),
+            .name = kept(l, 0, s, 1, &bad),
+            .command = kept(l, 1, s, 2, &bad),
+            .rootdir = kept(l, 2, s, 3, &bad),
+            .hash_seed = kept(l, 3, s, 4, &bad),
+            .how = kept(l, 4, s, 5, &bad),
+            .started = sqlite3_column_double(s, 6),
+            .finished = sqlite3_column_double(s, 7),
+            .exitcode = sqlite3_column_int(s, 8),
+        };
+    int rc = pt_ledger_end_read(l, s, step, 0, err);
+    if (bad)
+        return pt_err_set(err, "ledger: out of memory");
+    return rc < 0 ? -1 : step == SQLITE_DONE;
 }
 
 int pt_ledger_each_host(struct pt_ledger *l, int64_t run, pt_ledger_host_fn *fn, void *arg,

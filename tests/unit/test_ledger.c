@@ -269,27 +269,6 @@ Test(ledger, bundle_try_and_how)
     pt_ledger_close(l);
 }
 
-Test(ledger, keeps_the_last_runs)
-{
-    struct pt_ledger *l = lab_open();
-    struct pt_ledger_run run;
-    char name[16];
-    int64_t first = 0;
-    for (int i = 0; i < PT_LEDGER_RUNS + 20; i++) {
-        snprintf(name, sizeof(name), "r%d", i);
-        int64_t id = lab_begin(l, name);
-        first = first ? first : id;
-        lab_test(l, 0, "a.py::x");
-        lab_report(l, 0, PT_OUTCOME_PASSED, PT_COUNTED_FIRST, false, "{}");
-        cr_assert_eq(pt_ledger_finish_run(l, 5, 0, PT_OUTCOME_NOTRUN, NULL), 0);
-    }
-    cr_assert_eq(pt_ledger_get_run(l, first + 19, &run, NULL), 1);
-    cr_assert_eq(pt_ledger_get_run(l, first + 20, &run, NULL), 0);
-    cr_assert_eq(look(l, first + 19, ~0u).tests, 0);
-    cr_assert_eq(look(l, first + 20, ~0u).tests, 1);
-    pt_ledger_close(l);
-}
-
 Test(ledger, a_run_needs_a_name_of_its_own)
 {
     struct pt_err err = PT_ERR_INIT;
