@@ -158,9 +158,10 @@ Test(worker_deal, tests_are_taken_from_what_waits, .timeout = 110)
     lab_destroy(lab);
 }
 
-Test(worker_deal, what_is_dropped_is_done, .timeout = 110)
+static void drop(const char *session)
 {
     struct lab *lab = open_lab(1);
+    lab->session = session;
     lab_session(lab);
     lab_bundle(lab, 1, 0, "test_w.py", "test_a test_hang test_b", 0);
     lab_bundle(lab, 2, 0, "test_w.py", "test_a", 10);
@@ -179,4 +180,14 @@ Test(worker_deal, what_is_dropped_is_done, .timeout = 110)
     cr_assert(lab_count(lab, PT_L_DEATH) == 0 && lab_count(lab, PT_L_DONE) == 3);
     cr_assert(lab_told(lab, 1) == 0 && lab_told(lab, 2) == 0 && lab_told(lab, 20) == 1);
     lab_destroy(lab);
+}
+
+Test(worker_deal, what_is_dropped_is_done, .timeout = 110)
+{
+    drop("");
+}
+
+Test(worker_deal, what_a_child_runs_is_dropped, .timeout = 110)
+{
+    drop(",\"isolate\":\"bundle\"");
 }
