@@ -311,3 +311,96 @@ def test_names_that_are_no_text(tmp_path, tree):
     with harness.Host(tmp_path, tree) as host:
         result = harness.run(host, found, project)
     assert result.reports["test_\\xff.py::test_odd", 0]["outcome"] == "passed"
+
+
+TRAITS = {
+    "pytest.ini": "[pytest]\naddopts = --strict-markers\nmarkers = slow\n",
+    "test_a.py": "import pytest, ptremote\n"
+    "@pytest.mark.weight(3)\ndef test_heavy(): pass\n"
+    "@ptremote.mark.exclusive('run')\ndef test_alone(): pass\n"
+    "@ptremote.mark.needs('gpu', 'docker')\nclass TestThere:\n"
+    "    @ptremote.mark.needs('disk')\n    def test_more(self): pass\n"
+    "    @ptremote.mark.weight(n=1)\n    def test_plain(self): pass\n"
+    "    class TestInner:\n        @pytest.mark.parametrize('x', ['a::b'])\n        def test_x(self, x): pass\n"
+    "@pytest.mark.xdist_group('b')\n@pytest.mark.xdist_group(name='a')\ndef test_grouped(): pass\n"
+    "@pytest.mark.xdist_group\ndef test_default(): pass\n"
+    "def test_nothing(): pass\n",
+    "sub/test_ä.py": "import pytest\npytestmark = pytest.mark.exclusive('host')\n"
+    "class TestÖ:\n    def test_1(self): pass\n    @pytest.mark.exclusive('run')\n    def test_2(self): pass\n",
+}
+
+
+def traits_of(found):
+    return {test[0]: (test[2] if len(test) > 2 else {}) for line in found.of("file") for test in line["tests"]}
+
+
+def test_traits(tmp_path, tree):
+    project = harness.write(tmp_path / "project", TRAITS)
+    there, inner = len("test_a.py::TestThere"), len("test_a.py::TestThere::TestInner")
+    expected = {
+        "test_a.py::test_heavy": {"weight": 3},
+        "test_a.py::test_alone": {"exclusive": "run"},
+        "test_a.py::TestThere::test_more": {"needs": ["disk", "docker", "gpu"], "scope": there},
+        "test_a.py::TestThere::test_plain": {"needs": ["docker", "gpu"], "scope": there},
+        "test_a.py::TestThere::TestInner::test_x[a::b]": {"needs": ["docker", "gpu"], "scope": inner},
+        "test_a.py::test_grouped": {"group": "a_b"},
+        "test_a.py::test_default": {"group": "default"},
+        "test_a.py::test_nothing": {},
+        "sub/test_ä.py::TestÖ::test_1": {"exclusive": "host", "scope": len("sub/test_ä.py::TestÖ".encode())},
+        "sub/test_ä.py::TestÖ::test_2": {"exclusive": "run", "scope": len("sub/test_ä.py::TestÖ".encode())},
+    }
+    found = harness.collect(project, tree=tree)
+    assert traits_of(found) == expected and not found.of("report"), found.lines
+    assert traits_of(harness.collect(project, tree=tree, stream="never")) == expected
+    chosen = harness.collect(project, "-m", "needs and not weight", tree=tree)
+    assert [nodeid for nodeid, _ in chosen.order] == [
+        "test_a.py::TestThere::test_more",
+        "test_a.py::TestThere::TestInner::test_x[a::b]",
+    ]
+
+
+BAD_MARKS = {
+    "weight(0)": "want a whole number of slots from 1",
+    "weight('2')": "want a whole number",
+    "weight(True)": "want a whole number",
+    "weight()": "want one whole number of slots, got ()",
+    "weight(2, 3)": "want one whole number of slots, got (2, 3)",
+    "weight(slots=2)": "got (slots=2)",
+    "exclusive": 'want "host" or "run", got ()',
+    "exclusive('machine')": """want "host" or "run", got ('machine')""",
+    "needs": "want one or more labels of hosts",
+    "needs('g p u')": "'g p u' is no label",
+    "needs(['gpu'])": "['gpu'] is no label",
+    "xdist_group('')": "want a name",
+}
+
+
+@pytest.mark.parametrize("mark", sorted(BAD_MARKS))
+def test_marks_that_are_wrong(tmp_path, mark):
+    """One error for a mark, naming the first test that has it; none of its tests is run, the others are."""
+    text = "import pytest\n@pytest.mark.%s\nclass TestA:\n    def test_1(self): pass\n    def test_2(self): pass\n" % mark
+    project = harness.write(tmp_path / "project", {"test_a.py": text + "def test_3(): pass\n"})
+    found = harness.collect(project)
+    line = found.one("report")
+    name = mark.partition("(")[0]
+    assert line["message"].startswith("test_a.py::TestA::test_1: mark %s: " % name) and BAD_MARKS[mark] in line["message"]
+    assert (line["outcome"], line["phase"], line["counts"]) == ("error", "collect", {"error": 1})
+    assert found.order == [("test_a.py::test_3", 0)] and found.one("final")["deselected"] == 0
+
+
+def test_marks_under_plain_pytest(tmp_path, tree):
+    project = harness.write(tmp_path / "project", TRAITS)
+    command = [harness.PYTHON, "-m", "pytest", "-q", "-p", "no:cacheprovider", "-p", "ptremote"]
+    path = os.pathsep.join(filter(None, [tree, harness.SOURCE]))
+    done = subprocess.run(command, cwd=project, env=harness.environment(PYTHONPATH=path), stdout=subprocess.PIPE)
+    assert done.returncode == 0 and b"10 passed" in done.stdout, done.stdout.decode()
+
+
+def test_plugins_that_mark_item_by_item_hold_nothing_back(tmp_path):
+    pytest.importorskip("hypothesis")
+    files = {
+        "test_a.py": "from hypothesis import given, strategies as st\n@given(st.integers())\ndef test_1(n): pass\n"
+        "def test_2(): pass\n"
+    }
+    found = harness.collect(harness.write(tmp_path / "project", files), "-m", "hypothesis")
+    assert found.one("session")["streaming"] is True and found.order == [("test_a.py::test_1", 0)]

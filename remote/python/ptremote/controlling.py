@@ -92,8 +92,10 @@ class Controlling:
         found = []
         for name in HOOKS:
             for impl in insides.implementations(config, name):
-                if getattr(impl.plugin, "__name__", None) != xdist.RERUNS and impl.plugin_name not in found:
-                    found.append(str(impl.plugin_name))
+                plugin, shown = impl.plugin, str(impl.plugin_name)
+                silent = getattr(plugin, "__name__", None) == xdist.RERUNS
+                if not silent and not getattr(plugin, "_disabled", False) and shown not in found:  # of pytest-cov
+                    found.append(shown)
         return found
 
     # ---- what is asked ----
@@ -190,12 +192,22 @@ class Controlling:
         info = asked.get("info")
         if info:
             node.gateway.info = dict(info, version_info=tuple(info["version_info"]))
+            self._map_coverage(info.get("workspace"))
         error = asked.get("error")
         if asked.get("output") is not None:
             node.workeroutput = xdist.unpack(asked["output"])
         elif not error:
             error = "Not properly terminated"
         self._call("pytest_testnodedown", node=node, error=error)
+
+    def _map_coverage(self, workspace):
+        """What was measured there is told of the files here. pytest-cov means to, and tells the wrong object."""
+        controller = getattr(self.config.pluginmanager.get_plugin("_cov"), "cov_controller", None)
+        coverage = getattr(controller, "combining_cov", None)
+        if coverage is not None and workspace:
+            paths = coverage.config.paths.setdefault("ptremote", [str(self.manager.roots[0])])
+            if workspace not in paths:
+                paths.append(workspace)
 
     def _call(self, name, **values):
         module = insides.plugin_module(self.config, xdist.RERUNS)

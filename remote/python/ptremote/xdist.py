@@ -316,4 +316,5 @@ def info():
         "platform": sys.platform,
         "executable": sys.executable,
         "cwd": os.getcwd(),
+        "workspace": os.environ.get("PTREMOTE_WORKSPACE"),
     }
