@@ -17,8 +17,8 @@
 #define OUTBOX_HIGH  (16u << 20) /* bytes not acknowledged at which the ranks have to wait */
 #define OUTBOX_LOW   (8u << 20)
 #define STARTED_HIGH (256u << 10) /* bytes on their way at which STARTED is left out */
-#define BYE_MS       5000         /* for the last acknowledgement */
-#define QUIT_MS      10000        /* for the ranks' BYE, besides the grace */
+#define BYE_MS       5000         /* for the next acknowledgement, up to the last */
+#define QUIT_MS      10000        /* for the ranks' next output and BYE, besides the grace */
 
 static void on_welcome(void *arg, uint64_t acked);
 static void on_link_frame(void *arg, struct pt_frame *frame);
@@ -141,6 +141,8 @@ static int on_ack(struct pt_hub *hub, struct pt_reader *r, struct pt_err *err)
     if (hub->closing && pt_outbox_empty(&hub->outbox)) {
         pt_uplink_close(hub->link);
         end(hub, NULL);
+    } else if (hub->closing) {
+        set_deadline(hub, BYE_MS);
     }
     return 0;
 }
@@ -158,6 +160,7 @@ static int on_order(struct pt_hub *hub, struct pt_frame *frame, struct pt_err *e
     send_peers(hub, frame);
     if (frame->type == PT_L_QUIT) {
         hub->quitting = true;
+        hub->grace = grace;
         set_deadline(hub, (int64_t)grace + QUIT_MS);
         close_when_done(hub);
     }
@@ -299,6 +302,8 @@ static void note(struct pt_hub_peer *peer, uint8_t type)
         peer->ready = false;
         pt_hub_give_back(peer);
         pt_hub_start(hub);
+    } else if (type == PT_L_OUTPUT && hub->quitting) {
+        set_deadline(hub, (int64_t)hub->grace + QUIT_MS);
     } else if (type == PT_L_BYE && !peer->gone) {
         peer->gone = true;
         hub->gone++;

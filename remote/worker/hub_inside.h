@@ -29,6 +29,7 @@ struct pt_hub {
     struct pt_queue queue;               /* bundles that no rank has */
     struct pt_buf session, limit, order; /* SESSION, LIMITS; CANCEL and QUIT: for ranks that join later */
     uint32_t runners;                    /* ranks that may have a session */
+    uint32_t grace;                      /* ms, as QUIT said */
     uint64_t deadline;
     uint32_t joined, gone;
     bool paused, quitting, closing, ended;
