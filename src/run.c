@@ -15,10 +15,14 @@
 #include "common/log.h"
 #include "dry_run.h"
 #include "lastfailed.h"
+#include "logs.h"
 #include "output/json_file.h"
 #include "output/junit.h"
 #include "project.h"
+#include "rerun.h"
 #include "run.h"
+#include "run_nodes.h"
+#include "status.h"
 #include "tools.h"
 
 #include <errno.h>
@@ -119,6 +123,15 @@ static void commit(void *arg)
         pt_run_hosts_ack(run);
 }
 
+static void on_run_timeout(void *arg)
+{
+    struct pt_run *run = arg;
+    run->end_timer = 0;
+    run->end.interrupted = true;
+    pt_run_end_early(run, "the run's time is over (--run-timeout)");
+    pt_run_check(run);
+}
+
 static void tick(void *arg)
 {
     struct pt_run *run = arg;
@@ -137,7 +150,9 @@ static int make_parts(struct pt_run *run, struct pt_err *err)
     const struct pt_options *opts = run->opts;
     struct pt_plan_spec plan = {.hosts = (uint32_t)run->hosts.n,
                                 .bundles_per_worker = opts->bundles_per_worker,
-                                .timeout_ms = opts->timeout_ms};
+                                .timeout_ms = opts->timeout_ms,
+                                .schedule = opts->schedule,
+                                .speculate = opts->speculate};
     struct pt_terminal_options terminal = {.out = stdout,
                                            .tty = isatty(1) && opts->quiet == 0,
                                            .color = pt_terminal_colors(opts->color, 1),
@@ -154,6 +169,9 @@ static int make_parts(struct pt_run *run, struct pt_err *err)
                                                    .ask = ask,
                                                    .arg = run,
                                                    .cancel = &run->cancel};
+    if (opts->reruns &&
+        !(run->rerun = pt_rerun_create(opts->reruns, opts->only_rerun.item, opts->only_rerun.n, err)))
+        return -1;
     run->at = calloc(run->hosts.n, sizeof(*run->at));
     if (!run->at)
         return pt_err_set(err, "out of memory");
@@ -163,6 +181,8 @@ static int make_parts(struct pt_run *run, struct pt_err *err)
         run->at[i].host = &run->hosts.items[i];
         run->at[i].slots = run->hosts.items[i].slots;
     }
+    if (!(run->status = pt_status_create()))
+        return pt_err_set(err, "out of memory");
     if (!(run->plan = pt_plan_create(&plan, err)) || !(run->verdict = pt_verdict_create(err)) ||
         !(run->suite = pt_suite_create(err)) || !(run->terminal = pt_terminal_create(&terminal, err)))
         return -1;
@@ -181,6 +201,32 @@ static int read_hosts(struct pt_run *run, struct pt_err *err)
 
 /* --- signals --- */
 
+/* kill -USR1: which test runs where. */
+static void print_status(struct pt_run *run)
+{
+    pt_auto_free struct pt_status_host *hosts = calloc(run->hosts.n, sizeof(*hosts));
+    if (!hosts || !run->plan)
+        return;
+    for (size_t i = 0; i < run->hosts.n; i++) {
+        const struct pt_run_host *h = &run->at[i];
+        hosts[i] = (struct pt_status_host){.name = h->host->name,
+                                           .state = pt_run_host_state(h),
+                                           .slots = h->slots,
+                                           .base = h->base,
+                                           .held = pt_plan_held(run->plan, h->number)};
+    }
+    pt_auto_free char *text = NULL;
+    size_t size = 0;
+    FILE *out = open_memstream(&text, &size);
+    if (!out)
+        return;
+    pt_status_print(run->status, hosts, run->hosts.n, pt_plan_untold(run->plan), pt_now_ms(), out);
+    if (fclose(out) != 0)
+        return;
+    for (char *rest = text, *line; (line = strsep(&rest, "\n")) && (*line || rest);)
+        pt_terminal_line(run->terminal, line);
+}
+
 static void on_signal(void *arg, int fd, short revents)
 {
     (void)revents;
@@ -190,6 +236,10 @@ static void on_signal(void *arg, int fd, short revents)
         return;
     if (info.ssi_signo == SIGWINCH) {
         pt_terminal_resize(run->terminal, pt_terminal_width(1));
+        return;
+    }
+    if (info.ssi_signo == SIGUSR1) {
+        print_status(run);
         return;
     }
     if (run->interrupted && (info.ssi_signo != SIGINT || pt_now_ms() - run->interrupted_at < CUT_MS)) {
@@ -222,6 +272,7 @@ static int take_signals(struct pt_run *run, struct pt_err *err)
     sigaddset(&set, SIGTERM);
     sigaddset(&set, SIGHUP);
     sigaddset(&set, SIGWINCH);
+    sigaddset(&set, SIGUSR1);
     pthread_sigmask(SIG_BLOCK, &set, NULL);
     signal(SIGPIPE, SIG_IGN);
     run->signals = signalfd(-1, &set, SFD_CLOEXEC | SFD_NONBLOCK);
@@ -247,6 +298,21 @@ void pt_run_stop(struct pt_run *run, const char *why)
     if (!run->stopped[0])
         snprintf(run->stopped, sizeof(run->stopped), "%s", why);
     stop_lanes(run);
+}
+
+void pt_run_end_early(struct pt_run *run, const char *why)
+{
+    if (!run->stopped[0])
+        snprintf(run->stopped, sizeof(run->stopped), "%s", why);
+    if (run->ending || run->stopping)
+        return;
+    if (pt_run_hosts_usable(run) == 0 || run->opts->dry_run) {
+        stop_lanes(run);
+        return;
+    }
+    run->ending = true;
+    pt_plan_stop(run->plan);
+    pt_run_hosts_quit(run, run->opts->grace_ms);
 }
 
 void pt_run_fail(struct pt_run *run, const struct pt_err *err)
@@ -281,14 +347,15 @@ void pt_run_check(struct pt_run *run)
             run->stopping = pt_run_hosts_alive(run) == 0;
         } else if (run->collected && pt_plan_over(run->plan)) {
             run->ending = true;
-            pt_run_hosts_quit(run, PT_RUN_GRACE_MS);
+            pt_run_hosts_quit(run, run->opts->grace_ms);
         } else {
             check_hosts(run);
         }
     }
     if (run->ending && !run->stopping && pt_run_hosts_alive(run) == 0)
         run->stopping = true;
-    if (run->stopping && !run->scanning && (!started || pt_run_hosts_alive(run) == 0))
+    if (run->stopping && !run->scanning && (!started || pt_run_hosts_alive(run) == 0) &&
+        (run->failed || pt_run_nodes_end(run)))
         pt_loop_stop(run->loop);
 }
 
@@ -349,6 +416,7 @@ static int conclude(struct pt_run *run, struct pt_err *err)
 {
     double finished = pt_wall_clock(), seconds = finished - run->started;
     unsigned missing = run->end.no_host ? PT_OUTCOME_LOST : PT_OUTCOME_NOTRUN;
+    pt_run_results_end(run);
     pt_verdict_finish(run->verdict, missing);
     if (run->failed) {
         run->end.usage = run->failure.kind == PT_ERR_USAGE;
@@ -356,11 +424,12 @@ static int conclude(struct pt_run *run, struct pt_err *err)
         run->end.no_host |= run->failure.kind == PT_ERR_INFRA;
         run->end.interrupted |= run->failure.kind == PT_ERR_INTERRUPTED;
     }
-    int code = pt_verdict_exit_code(run->verdict, &run->end);
+    int code = pt_run_nodes_exit(run, pt_verdict_exit_code(run->verdict, &run->end));
     if (run->cache_dir && pt_lastfailed_update(run->cache_dir, run->suite, run->verdict, err) < 0)
         pt_warn("%s", err->msg);
     pt_run_record_hosts(run);
-    if (pt_ledger_finish_run(run->ledger, finished, code, missing, err) < 0 ||
+    if (pt_run_units_keep(run, err) < 0 ||
+        pt_ledger_finish_run(run->ledger, finished, code, missing, err) < 0 ||
         write_files(run, code, seconds, err) < 0)
         return -1;
     struct pt_terminal_end end = {.ledger = run->ledger,
@@ -410,12 +479,14 @@ static int start(struct pt_run *run, const char *root, struct pt_err *err)
 
 static int go(struct pt_run *run, const char *root, struct pt_err *err)
 {
-    if (read_hosts(run, err) < 0 || !(run->loop = pt_loop_create(err)) || make_parts(run, err) < 0 ||
-        take_signals(run, err) < 0)
+    if (read_hosts(run, err) < 0 || pt_run_units_open(run, err) < 0 || !(run->loop = pt_loop_create(err)) ||
+        make_parts(run, err) < 0 || take_signals(run, err) < 0)
         return -1;
     if (start(run, root, err) < 0)
         return -1;
     tick(run);
+    if (run->opts->run_timeout_ms)
+        run->end_timer = pt_loop_after(run->loop, run->opts->run_timeout_ms, on_run_timeout, run);
     pt_run_check(run);
     if (pt_loop_run(run->loop) < 0)
         return pt_err_set(err, "event loop: %s", strerror(errno));
@@ -457,15 +528,19 @@ static void fini(struct pt_run *run)
     pt_tls_identity_fini(&run->identity);
     pt_tls_ca_destroy(run->ca);
     pt_ledger_close(run->ledger);
+    pt_rerun_destroy(run->rerun);
+    pt_logs_destroy(run->logs);
+    pt_status_destroy(run->status);
     pt_terminal_destroy(run->terminal);
     pt_verdict_destroy(run->verdict);
+    pt_run_units_fini(run);
     pt_plan_destroy(run->plan);
     pt_suite_destroy(run->suite);
     pt_loop_destroy(run->loop);
     if (run->signals >= 0)
         close(run->signals);
     pt_project_env_free(run->env, run->nenv);
-    pt_buf_fini(&run->session);
+    pt_run_nodes_fini(run);
     char *strings[] = {run->root,        run->state_dir,    run->cwd,         run->package,
                        run->project_key, run->junit_family, run->junit_suite, run->junit_prefix,
                        run->junit_path,  run->fail_text,    run->cache_dir};

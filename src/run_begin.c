@@ -3,6 +3,8 @@
  * made meanwhile. */
 #include "run_parts.h"
 
+#include "common/auto.h"
+#include "logs.h"
 #include "project.h"
 
 #include <stdio.h>
@@ -40,7 +42,8 @@ static int fill_setup(struct pt_run *run, struct pt_err *err)
     run->project_key = pt_project_key(run->root);
     run->cwd = pt_project_cwd(run->root);
     run->env = pt_project_env(&opts->env, &run->nenv);
-    if (!run->project_key || !run->cwd || !run->env)
+    run->preload = pt_run_preload(run);
+    if (!run->project_key || !run->cwd || !run->env || !run->preload)
         return pt_err_set(err, "out of memory");
     for (size_t i = 0; i < run->hosts.n; i++)
         run->at[i].setup = (struct pt_setup){.protocol = PT_PROTOCOL,
@@ -56,6 +59,7 @@ static int fill_setup(struct pt_run *run, struct pt_err *err)
                                              .shared = opts->shared_fs,
                                              .proof = run->shared.proof,
                                              .secret = run->shared.secret,
+                                             .preload = run->preload,
                                              .env = run->env,
                                              .nenv = run->nenv};
     return 0;
@@ -63,7 +67,9 @@ static int fill_setup(struct pt_run *run, struct pt_err *err)
 
 static int begin_record(struct pt_run *run, struct pt_err *err)
 {
+    pt_auto_free char *how = pt_run_how(run);
     struct pt_ledger_run row = {.name = run->id,
+                                .how = how,
                                 .command = run->command,
                                 .rootdir = run->root,
                                 .hash_seed = run->hash_seed,
@@ -115,5 +121,11 @@ int pt_run_record(struct pt_run *run, struct pt_err *err)
 {
     if (!run->opts->dry_run && !run->opts->sync_only && make_keys(run, err) < 0)
         return -1;
-    return begin_record(run, err);
+    if (begin_record(run, err) < 0)
+        return -1;
+    if (run->opts->sync_only)
+        return 0;
+    if (!run->opts->dry_run && !(run->logs = pt_logs_create(run->state_dir, run->id, err)))
+        return -1;
+    return pt_run_units_begin(run, err);
 }

@@ -5,6 +5,7 @@
 #include "common/auto.h"
 #include "json.h"
 #include "report.h"
+#include "run_nodes.h"
 
 #include <stdio.h>
 #include <string.h>
@@ -48,18 +49,16 @@ static void keep_limits(struct pt_run *run, const struct pt_json *o)
 
 static void on_session(struct pt_run *run, const struct pt_json *o)
 {
-    struct pt_buf json = {0};
+    struct pt_err err = PT_ERR_INIT;
     const char *root = pt_json_text(pt_json_get(o, "root"));
-    if (!root || pt_json_kind(pt_json_get(o, "session")) != PT_JSON_OBJECT ||
-        pt_json_print(pt_json_get(o, "session"), &json) < 0) {
-        pt_buf_fini(&json);
+    if (!root || run->nodes) {
         fail(run, "session");
         return;
     }
-    size_t mark = pt_frame_begin(&run->session, PT_L_SESSION);
-    pt_put_bytes(&run->session, json.data, json.len);
-    pt_frame_end(&run->session, mark);
-    pt_buf_fini(&json);
+    if (pt_run_nodes_begin(run, o, &err) < 0) {
+        pt_run_fail(run, &err);
+        return;
+    }
     pt_terminal_root(run->terminal, root);
     run->cache_dir = copy_text(pt_json_get(o, "cache_dir"));
     keep_limits(run, o);
@@ -70,7 +69,6 @@ static void on_session(struct pt_run *run, const struct pt_json *o)
     for (const struct pt_json *l = pt_json_first(pt_json_get(o, "notes")); l; l = pt_json_next(l))
         if (pt_json_text(l))
             pt_terminal_note(run->terminal, pt_json_text(l));
-    struct pt_err err = PT_ERR_INIT;
     if (!run->root && (pt_run_open(run, root, &err) < 0 || pt_run_record(run, &err) < 0)) {
         pt_run_fail(run, &err);
         return;
@@ -79,50 +77,10 @@ static void on_session(struct pt_run *run, const struct pt_json *o)
     pt_run_hosts_session(run);
 }
 
-/* [nodeid, occurrence, ...] -> a numbered test; -1 when it is not that. */
-static int add_test(struct pt_run *run, uint32_t file, const struct pt_json *item, struct pt_bundle_test *out)
-{
-    struct pt_err err = PT_ERR_INIT;
-    const struct pt_json *first = pt_json_first(item);
-    const char *nodeid = pt_json_text(first);
-    double occurrence = pt_json_number(pt_json_next(first), -1);
-    if (!nodeid || strlen(nodeid) > PT_MAX_NODEID || occurrence < 0 || occurrence > PT_MAX_TESTS)
-        return -1;
-    uint32_t number = pt_suite_add(run->suite, file, nodeid, (uint32_t)occurrence);
-    if (number == PT_NONE || pt_verdict_add_test(run->verdict) != number)
-        return -1;
-    *out = (struct pt_bundle_test){.test = number,
-                                   .occurrence = (uint32_t)occurrence,
-                                   .nodeid = pt_suite_get(run->suite, number)->nodeid};
-    struct pt_ledger_test row = {.number = number,
-                                 .nodeid = nodeid,
-                                 .file = pt_suite_path(run->suite, file),
-                                 .occurrence = (uint32_t)occurrence};
-    if (pt_ledger_add_test(run->ledger, &row, &err) < 0)
-        pt_run_fail(run, &err);
-    return 0;
-}
-
 static void on_file(struct pt_run *run, const struct pt_json *o)
 {
     struct pt_err err = PT_ERR_INIT;
-    const char *path = pt_json_text(pt_json_get(o, "path"));
-    const struct pt_json *tests = pt_json_get(o, "tests");
-    size_t n = pt_json_count(tests), i = 0;
-    uint32_t file = path && strlen(path) < PT_MAX_PATH ? pt_suite_file(run->suite, path) : PT_NONE;
-    pt_auto_free struct pt_bundle_test *list = calloc(n ? n : 1, sizeof(*list));
-    if (file == PT_NONE || !list || n > PT_MAX_TESTS) {
-        fail(run, "file");
-        return;
-    }
-    for (const struct pt_json *item = pt_json_first(tests); item; item = pt_json_next(item))
-        if (add_test(run, file, item, &list[i++]) < 0) {
-            fail(run, "file");
-            return;
-        }
-    path = pt_suite_path(run->suite, file);
-    if (pt_plan_add_file(run->plan, path, list, (uint32_t)n, pt_ledger_file_seconds(run->ledger, path),
-                         &err) < 0) {
+    if (pt_run_units_file(run, pt_json_text(pt_json_get(o, "path")), pt_json_get(o, "tests"), &err) < 0) {
         pt_run_fail(run, &err);
         return;
     }
@@ -157,6 +115,7 @@ static void on_warning(struct pt_run *run, const struct pt_json *o)
 static void on_final(struct pt_run *run, const struct pt_json *o)
 {
     char why[128];
+    struct pt_err err = PT_ERR_INIT;
     double deselected = pt_json_number(pt_json_get(o, "deselected"), 0);
     double status = pt_json_number(pt_json_get(o, "exit"), -1);
     run->collected = true;
@@ -164,7 +123,12 @@ static void on_final(struct pt_run *run, const struct pt_json *o)
     pt_verdict_count(run->verdict, "deselected", run->deselected);
     pt_terminal_collected(run->terminal, pt_suite_tests(run->suite), run->deselected, run->collect_errors,
                           run->collect_skips, true);
+    if (pt_run_units_end(run, pt_json_get(o, "order"), &err) < 0) {
+        pt_run_fail(run, &err);
+        return;
+    }
     pt_plan_collected(run->plan);
+    pt_run_hosts_collected(run);
     if (run->opts->strict_collection && run->collect_errors) {
         snprintf(why, sizeof(why), "Interrupted: %u error%s during collection", run->collect_errors,
                  run->collect_errors == 1 ? "" : "s");
@@ -194,6 +158,10 @@ static void on_collector_fail(struct pt_run *run, const struct pt_json *o)
 static void on_line(void *arg, const char *what, const struct pt_json *o)
 {
     struct pt_run *run = arg;
+    if (pt_run_nodes_line(run, what, o)) {
+        pt_run_check(run);
+        return;
+    }
     if (run->failed || run->stopping)
         return;
     if (strcmp(what, "session") == 0)

@@ -45,6 +45,11 @@ void pt_run_host_set(struct pt_run_host *h, enum pt_host_state state)
     h->state = state;
 }
 
+const char *pt_run_host_state(const struct pt_run_host *h)
+{
+    return state_names[h->state];
+}
+
 void pt_run_host_show(struct pt_run_host *h, const char *state)
 {
     const struct pt_options *opts = h->run->opts;
@@ -75,6 +80,25 @@ static void on_no_worker(void *arg)
         return;
     pt_run_host_note(h, "mpirun started no worker in %d s", JOIN_MS / 1000);
     pt_lane_end_workers(h->lane, 0); /* EXITED follows */
+}
+
+/* Would its slots have something to do? Where the plan says who runs what, each host is needed. */
+static bool is_needed(const struct pt_run_host *h)
+{
+    const struct pt_run *run = h->run;
+    const struct pt_options *opts = run->opts;
+    uint32_t slots = 0;
+    if (!run->collected)
+        return !opts->target_ms;
+    if (h->room == 0)
+        return false;
+    if (run->replay || opts->dist == PT_DIST_EACH || opts->schedule != PT_SCHEDULE_DYNAMIC ||
+        run->hosts.nlabels)
+        return true;
+    for (size_t i = 0; i < run->hosts.n; i++)
+        if (run->at[i].state >= PT_HOST_LAUNCHING && run->at[i].state <= PT_HOST_WORKING)
+            slots += run->at[i].launch_slots;
+    return pt_plan_untold(run->plan) > slots;
 }
 
 static void launch(struct pt_run_host *h)
@@ -175,6 +199,15 @@ static void on_connected(struct pt_run_host *h, const struct pt_lane_event *e)
     offer_tree(h, true);
 }
 
+static void warn_of_memory(struct pt_run_host *h, uint64_t memory)
+{
+    uint64_t slot = h->run->opts->memory_per_slot;
+    if (slot && slot * h->slots > memory)
+        pt_run_host_note(h, "%u slots of %llu MiB are more than its memory of %llu MiB; %llu would fit",
+                         h->slots, (unsigned long long)(slot >> 20), (unsigned long long)(memory >> 20),
+                         (unsigned long long)(memory / slot));
+}
+
 static void on_ready(struct pt_run_host *h, const struct pt_lane_event *e)
 {
     h->ready = e->at;
@@ -183,6 +216,8 @@ static void on_ready(struct pt_run_host *h, const struct pt_lane_event *e)
     if (h->slots > 4096)
         h->slots = 4096;
     pt_plan_expect(h->run->plan, h->number, h->slots);
+    pt_run_units_slots(h->run);
+    warn_of_memory(h, e->ready.memory);
     pt_debug("%s: %s, %u cores, workspace %s", h->host->name, e->ready.machine, e->ready.cores,
              e->ready.workspace);
 }
@@ -191,8 +226,7 @@ static void on_tooled(struct pt_run_host *h, const struct pt_lane_event *e)
 {
     h->tooled_at = e->at;
     h->tooled = true;
-    if (h->state == PT_HOST_PREPARING && !h->run->ending && h->slots && !h->run->opts->sync_only)
-        launch(h);
+    pt_run_hosts_wake(h->run);
     pt_run_collect_offer(h);
 }
 
@@ -293,6 +327,7 @@ static void on_down(struct pt_run_host *h, const struct pt_lane_event *e)
     pt_loop_cancel(run->loop, h->timer);
     h->timer = 0;
     pt_plan_expect(run->plan, h->number, 0);
+    pt_plan_never(run->plan, h->number);
     offer_tree(h, false);
     if (e->err.msg[0] && was != PT_HOST_STOPPING && !run->interrupted) {
         h->lost = true;
@@ -300,6 +335,8 @@ static void on_down(struct pt_run_host *h, const struct pt_lane_event *e)
         pt_run_host_note(h, "%s%s%s", e->err.msg, e->err.hint[0] ? "; next: " : "", e->err.hint);
     }
     pt_run_host_show(h, h->lost ? "lost" : "done");
+    if (run->collected)
+        pt_run_hosts_collected(run);
 }
 
 static void on_event(void *arg, struct pt_lane_event *e)
@@ -406,6 +443,8 @@ static void prepare(struct pt_run *run, struct pt_run_host *h)
 {
     h->setup.host = h->number;
     h->setup.slots = h->host->slots;
+    h->room = PT_NONE;
+    pt_plan_labels(run->plan, h->number, h->host->labels);
     if (h->slots)
         pt_plan_expect(run->plan, h->number, h->slots);
     pt_terminal_add_host(run->terminal, h->number, h->host->name, h->slots);
@@ -431,6 +470,39 @@ void pt_run_hosts_tree(struct pt_run *run)
         if (h->state != PT_HOST_CONNECTING) /* who connects still will get it then */
             offer_tree(h, h->state < PT_HOST_WORKING && !h->synced);
     }
+}
+
+void pt_run_hosts_wake(struct pt_run *run)
+{
+    for (size_t i = 0; i < run->hosts.n; i++) {
+        struct pt_run_host *h = &run->at[i];
+        if (h->state == PT_HOST_PREPARING && h->tooled && h->slots && !run->ending && !run->stopping &&
+            !run->opts->sync_only && is_needed(h))
+            launch(h);
+    }
+}
+
+/* With --target, the first hosts that are there get the slots. */
+static void share_slots(struct pt_run *run)
+{
+    uint32_t left = run->aim;
+    for (size_t i = 0; i < run->hosts.n; i++) {
+        struct pt_run_host *h = &run->at[i];
+        uint32_t slots = h->slots ? h->slots : 1;
+        h->room = h->state >= PT_HOST_ENDING ? 0 : slots < left ? slots : left;
+        left -= h->room;
+        if (h->state == PT_HOST_WORKING && h->link) {
+            pt_run_host_limits(h);
+            pt_plan_host(run->plan, h->number, h->room);
+        }
+    }
+}
+
+void pt_run_hosts_collected(struct pt_run *run)
+{
+    if (run->aim)
+        share_slots(run);
+    pt_run_hosts_wake(run);
 }
 
 void pt_run_hosts_session(struct pt_run *run)

@@ -242,7 +242,6 @@ static int give_bases(struct pt_run_host *h)
 
 static int compose(const struct pt_run_host *h, struct pt_buf *out, struct pt_err *err)
 {
-    static const char *const isolate[] = {"session", "bundle", "test"};
     const struct pt_run *run = h->run;
     const struct pt_nodes *nodes = run->nodes;
     struct pt_json *session = pt_json_parse(nodes->session, strlen(nodes->session), err);
@@ -253,7 +252,7 @@ static int compose(const struct pt_run_host *h, struct pt_buf *out, struct pt_er
     pt_json_open_object(&o, NULL);
     for (const struct pt_json *v = pt_json_first(session); v; v = pt_json_next(v))
         pt_json_put(&o, pt_json_name(v), v);
-    pt_json_put_str(&o, "isolate", isolate[run->opts->isolate]);
+    pt_json_put_str(&o, "isolate", pt_run_isolate(run));
     pt_json_put_int(&o, "base", h->base);
     pt_json_put_int(&o, "count", slots_of_run(run));
     if (!pt_json_text(pt_json_get(session, "testrun_uid")))

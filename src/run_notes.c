@@ -78,7 +78,7 @@ static void note_stop(struct pt_run *run, const struct pt_note *note)
         run->end.exits = true;
         run->end.exit = note->exit;
     }
-    pt_run_stop(run, why);
+    pt_run_end_early(run, why);
 }
 
 static int note_file(struct pt_run_host *h, const struct pt_note *note, struct pt_err *err)

@@ -1,12 +1,16 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #pragma once
 /* What the run's files share: run.c (start, end, time), run_hosts.c (each host's state), run_links.c (its
- * workers), run_messages.c and run_notes.c (what those say), run_results.c (what tests gave), run_collect.c
- * (what there is to run), run_sync.c (--sync-only). Everything here belongs to the loop's thread. */
+ * workers), run_deal.c (what they are dealt), run_units.c (what is dealt as one), run_nodes.c (slots as
+ * plugins see them), run_messages.c and run_notes.c (what workers say), run_results.c (what tests gave),
+ * run_collect.c (what there is to run), run_sync.c (--sync-only). Everything here belongs to the loop's
+ * thread. */
 #include "collect.h"
 #include "common/err.h"
 #include "common/loop.h"
 #include "common/tls.h"
+#include "cut.h"
+#include "history.h"
 #include "hosts.h"
 #include "lane.h"
 #include "ledger.h"
@@ -15,13 +19,13 @@
 #include "options.h"
 #include "output/terminal.h"
 #include "plan.h"
+#include "replay.h"
 #include "shared.h"
 #include "suite.h"
 #include "sync/here/fanout.h"
 #include "verdict.h"
 
-#define PT_RUN_LAUNCHES  4     /* the first, and three times again */
-#define PT_RUN_GRACE_MS  10000 /* for sessions to end: fixtures' tear-downs */
+#define PT_RUN_LAUNCHES  4 /* the first, and three times again */
 #define PT_RUN_COMMIT_MS 50
 #define PT_RUN_GUESTS    256 /* connections that have not said who they are */
 #define PT_RUN_SCANS     5   /* of a tree that changes while it is sent */
@@ -48,6 +52,7 @@ struct pt_run_host {
     enum pt_host_state state;
     bool tooled, synced, python, lost; /* lost: went down without being told to */
     uint32_t launches, slots, busy;
+    uint32_t room; /* slots that may be used, if it has more */
     uint32_t launch_slots;
     struct pt_link *link;
     uint64_t seq, acked; /* last received of this launch; last acknowledged */
@@ -97,7 +102,6 @@ struct pt_run {
 
     struct pt_collect *collect;
     bool collected, session_known;
-    struct pt_buf session;  /* a whole SESSION frame */
     struct pt_nodes *nodes; /* NULL until the session line came */
     char *why_not_streaming;
     char *junit_family, *junit_suite, *junit_prefix, *junit_path;
@@ -107,14 +111,22 @@ struct pt_run {
     struct pt_suite *suite;
 
     struct pt_plan *plan;
+    struct pt_cut *cut;         /* NULL with a replay */
+    struct pt_history *history; /* NULL until the ledger is open */
+    struct pt_replay *replay;
+    uint32_t *replay_hosts; /* by host of that run: the one of this run */
+    uint64_t seed;          /* of --shuffle */
+    char *preload;
+    double *expected; /* with --target: of each unit */
+    size_t nexpected, cap_expected;
+    uint32_t aim; /* slots to use, 0: all */
     struct pt_verdict *verdict;
     struct pt_ledger *ledger;
     struct pt_terminal *terminal;
-    struct pt_rerun *rerun;     /* NULL: nothing runs again */
-    struct pt_history *history; /* NULL: nothing is learned */
-    struct pt_logs *logs;       /* NULL: none are kept */
-    struct pt_status *status;   /* NULL: nobody can ask */
-    uint64_t commit_timer, tick_timer;
+    struct pt_rerun *rerun;   /* NULL: nothing runs again */
+    struct pt_logs *logs;     /* NULL: none are kept */
+    struct pt_status *status; /* NULL: nobody can ask */
+    uint64_t commit_timer, tick_timer, end_timer;
 
     bool lanes_started;
     bool ending;      /* the sessions are told to end */
@@ -141,6 +153,8 @@ int pt_run_scan(struct pt_run *run);
 void pt_run_check(struct pt_run *run);
 /* End early: nothing more is dealt, what runs is killed. why in words for the last line. */
 void pt_run_stop(struct pt_run *run, const char *why);
+/* The same, but tests that run may end, and sessions are torn down, within the grace. */
+void pt_run_end_early(struct pt_run *run, const char *why);
 /* Something that ends the program with an error. */
 void pt_run_fail(struct pt_run *run, const struct pt_err *err);
 
@@ -150,6 +164,8 @@ void pt_run_record_hosts(struct pt_run *run);
 /* run_hosts.c */
 /* Along an edge of the table; anything else is a reported bug. */
 void pt_run_host_set(struct pt_run_host *h, enum pt_host_state state);
+/* Its state in a word. */
+const char *pt_run_host_state(const struct pt_run_host *h);
 void pt_run_host_show(struct pt_run_host *h, const char *state);
 void pt_run_host_unlink(struct pt_run_host *h);
 int pt_run_hosts_start(struct pt_run *run, struct pt_err *err);
@@ -174,12 +190,39 @@ void pt_run_sync_look(struct pt_run_host *h);
 /* All hosts are down: the last line, the JSON file, the exit code; -1. */
 int pt_run_sync_end(struct pt_run *run, struct pt_err *err);
 
+/* All was collected, or a host is gone: who is still needed? */
+void pt_run_hosts_collected(struct pt_run *run);
+/* Start workers where there is something to do for them. */
+void pt_run_hosts_wake(struct pt_run *run);
+
+/* run_units.c */
+/* --shuffle and --replay: what the order goes by. Before the collector is started. */
+int pt_run_units_open(struct pt_run *run, struct pt_err *err);
+/* The ledger is there: what earlier runs took, and how tests are cut. */
+int pt_run_units_begin(struct pt_run *run, struct pt_err *err);
+/* Slots became known. */
+void pt_run_units_slots(struct pt_run *run);
+/* A `file` line of the collector; its `final` line. */
+int pt_run_units_file(struct pt_run *run, const char *path, const struct pt_json *tests, struct pt_err *err);
+int pt_run_units_end(struct pt_run *run, const struct pt_json *order, struct pt_err *err);
+/* The run is over: what it took is written down. */
+int pt_run_units_keep(struct pt_run *run, struct pt_err *err);
+void pt_run_units_fini(struct pt_run *run);
+/* "session", "bundle" or "test". */
+const char *pt_run_isolate(const struct pt_run *run);
+/* What a replay has to know, as JSON; the modules for the fork servers. Both heap, NULL when memory ends. */
+char *pt_run_how(const struct pt_run *run);
+char *pt_run_preload(const struct pt_run *run);
+
 /* run_links.c */
 /* A connection that should be a worker's; host -1: any of the run. Takes fd over. */
 void pt_run_link(struct pt_run *run, int fd, long host);
 void pt_run_links_fini(struct pt_run *run);
+
+/* run_deal.c */
 /* JOINED, and the tree and the session are there: WORKING. */
 void pt_run_host_begin(struct pt_run_host *h);
+void pt_run_host_limits(struct pt_run_host *h);
 void pt_run_deal(struct pt_run *run);
 /* Acknowledge all that was received; call after a commit. */
 void pt_run_hosts_ack(struct pt_run *run);
@@ -192,8 +235,8 @@ int pt_run_message(struct pt_run_host *h, uint8_t type, struct pt_reader *body, 
 /* A report of no test, made here or by the collector: json as docs/protocol.md 7.2. */
 void pt_run_entry(struct pt_run *run, uint32_t host, const void *json, size_t n);
 void pt_run_lost_test(void *run, uint32_t test); /* for pt_plan's given_up */
-/* The test is told as lost: no host can take it, why in words. */
-void pt_run_no_host(struct pt_run *run, uint32_t test, const char *why);
+/* No host of this run can take it. */
+void pt_run_impossible_test(struct pt_run *run, uint32_t test);
 /* Before pt_verdict_finish: a test that was to run again and did not has the outcome of its last try. */
 void pt_run_results_end(struct pt_run *run);
 /* Count and keep a note (docs/protocol.md 7.3). */

@@ -54,10 +54,10 @@ static void after_report(struct pt_run *run, const struct pt_arrival *a, const s
     if (r->stop && !run->stopped[0]) {
         snprintf(why, sizeof(why), "stopped by a test: %s", r->stop);
         run->end.interrupted = true;
-        pt_run_stop(run, why);
+        pt_run_end_early(run, why);
     } else if (pt_verdict_enough(run->verdict, run->maxfail) && !run->stopped[0]) {
         snprintf(why, sizeof(why), "stopping after %u failures", pt_verdict_failures(run->verdict));
-        pt_run_stop(run, why);
+        pt_run_end_early(run, why);
     }
 }
 
@@ -76,7 +76,7 @@ static void learn(struct pt_run *run, const struct pt_arrival *a, const struct p
 
 static bool wants_again(const struct pt_run *run, const struct pt_arrival *a, const struct pt_report *r)
 {
-    return !run->stopped[0] && !run->ending && !run->stopping &&
+    return a->h && !run->stopped[0] && !run->ending && !run->stopping &&
            pt_rerun_wanted(run->rerun, pt_verdict_tries(run->verdict, a->test), r);
 }
 
@@ -233,20 +233,20 @@ void pt_run_entry(struct pt_run *run, uint32_t host, const void *json, size_t n)
     pt_report_fini(&r);
 }
 
-void pt_run_no_host(struct pt_run *run, uint32_t test, const char *why)
+/* A test that never told anything itself. */
+static void tell(struct pt_run *run, uint32_t test, unsigned outcome, unsigned phase, uint32_t attempt,
+                 const char *message)
 {
     struct pt_err err = PT_ERR_INIT;
     const struct pt_suite_test *t = pt_suite_get(run->suite, test);
     struct pt_buf json = {0};
-    if (!t)
-        return;
-    struct pt_report_new what = {.outcome = PT_OUTCOME_LOST,
-                                 .phase = PT_PHASE_CALL,
+    struct pt_report_new what = {.outcome = outcome,
+                                 .phase = phase,
                                  .nodeid = t->nodeid,
                                  .file = path_of(run, t),
-                                 .message = why,
+                                 .message = message,
                                  .duration = -1};
-    struct pt_arrival a = {.test = test, .bundle = PT_NONE, .attempt = PT_PLAN_LOSSES, .rank = PT_NONE};
+    struct pt_arrival a = {.test = test, .bundle = PT_NONE, .attempt = attempt, .rank = PT_NONE};
     int rc = pt_report_make(&what, &json);
     if (pt_run_take_made(run, a, &json, rc, &err) < 0)
         pt_run_fail(run, &err);
@@ -254,7 +254,21 @@ void pt_run_no_host(struct pt_run *run, uint32_t test, const char *why)
 
 void pt_run_lost_test(void *arg, uint32_t test)
 {
-    pt_run_no_host(arg, test, "its host was lost each time it was tried");
+    tell(arg, test, PT_OUTCOME_LOST, PT_PHASE_CALL, PT_PLAN_LOSSES,
+         "its host was lost each time it was tried");
+}
+
+void pt_run_impossible_test(struct pt_run *run, uint32_t test)
+{
+    bool lost = false;
+    for (size_t i = 0; i < run->hosts.n; i++)
+        lost |= run->at[i].lost;
+    if (lost)
+        tell(run, test, PT_OUTCOME_LOST, PT_PHASE_SETUP, 1, "the host that could take it is lost");
+    else
+        tell(run, test, PT_OUTCOME_ERROR, PT_PHASE_SETUP, 1,
+             "no host of this run can take it: it needs a label that none has (--hosts h1:8+label), or more "
+             "slots");
 }
 
 void pt_run_warning(struct pt_run *run, uint32_t host, const void *json, size_t n)

@@ -13,6 +13,8 @@ struct pt_suite {
     uint32_t nfiles, cap_files;
     uint32_t *slots; /* open addressing: file number + 1, 0 is free */
     uint32_t nslots;
+    uint32_t *index; /* the same for tests by id and occurrence, of the first `indexed` tests */
+    uint32_t nindex, indexed;
 };
 
 struct pt_suite *pt_suite_create(struct pt_err *err)
@@ -34,6 +36,7 @@ void pt_suite_destroy(struct pt_suite *s)
     free(s->tests);
     free(s->paths);
     free(s->slots);
+    free(s->index);
     free(s);
 }
 
@@ -108,6 +111,45 @@ uint32_t pt_suite_add(struct pt_suite *s, uint32_t file, const char *nodeid, uin
         return PT_NONE;
     s->tests[s->ntests] = (struct pt_suite_test){.nodeid = copy, .file = file, .occurrence = occurrence};
     return s->ntests++;
+}
+
+static uint32_t *index_of(const struct pt_suite *s, const char *nodeid, uint32_t occurrence)
+{
+    uint32_t i = (hash(nodeid) + occurrence * 2654435761u) & (s->nindex - 1);
+    for (; s->index[i]; i = (i + 1) & (s->nindex - 1)) {
+        const struct pt_suite_test *t = &s->tests[s->index[i] - 1];
+        if (t->occurrence == occurrence && strcmp(t->nodeid, nodeid) == 0)
+            break;
+    }
+    return &s->index[i];
+}
+
+static int index_all(struct pt_suite *s)
+{
+    uint32_t n = 64;
+    while (n < 2 * s->ntests)
+        n *= 2;
+    uint32_t *index = calloc(n, sizeof(*index));
+    if (!index)
+        return -1;
+    free(s->index);
+    s->index = index;
+    s->nindex = n;
+    for (uint32_t i = 0; i < s->ntests; i++) {
+        uint32_t *at = index_of(s, s->tests[i].nodeid, s->tests[i].occurrence);
+        if (!*at)
+            *at = i + 1;
+    }
+    s->indexed = s->ntests;
+    return 0;
+}
+
+uint32_t pt_suite_find(struct pt_suite *s, const char *nodeid, uint32_t occurrence)
+{
+    if ((!s->index || s->indexed < s->ntests) && index_all(s) < 0)
+        return PT_NONE;
+    uint32_t at = *index_of(s, nodeid, occurrence);
+    return at ? at - 1 : PT_NONE;
 }
 
 uint32_t pt_suite_tests(const struct pt_suite *s)

@@ -20,6 +20,8 @@ uint32_t pt_suite_file(struct pt_suite *s, const char *path);
 uint32_t pt_suite_add(struct pt_suite *s, uint32_t file, const char *nodeid, uint32_t occurrence);
 uint32_t pt_suite_tests(const struct pt_suite *s);
 uint32_t pt_suite_files(const struct pt_suite *s);
+/* The first test of that id and occurrence, or PT_NONE. The first call after additions looks at all tests. */
+uint32_t pt_suite_find(struct pt_suite *s, const char *nodeid, uint32_t occurrence);
 /* NULL when there is no such test or file. */
 const struct pt_suite_test *pt_suite_get(const struct pt_suite *s, uint32_t test);
 const char *pt_suite_path(const struct pt_suite *s, uint32_t file);

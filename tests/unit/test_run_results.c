@@ -33,6 +33,11 @@ void pt_run_stop(struct pt_run *run, const char *why)
     pt_plan_stop(run->plan);
 }
 
+void pt_run_end_early(struct pt_run *run, const char *why)
+{
+    pt_run_stop(run, why);
+}
+
 void pt_run_fail(struct pt_run *run, const struct pt_err *err)
 {
     (void)run;
@@ -439,14 +444,17 @@ Test(run_results, a_death_at_import_is_told_once_for_all_entries)
     stop();
 }
 
-Test(run_results, a_test_that_no_host_can_take_is_lost)
+Test(run_results, a_test_that_no_host_can_take)
 {
     start(3, 0);
-    add_file("a.py", 1);
-    pt_run_no_host(&run, 0, "no host has the label gpu");
-    pt_run_no_host(&run, 7, "no such test");
-    cr_assert_eq(pt_verdict_outcome(run.verdict, 0), PT_OUTCOME_LOST);
-    check_shown("a.py::0 LOST (no host has the label gpu)");
+    add_file("a.py", 2);
+    pt_run_impossible_test(&run, 0);
+    cr_assert_eq(pt_verdict_outcome(run.verdict, 0), PT_OUTCOME_ERROR);
+    check_shown("a.py::0 ERROR");
+    at[1].lost = true;
+    pt_run_impossible_test(&run, 1);
+    cr_assert_eq(pt_verdict_outcome(run.verdict, 1), PT_OUTCOME_LOST);
+    check_shown("a.py::1 LOST");
     stop();
 }
 

@@ -1,0 +1,163 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* What the plan decides goes to the workers: bundles, calls back, thefts; and what they received is
+ * acknowledged. */
+#include "run_nodes.h"
+#include "run_parts.h"
+
+#include "common/auto.h"
+
+#define LIVE_MS 100 /* how often output is sent when it is shown as it comes */
+
+/* At most so many slots of this host are used. */
+static uint32_t slots_of(const struct pt_run_host *h)
+{
+    return h->room < h->launch_slots ? h->room : h->launch_slots;
+}
+
+/* How many of its ranks may start a session before there is work for them. */
+static uint32_t runners_of(const struct pt_run_host *h)
+{
+    const struct pt_run *run = h->run;
+    uint32_t slots = slots_of(h), untold = pt_plan_untold(run->plan);
+    return run->collected && untold < slots ? untold : slots;
+}
+
+void pt_run_host_limits(struct pt_run_host *h)
+{
+    const struct pt_options *opts = h->run->opts;
+    struct pt_limits limits = {
+        .runners = runners_of(h), .memory = opts->memory_per_slot, .output_ms = opts->live ? LIVE_MS : 0};
+    struct pt_buf b = {0};
+    pt_limits_encode(&limits, &b);
+    pt_link_send(h->link, &b);
+    pt_buf_fini(&b);
+}
+
+void pt_run_host_begin(struct pt_run_host *h)
+{
+    struct pt_run *run = h->run;
+    struct pt_err err = PT_ERR_INIT;
+    struct pt_buf session = {0};
+    if (h->state != PT_HOST_JOINED || !h->synced || !run->session_known || run->ending)
+        return;
+    int rc = pt_run_nodes_session(h, &session, &err);
+    if (rc > 0) {
+        pt_run_host_set(h, PT_HOST_WORKING);
+        pt_run_host_limits(h);
+        pt_link_send(h->link, &session);
+        pt_plan_host(run->plan, h->number, slots_of(h));
+        pt_run_host_show(h, "ready");
+        pt_run_deal(run);
+    } else if (rc < 0) {
+        pt_run_fail(run, &err);
+    }
+    pt_buf_fini(&session);
+}
+
+static void record_attempt(struct pt_run *run, const struct pt_plan_deal *deal)
+{
+    struct pt_ledger_attempt a = {.bundle = deal->bundle->bundle,
+                                  .attempt = deal->bundle->attempt,
+                                  .host = deal->host,
+                                  .started = pt_wall_clock()};
+    struct pt_err err = PT_ERR_INIT;
+    if (pt_ledger_add_attempt(run->ledger, &a, &err) < 0)
+        pt_run_fail(run, &err);
+}
+
+/* RECALL and DROP: a bundle and nothing else. */
+static void send_bundle(struct pt_run *run, uint8_t type, uint32_t host, uint32_t bundle)
+{
+    struct pt_buf b = {0};
+    size_t mark = pt_frame_begin(&b, type);
+    pt_put_u32(&b, bundle);
+    pt_frame_end(&b, mark);
+    if (run->at[host].link)
+        pt_link_send(run->at[host].link, &b);
+    pt_buf_fini(&b);
+}
+
+static void send_steal(struct pt_run *run, const struct pt_plan_steal *steal)
+{
+    struct pt_buf b = {0};
+    size_t mark = pt_frame_begin(&b, PT_L_STEAL);
+    pt_put_u32(&b, steal->bundle);
+    pt_put_u32(&b, steal->n);
+    for (uint32_t i = 0; i < steal->n; i++)
+        pt_put_u32(&b, steal->tests[i]);
+    pt_frame_end(&b, mark);
+    if (run->at[steal->host].link)
+        pt_link_send(run->at[steal->host].link, &b);
+    pt_buf_fini(&b);
+}
+
+/* What was dealt is worth asking back, as others idle. */
+static void rearrange(struct pt_run *run)
+{
+    uint32_t host, bundle;
+    struct pt_plan_steal steal;
+    while (pt_plan_recall(run->plan, &host, &bundle) == 1)
+        send_bundle(run, PT_L_RECALL, host, bundle);
+    while (pt_plan_drop(run->plan, &host, &bundle) == 1)
+        send_bundle(run, PT_L_DROP, host, bundle);
+    while (run->opts->split == PT_SPLIT_AUTO && pt_plan_steal(run->plan, &steal) == 1)
+        send_steal(run, &steal);
+}
+
+static void tell_impossible(struct pt_run *run)
+{
+    uint32_t test;
+    while ((test = pt_plan_impossible(run->plan)) != PT_NONE)
+        pt_run_impossible_test(run, test);
+}
+
+static bool wants_more_hosts(const struct pt_run *run)
+{
+    for (size_t i = 0; run->opts->require_all_hosts && i < run->hosts.n; i++)
+        if (run->at[i].joined == 0)
+            return true;
+    return false;
+}
+
+void pt_run_deal(struct pt_run *run)
+{
+    struct pt_plan_deal deal;
+    struct pt_err err = PT_ERR_INIT;
+    int rc = 0;
+    if (run->ending || run->stopping || (run->opts->strict_collection && !run->collected) ||
+        wants_more_hosts(run))
+        return;
+    while ((rc = pt_plan_next(run->plan, &deal, &err)) == 1) {
+        struct pt_run_host *h = &run->at[deal.host];
+        struct pt_buf b = {0};
+        pt_bundle_encode(deal.bundle, PT_L_BUNDLE, &b);
+        record_attempt(run, &deal);
+        pt_link_send(h->link, &b);
+        pt_buf_fini(&b);
+        pt_terminal_busy(run->terminal, h->number, pt_plan_held(run->plan, h->number));
+    }
+    if (rc < 0) {
+        pt_run_fail(run, &err);
+        return;
+    }
+    rearrange(run);
+    if (run->collected)
+        tell_impossible(run);
+    pt_run_hosts_wake(run);
+}
+
+void pt_run_hosts_ack(struct pt_run *run)
+{
+    for (size_t i = 0; i < run->hosts.n; i++) {
+        struct pt_run_host *h = &run->at[i];
+        if (!h->link || h->seq == h->acked)
+            continue;
+        struct pt_buf b = {0};
+        size_t mark = pt_frame_begin(&b, PT_L_ACK);
+        pt_put_u64(&b, h->seq);
+        pt_frame_end(&b, mark);
+        pt_link_send(h->link, &b);
+        pt_buf_fini(&b);
+        h->acked = h->seq;
+    }
+}
