@@ -37,6 +37,7 @@ static void task_destroy(struct task *task)
         free(task->last);
         task->last = older;
     }
+    free(task->asked);
     free(task);
 }
 

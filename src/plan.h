@@ -7,7 +7,8 @@
  *                                     └──── lost · returned · stolen · again ◄──────┘
  *
  * After every event: pt_plan_impossible until it gives PT_NONE, pt_plan_next until 0, then pt_plan_recall,
- * pt_plan_steal and pt_plan_drop until 0 each. All are cheap when there is nothing to do.
+ * pt_plan_steal and pt_plan_drop until 0 each. All are cheap when there is nothing to do. Near the end of a
+ * run each outcome is an event.
  *
  * Bundles are made when they are dealt, from the longest units first; units of unknown duration come before
  * those of known duration. Small units are joined until a slot gets about bundles_per_worker bundles: first
@@ -118,9 +119,9 @@ int pt_plan_recall(struct pt_plan *plan, uint32_t *host, uint32_t *bundle);
 bool pt_plan_returned(struct pt_plan *plan, uint32_t host, uint32_t bundle, bool given_back);
 
 /* Is there a bundle whose later part is worth taking to an idle slot? 1: fills tests (the plan's, valid until
- * the next call), send STEAL, then call pt_plan_stolen with the answer; 0 no. The atom that runs, as far as
- * was told, and the one after it stay. Dynamic schedule only; nothing pinned, heavy, exclusive or alone is
- * cut. */
+ * the answer), send STEAL, then call pt_plan_stolen with the answer; 0 no. The atom that runs, as far as
+ * was told, and the one after it stay. Dynamic schedule only; nothing pinned to a slot, heavy,
+ * exclusive or alone is cut. */
 struct pt_plan_steal {
     uint32_t host, bundle;
     const uint32_t *tests;

@@ -40,7 +40,7 @@ int pt_plan_again(struct pt_plan *plan, uint32_t number, struct pt_err *err)
     test->piece = task->pieces;
     test->at = 0;
     test->bundle = task->number;
-    test->told = test->joined = test->asked = false;
+    test->told = test->joined = false;
     plan->untold++;
     task->expected = pt_plan_test_work(plan, number);
     if (plan->spec.schedule != PT_SCHEDULE_SEQUENTIAL && task->rank != PT_NONE &&

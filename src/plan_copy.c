@@ -27,17 +27,19 @@ static struct task *straggler(const struct pt_plan *plan)
     return best;
 }
 
-int pt_plan_deal_copy(struct pt_plan *plan, struct pt_plan_deal *deal, struct pt_err *err)
+/* In a copy the atom that the first holder is at comes last: it may be what takes so long, and what comes
+ * after it need not wait for it twice. */
+static void mark_last(struct pt_plan *plan, const struct task *task, bool last)
 {
-    uint32_t n;
-    if (!plan->spec.speculate || plan->spec.schedule != PT_SCHEDULE_DYNAMIC || plan->asked > 0 ||
-        pt_plan_free_slots(plan) == 0 || anything_waits(plan) || pt_plan_recallable(plan) ||
-        pt_plan_victim(plan, &n))
-        return 0;
-    struct task *task = straggler(plan);
-    if (!task)
-        return 0;
-    struct task *copy = pt_plan_task_create(plan);
+    uint32_t n = pt_plan_untold_tail(plan, task);
+    for (uint32_t i = 0; i < n && (i == 0 || plan->tests[plan->scratch[i]].joined); i++)
+        plan->tests[plan->scratch[i]].last = last;
+}
+
+static int deal_copy_of(struct pt_plan *plan, struct task *task, struct pt_plan_deal *deal,
+                        struct pt_err *err)
+{
+    struct task *copy = pt_plan_scratch(plan, task->last->ntests) ? NULL : pt_plan_task_create(plan);
     if (!copy)
         return pt_plan_no_memory(err);
     uint32_t host = pt_plan_idle_for(plan, task->line, task->last->host);
@@ -45,7 +47,10 @@ int pt_plan_deal_copy(struct pt_plan *plan, struct pt_plan_deal *deal, struct pt
     copy->line = task->line;
     copy->pieces = task->pieces;
     copy->expected = task->left;
-    if (pt_plan_hold(plan, host != PT_NONE ? host : task->last->host, copy, deal, err) < 0) {
+    mark_last(plan, task, true);
+    int rc = pt_plan_hold(plan, host != PT_NONE ? host : task->last->host, copy, deal, err);
+    mark_last(plan, task, false);
+    if (rc < 0) {
         pt_plan_task_spare(plan, copy);
         return -1;
     }
@@ -53,6 +58,19 @@ int pt_plan_deal_copy(struct pt_plan *plan, struct pt_plan_deal *deal, struct pt
     task->twin = copy;
     deal->copy = true;
     return 1;
+}
+
+int pt_plan_deal_copy(struct pt_plan *plan, struct pt_plan_deal *deal, struct pt_err *err)
+{
+    uint32_t n;
+    if (!plan->spec.speculate || plan->spec.schedule != PT_SCHEDULE_DYNAMIC)
+        return 0;
+    pt_plan_note_overdue(plan);
+    if (plan->asked > 0 || pt_plan_free_slots(plan) == 0 || anything_waits(plan) ||
+        pt_plan_recallable(plan) || pt_plan_victim(plan, &n))
+        return 0;
+    struct task *task = straggler(plan);
+    return task ? deal_copy_of(plan, task, deal, err) : 0;
 }
 
 void pt_plan_leave_to_twin(struct pt_plan *plan, struct task *task)

@@ -12,8 +12,8 @@ struct test {
     uint8_t losses;
     bool added : 1, told : 1;
     bool joined : 1; /* may not be parted from the test before it */
-    bool asked : 1;  /* an answer to STEAL is to come */
-    bool given : 1;  /* scratch while that answer is read */
+    bool last : 1;   /* scratch while a bundle is laid out: it comes at its end */
+    bool asked : 1;  /* scratch while an answer is read */
 };
 
 /* One attempt, as it went to a host: never freed before the plan. */
@@ -42,8 +42,12 @@ struct task {
     struct pt_plan_line *line;
     struct pt_plan_piece *pieces; /* its tests are among theirs: those with its number */
     struct attempt *last;
-    struct task *twin;     /* the other holder of the same tests */
-    struct task *loot;     /* gets what is stolen, while the answer is awaited */
+    struct task *twin; /* the other holder of the same tests */
+    struct task *loot; /* gets what is stolen, while the answer is awaited */
+    uint32_t *asked;   /* tests that were asked for */
+    uint32_t nasked;
+    uint64_t asked_at;     /* event at which they were */
+    bool overdue;          /* the answer */
     double expected, left; /* work in all, and of what is untold, about */
     struct task *next, *prev;
 };
@@ -251,8 +255,13 @@ int pt_plan_deal_pinned_run(struct pt_plan *plan, struct pt_plan_deal *deal, str
 int pt_plan_pack(struct pt_plan *plan, struct pt_err *err);
 /* Could a part of a bundle be stolen for an idle slot? Its later part is in plan->scratch, n tests. */
 struct task *pt_plan_victim(struct pt_plan *plan, uint32_t *n);
+/* A slot that is long at one test cannot answer: others may be asked, or its bundle copied, meanwhile. */
+void pt_plan_note_overdue(struct pt_plan *plan);
 /* No more is awaited of what was asked of this held task; what it gave back lines up. */
 void pt_plan_end_steal(struct pt_plan *plan, struct task *task);
+/* Numbers of the tests that a held task owes after the last that it told, to plan->scratch, which has room
+ * for its attempt: how many. The first of them runs. */
+uint32_t pt_plan_untold_tail(struct pt_plan *plan, const struct task *task);
 struct task *pt_plan_recallable(const struct pt_plan *plan);
 int pt_plan_deal_copy(struct pt_plan *plan, struct pt_plan_deal *deal, struct pt_err *err);
 /* The task is not held any more, its twin is: that one owes the tests now. */

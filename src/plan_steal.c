@@ -3,7 +3,10 @@
  * taken. */
 #include "plan_state.h"
 
+#include <stdlib.h>
+
 #define GAIN_LEAST 0.2 /* seconds that the end must come nearer for a part to be worth its import */
+#define PATIENCE   3   /* tests that each held bundle may tell of before an answer is overdue */
 #define IN_A_FILE  0.8 /* what a gain counts when it costs one more import of a file */
 
 /* --- calling back --- */
@@ -72,8 +75,7 @@ bool pt_plan_returned(struct pt_plan *plan, uint32_t host, uint32_t bundle, bool
 
 /* --- taking a part --- */
 
-/* Tests of the attempt that the task still owes, after the last that it told: the first of them runs. */
-static uint32_t untold_tail(struct pt_plan *plan, const struct task *task)
+uint32_t pt_plan_untold_tail(struct pt_plan *plan, const struct task *task)
 {
     uint32_t n = 0;
     const struct pt_bundle *bundle = &task->last->bundle;
@@ -153,7 +155,7 @@ struct task *pt_plan_victim(struct pt_plan *plan, uint32_t *n)
     while ((task = richest(plan))) {
         if (pt_plan_scratch(plan, task->last->ntests))
             return NULL;
-        uint32_t untold = untold_tail(plan, task);
+        uint32_t untold = pt_plan_untold_tail(plan, task);
         uint32_t from = best_border(plan, untold);
         *n = untold - from;
         for (uint32_t i = 0; i < *n; i++)
@@ -165,20 +167,51 @@ struct task *pt_plan_victim(struct pt_plan *plan, uint32_t *n)
     return NULL;
 }
 
+void pt_plan_note_overdue(struct pt_plan *plan)
+{
+    for (uint32_t h = 0; plan->asked > 0 && h < plan->spec.hosts; h++) {
+        for (struct task *task = plan->hosts[h].holds.head; task; task = task->next) {
+            if (!task->loot || task->overdue || plan->events - task->asked_at <= PATIENCE * plan->held)
+                continue;
+            task->overdue = true;
+            plan->asked--;
+        }
+    }
+}
+
+/* The first n numbers in scratch are asked for; false: no memory. */
+static bool ask(struct pt_plan *plan, struct task *task, uint32_t n)
+{
+    uint32_t *asked = malloc(n * sizeof(*asked));
+    struct task *loot = asked ? pt_plan_task_create(plan) : NULL;
+    if (!loot) {
+        free(asked);
+        return false;
+    }
+    for (uint32_t i = 0; i < n; i++)
+        asked[i] = plan->scratch[i];
+    task->loot = loot;
+    task->asked = asked;
+    task->nasked = n;
+    task->asked_at = plan->events;
+    task->overdue = false;
+    plan->asked++;
+    return true;
+}
+
 int pt_plan_steal(struct pt_plan *plan, struct pt_plan_steal *steal)
 {
     uint32_t n;
-    if (plan->stopped || plan->spec.schedule != PT_SCHEDULE_DYNAMIC ||
-        plan->asked >= pt_plan_free_slots(plan))
+    if (plan->stopped || plan->spec.schedule != PT_SCHEDULE_DYNAMIC)
+        return 0;
+    pt_plan_note_overdue(plan);
+    if (plan->asked >= pt_plan_free_slots(plan))
         return 0;
     struct task *task = pt_plan_victim(plan, &n);
-    if (!task || !(task->loot = pt_plan_task_create(plan)))
+    if (!task || !ask(plan, task, n))
         return 0;
-    plan->asked++;
-    for (uint32_t i = 0; i < n; i++)
-        plan->tests[plan->scratch[i]].asked = true;
     *steal = (struct pt_plan_steal){
-        .host = task->last->host, .bundle = task->number, .tests = plan->scratch, .n = n};
+        .host = task->last->host, .bundle = task->number, .tests = task->asked, .n = n};
     return 1;
 }
 
@@ -186,14 +219,12 @@ int pt_plan_steal(struct pt_plan *plan, struct pt_plan_steal *steal)
 static bool is_answer(struct pt_plan *plan, const struct task *task, const uint32_t *tests, uint32_t n)
 {
     uint32_t good = 0;
-    for (; good < n; good++) {
-        struct test *test = tests[good] < plan->ntests ? &plan->tests[tests[good]] : NULL;
-        if (!test || !test->asked || test->given || test->bundle != task->number)
-            break;
-        test->given = true;
-    }
-    for (uint32_t i = 0; i < good; i++)
-        plan->tests[tests[i]].given = false;
+    for (uint32_t i = 0; i < task->nasked; i++)
+        plan->tests[task->asked[i]].asked = true;
+    for (; good < n && tests[good] < plan->ntests && plan->tests[tests[good]].asked; good++)
+        plan->tests[tests[good]].asked = false;
+    for (uint32_t i = 0; i < task->nasked; i++)
+        plan->tests[task->asked[i]].asked = false;
     return good == n;
 }
 
@@ -203,23 +234,25 @@ bool pt_plan_stolen(struct pt_plan *plan, uint32_t host, uint32_t bundle, uint32
     struct task *task = pt_plan_held_task(plan, host, bundle);
     if (!task || !task->loot || task->last->bundle.attempt != attempt || !is_answer(plan, task, tests, n))
         return false;
-    struct task *loot = task->loot;
-    loot->line = task->line;
-    loot->pieces = task->pieces;
+    struct task *to = task->twin ? task->twin : task->loot;
+    if (!task->twin) {
+        to->line = task->line;
+        to->pieces = task->pieces;
+    }
+    uint32_t moved = 0;
     for (uint32_t i = 0; i < n; i++) {
         struct test *test = &plan->tests[tests[i]];
-        test->asked = false;
-        if (test->told)
+        if (test->told || test->bundle != task->number) /* or its copy had it, and it runs again */
             continue;
         double work = pt_plan_test_work(plan, tests[i]);
-        test->bundle = loot->number;
-        loot->untold++;
-        loot->expected += work;
+        test->bundle = to->number;
+        to->untold++;
         task->untold--;
         task->left -= work;
+        to->expected += task->twin ? 0 : work;
+        moved++;
     }
-    if (loot->untold == 0)
-        task->firm = true;
+    task->firm = task->firm || moved == 0;
     pt_plan_end_steal(plan, task);
     return true;
 }

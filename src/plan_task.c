@@ -91,53 +91,73 @@ int pt_plan_scratch(struct pt_plan *plan, uint32_t n)
 
 /* --- attempts --- */
 
-/* What the task owes, as files with tests; only counts when files is NULL. A file that goes on in the next
- * piece is one. */
-static uint32_t lay_out(const struct pt_plan *plan, const struct task *task, struct pt_bundle_file *files,
-                        struct pt_bundle_test *tests, uint32_t *ntests)
+/* What the task owes, as files with tests; only counts while files is NULL. */
+struct layout {
+    struct pt_bundle_file *files;
+    struct pt_bundle_test *tests;
+    uint32_t nfiles, ntests;
+    const char *path; /* of the last file */
+};
+
+/* A file that goes on in the next piece is one. */
+static void lay(struct layout *l, const struct pt_bundle_file *file, const struct pt_bundle_test *test)
 {
-    uint32_t nfiles = 0;
-    const char *path = NULL;
-    *ntests = 0;
+    if (!l->path || (l->path != file->path && strcmp(l->path, file->path) != 0)) {
+        if (l->files)
+            l->files[l->nfiles] = (struct pt_bundle_file){.path = file->path, .tests = l->tests + l->ntests};
+        l->nfiles++;
+        l->path = file->path;
+    }
+    if (l->files) {
+        l->tests[l->ntests] = *test;
+        l->files[l->nfiles - 1].ntests++;
+    }
+    l->ntests++;
+}
+
+static bool lay_out(const struct pt_plan *plan, const struct task *task, bool last, struct layout *l)
+{
+    bool any_last = false;
     for (const struct pt_plan_piece *p = task->pieces; p; p = p->next) {
         for (uint32_t f = 0; f < p->nfiles; f++) {
             const struct pt_bundle_file *file = &p->files[f];
             for (uint32_t i = 0; i < file->ntests; i++) {
-                if (!pt_plan_owes(plan, task, file->tests[i].test))
+                uint32_t number = file->tests[i].test;
+                if (!pt_plan_owes(plan, task, number))
                     continue;
-                if (!path || (path != file->path && strcmp(path, file->path) != 0)) {
-                    if (files)
-                        files[nfiles] = (struct pt_bundle_file){.path = file->path, .tests = tests + *ntests};
-                    nfiles++;
-                    path = file->path;
-                }
-                if (files) {
-                    tests[*ntests] = file->tests[i];
-                    files[nfiles - 1].ntests++;
-                }
-                ++*ntests;
+                any_last = any_last || plan->tests[number].last;
+                if (plan->tests[number].last == last)
+                    lay(l, file, &file->tests[i]);
             }
         }
     }
-    return nfiles;
+    return any_last;
+}
+
+static void lay_out_all(const struct pt_plan *plan, const struct task *task, struct layout *l)
+{
+    if (lay_out(plan, task, false, l))
+        lay_out(plan, task, true, l);
 }
 
 static struct attempt *attempt_create(const struct pt_plan *plan, const struct task *task)
 {
-    uint32_t ntests;
-    uint32_t nfiles = lay_out(plan, task, NULL, NULL, &ntests);
-    struct attempt *try = malloc(sizeof(*try) + nfiles * sizeof(struct pt_bundle_file) +
-                                 ntests * sizeof(struct pt_bundle_test));
+    struct layout l = {0};
+    lay_out_all(plan, task, &l);
+    struct attempt *try = malloc(sizeof(*try) + l.nfiles * sizeof(struct pt_bundle_file) +
+                                 l.ntests * sizeof(struct pt_bundle_test));
     if (!try)
         return NULL;
-    *try = (struct attempt){.ntests = ntests, .older = task->last};
+    *try = (struct attempt){.ntests = l.ntests, .older = task->last};
     try->bundle = (struct pt_bundle){.bundle = task->number,
                                      .attempt = task->last ? task->last->bundle.attempt + 1 : 1,
                                      .timeout_ms = plan->spec.timeout_ms,
                                      .rank = task->rank,
                                      .files = (struct pt_bundle_file *)(try + 1),
-                                     .nfiles = nfiles};
-    lay_out(plan, task, try->bundle.files, (struct pt_bundle_test *)(try->bundle.files + nfiles), &ntests);
+                                     .nfiles = l.nfiles};
+    l = (struct layout){.files = try->bundle.files,
+                        .tests = (struct pt_bundle_test *)(try->bundle.files + l.nfiles)};
+    lay_out_all(plan, task, &l);
     return try;
 }
 
@@ -212,17 +232,11 @@ struct task *pt_plan_held_task(const struct pt_plan *plan, uint32_t host, uint32
 
 void pt_plan_end_steal(struct pt_plan *plan, struct task *task)
 {
-    const struct pt_bundle *bundle = &task->last->bundle;
     struct task *loot = task->loot;
-    for (uint32_t f = 0; f < bundle->nfiles; f++) {
-        for (uint32_t i = 0; i < bundle->files[f].ntests; i++) {
-            struct test *test = &plan->tests[bundle->files[f].tests[i].test];
-            if (test->bundle == task->number)
-                test->asked = false;
-        }
-    }
+    free(task->asked);
+    task->asked = NULL;
     task->loot = NULL;
-    plan->asked--;
+    plan->asked -= !task->overdue;
     if (loot->untold > 0)
         pt_plan_put_back(plan, loot, true);
     else
