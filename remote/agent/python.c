@@ -138,6 +138,8 @@ void pt_python_environ(const struct pt_agent *a, const char *program, struct pt_
     pt_environ_set(env, "PTREMOTE_WORKSPACE", a->workspace);
     pt_environ_set(env, "PTREMOTE_SLOTS", slots);
     pt_environ_set(env, "PTREMOTE_RUN", a->setup.run);
+    if (a->dir)
+        pt_environ_set(env, "PTREMOTE_RUN_DIR", a->dir->path);
 }
 
 /* --- its one line --- */

@@ -8,6 +8,7 @@
 #include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <limits.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/file.h>
@@ -15,8 +16,9 @@
 #include <sys/statvfs.h>
 
 #define NAME      "ptremote-"
-#define BASE_MAX  80         /* RUNDIR/link.sock has to fit sun_path */
-#define ROOM      (8u << 20) /* bytes that must be free */
+#define TEMP_NAME "ptremote-tests-" /* as in remote/python/ptremote/xdist.py */
+#define BASE_MAX  80                /* RUNDIR/link.sock has to fit sun_path */
+#define ROOM      (8u << 20)        /* bytes that must be free */
 #define STALE_MAX 64
 
 /* The lock is taken before it has its name, so nobody ever sees a live folder without one that is held. */
@@ -31,6 +33,21 @@ static int lock_folder(const char *path)
         return -1;
     }
     return fd;
+}
+
+/* The folder of the tests' temporary files is where those want it: a link says where, once there is one. */
+static void remove_folder(const char *path)
+{
+    char link[BASE_MAX + 64], target[PATH_MAX];
+    struct stat st;
+    snprintf(link, sizeof(link), "%s/temp", path);
+    ssize_t n = readlink(link, target, sizeof(target) - 1);
+    target[n > 0 ? n : 0] = '\0';
+    const char *name = strrchr(target, '/');
+    if (name && target[0] == '/' && strncmp(name + 1, TEMP_NAME, strlen(TEMP_NAME)) == 0 &&
+        lstat(target, &st) == 0 && S_ISDIR(st.st_mode) && st.st_uid == geteuid())
+        pt_sweep_folder(target);
+    pt_sweep_folder(path);
 }
 
 /* What a killed run of ours left: a folder of our name and user whose lock nobody holds. */
@@ -52,7 +69,7 @@ static void sweep_stale(const char *base)
         pt_auto_fd int lock = have < 0 ? -1 : openat(have, "lock", O_RDWR | O_CLOEXEC | O_NOFOLLOW);
         if (lock < 0 || flock(lock, LOCK_EX | LOCK_NB) < 0)
             continue;
-        pt_sweep_folder(path);
+        remove_folder(path);
         removed++;
     }
     closedir(dir);
@@ -143,7 +160,7 @@ void pt_rundir_tidy(const struct pt_rundir *dir)
 void pt_rundir_remove(const struct pt_rundir *dir)
 {
     if (dir->path)
-        pt_sweep_folder(dir->path);
+        remove_folder(dir->path);
     if (dir->shm)
         pt_sweep_folder(dir->shm);
 }

@@ -5,7 +5,7 @@
 struct pt_err;
 
 struct pt_rundir {
-    char *path; /* sockets, Open MPI's session folder */
+    char *path; /* sockets, Open MPI's session folder, and `temp`: a link to the tests' temporary files */
     char *shm;  /* on /dev/shm, for Open MPI's segments; NULL when there is none */
     int lock, shm_lock;
 };
