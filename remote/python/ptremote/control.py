@@ -28,6 +28,7 @@ class Control:
         poll = select.poll()
         poll.register(fd, select.POLLIN)
         self._poll = poll.poll
+        self._held = b""  # a report, that goes with the frame after it
         # What a child does with the socket, so that the session knows where a child that died left it.
         self.shared = bytearray(RESULT)
 
@@ -51,10 +52,16 @@ class Control:
         if self._getpid() == self._owner:
             self.shared[BUSY] = 1
             try:
-                self._sendall(data)
+                self._sendall(self._held + data)
             except OSError:
                 os._exit(1)  # nobody is there to hear how it went on
+            self._held = b""
             self.shared[BUSY] = 0
+
+    def flush(self):
+        """Before anything but the next test comes: what was told goes out."""
+        if self._held:
+            self._put(b"")
 
     def say(self, kind, body=b""):
         self._put(wire.frame(kind, body))
@@ -63,7 +70,10 @@ class Control:
         self._put(self._start(6, wire.R_START, test, phase))
 
     def report(self, test, outcome, data):
-        self._put(self._report(10 + len(data), wire.R_REPORT, test, outcome, len(data)) + data)
+        """Sent with what is said next, or flush()."""
+        if self._getpid() == self._owner:
+            self.flush()
+            self._held = self._report(10 + len(data), wire.R_REPORT, test, outcome, len(data)) + data
 
     def note(self, kind, **values):
         from ptremote import reports
@@ -89,6 +99,7 @@ class Control:
 
     def hear(self):
         """The next message: (type, Reader). Takes no byte of the one after it: another process may hear that."""
+        self.flush()
         self.shared[BUSY] = 1
         data = self._exactly(4)
         size = int.from_bytes(data, "big")

@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """The runner's pytest plugin: takes bundles, has their files collected, runs the chosen items, tells what they gave."""
 import collections
+import gc
 import os
 import time
 from pathlib import Path
@@ -64,8 +65,9 @@ class Running:
         self.bundle = wire.NONE  # number of the one that came last
         self.last = None  # (number, item, node id) that ran last
         self.ran = set()
+        self.frozen = False
         self.clock = time.time
-        self.own_words = False  # no plugin has words of its own for what passed
+        self.words = None  # reports.Words of this bundle
         self.files = files.Files(control, session["root"], mapping, self._stopped_by)
         self.isolation = None
         if session.get("isolate", "session") != "session":
@@ -156,9 +158,11 @@ class Running:
         self.bundle = bundle.number
         if self.stop is None:
             self.files.collect(bundle)
+            if self.isolation is None and not self.frozen:
+                self.frozen = True
+                gc.freeze()  # no test has run: nothing of this is garbage
             insides.keep_log_handlers(self.config)
-        impls = self.config.hook.pytest_report_teststatus.get_hookimpls()
-        self.own_words = all(insides.is_own(impl.plugin) for impl in impls)
+        self.words = reports.Words(self.config)
         turn = Turn(self.control, bundle.number, self.files.choose(bundle, self.stop is not None))
         if self.isolation is not None:
             outcome = self.isolation.run(turn)
@@ -179,6 +183,7 @@ class Running:
             else:
                 self._run_test(number, nodeid, item, turn.rest[0][2] if turn.rest else after)
             turn.listen(1)
+        self.control.flush()
 
     def _end(self):
         insides.forget_history(self.config)
@@ -258,6 +263,11 @@ class Running:
         self.current = None
 
     def _tell(self, number, nodeid, started, trouble):
+        if trouble is None and self.stop is None:
+            data = self.teller.passed(nodeid, self.gathered, started)
+            if data is not None:
+                self.control.report(number, wire.GRAVITY["passed"], data)
+                return
         told_enough = any(report.when != "setup" or not report.passed for report, _ in self.gathered)
         if trouble is not None:
             outcome, told = wire.GRAVITY["error"], trouble
@@ -320,8 +330,7 @@ class Running:
 
     @pytest.hookimpl(trylast=True)
     def pytest_runtest_logreport(self, report):
-        plain = report.outcome == "passed" and report.when != "call" and self.own_words
-        self.gathered.append((report, "" if plain else reports.category_of(self.config, report)))
+        self.gathered.append((report, self.words.category(report)))
 
     def pytest_warning_recorded(self, warning_message, when, nodeid, location):
         told = reports.warning(warning_message, when, nodeid, location, self.mapping.here)
