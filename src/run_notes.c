@@ -98,7 +98,7 @@ static int note_file(struct pt_run_host *h, const struct pt_note *note, struct p
 static void note_unsafe(struct pt_run_host *h, const struct pt_note *note)
 {
     if (!h->unsafe)
-        pt_run_host_note(h, "forking is not safe here, every session gets a fresh interpreter: %s",
+        pt_run_host_note(h, "forking is not safe here, tests get fresh interpreters instead: %s",
                          note->reason ? note->reason : "no reason was given");
     h->unsafe = true;
 }

@@ -502,8 +502,7 @@ Test(run_results, notes_of_hosts)
     cr_assert_eq(send(&at[1], PT_L_BYE, &m), 0);
     struct pt_death d = {.test = PT_NONE, .file = PT_NONE, .phase = PT_PHASE_SESSION, .status = 1 << 8};
     cr_assert_eq(death(&at[1], d), 0);
-    cr_assert_str_eq(said, "h1: forking is not safe here, every session gets a "
-                           "fresh interpreter: torch\n"
+    cr_assert_str_eq(said, "h1: forking is not safe here, tests get fresh interpreters instead: torch\n"
                            "gw10: 49 bytes\ngw10 down: -\ngw10 down: exited with status 1\n"
                            "h2: worker 0: the process exited with status 1 while its session ended\n");
     stop();
