@@ -14,17 +14,22 @@
  * weight and exclusive, and needs all that any of them needs. Two tests of one node id (occurrence 0, 1 ..)
  * are two.
  *
- * In parts (dist file, split). A file is cut when it is expected to take longer than share = total / slots /
- * 2, at least 1 s: then no part is more than half of what a slot has to do, and as the longest go first, the
- * run does not wait for one. Each part costs once more what the file costs to begin with: C = import + what
- * its first test sets up, and its last tears down, beyond the median of its tests. Of n parts the run is
- * expected to end at (total + (n - 1) C) / slots + (1 - 1 / slots) (C + max(execution / n, longest atom))
- * (Graham's bound, 1966), and the n is taken that makes this least, up to Testplan's number of parts for the
- * limit `share` (pt_runtime_parts). Parts are runs of the file's order, cut between atoms so that the longest
- * part is as short as can be. An atom is a test; or a class whose expected time is unknown or below share, as
- * its tests may know of each other; or a function with all its parameters when its first one sets up
- * something for the others and it is below share; or all tests between the first and the last of an
- * xdist_group.
+ * In parts (dist file, split). A file is cut when it is expected to take longer than
+ *     share = total / slots / 2, at least 1 s
+ * Then no part is more than half of what a slot has to do, and as the longest go first, the run does not wait
+ * for one. Each part costs once more what the file costs to begin with: C = import + what its first test sets
+ * up, and its last tears down, beyond the median of its tests. With n parts, each (with C) at most `part`
+ * long, the run is expected to end between
+ *     packed = max(even, ceil(n / slots) part)       even = (total + (n - 1) C) / slots
+ * when all else is short and fills the gaps, and Graham's bound (1966)
+ *     even + (1 - 1 / slots) part
+ * The n is taken that makes 3/4 packed + 1/4 bound least: parts that come out even on the slots, and short
+ * ones rather than long, as expectations err; 1 when no other gains a twentieth. It is at most Testplan's
+ * number of parts for the limit `share` (pt_runtime_parts). Parts are runs of the file's order, cut between
+ * atoms so that the longest is as short as can be. An atom is a test; or a class whose expected time is
+ * unknown or below share, as its tests may know of each other; or a function with all its parameters when its
+ * first one sets up something for the others and it is below share; or all tests between the first and the
+ * last of an xdist_group.
  *
  * Streaming: a file that is cut whatever else will come, or never, is given at once; others when that is
  * known: total and slots only grow. */

@@ -10,8 +10,10 @@
 #include <stdlib.h>
 #include <string.h>
 
-#define NOTHING 0.01 /* seconds of set-up that are not worth keeping tests together for */
-#define SEARCH  40   /* halvings */
+#define NOTHING 0.01        /* seconds of set-up that are not worth keeping tests together for */
+#define SEARCH  24          /* halvings */
+#define WORTH   0.95        /* of the end with one part, before more are made */
+#define WORK    (50u << 20) /* atoms looked at for one file */
 
 struct atom {
     uint32_t first, n;
@@ -214,7 +216,7 @@ static uint32_t divide(const struct parts *p, double limit, uint32_t *ends)
 static double shortest(const struct parts *p, uint32_t n)
 {
     double low = fmax(p->execution / n, 0), high = p->execution + longest_atom(p);
-    for (int i = 0; i < SEARCH && high - low > 1e-4; i++) {
+    for (int i = 0; i < SEARCH && high - low > 1e-3 * high; i++) {
         double middle = (low + high) / 2;
         if (divide(p, middle, NULL) <= n)
             high = middle;
@@ -224,36 +226,33 @@ static double shortest(const struct parts *p, uint32_t n)
     return high;
 }
 
-/* When the run is expected to end with n parts, the longest of which takes so long. */
+/* When the run is expected to end with n parts, none longer than this. See cut.h. */
 static double end_of_run(const struct parts *p, double total, uint32_t n, double longest)
 {
-    double slots = p->cut->spec.slots;
-    return (total + (n - 1) * p->cost) / slots + (1 - 1 / slots) * (p->cost + longest);
+    uint32_t slots = p->cut->spec.slots;
+    double even = (total + (n - 1) * p->cost) / slots, part = p->cost + longest;
+    double packed = fmax(even, (n / slots + (n % slots > 0)) * part);
+    return 0.75 * packed + 0.25 * (even + (1 - 1.0 / slots) * part);
 }
 
-/* The longest part to allow; negative: one part is best. Where atoms are so long that n parts cannot be about
- * equal, more parts, none longer than they should be, may be better. */
+/* The longest part to allow; negative: one part is best. Each number of parts is tried; of many parts of many
+ * atoms, only as if atoms could be cut. */
 static double choose(const struct parts *p, double total)
 {
-    double longest = longest_atom(p), least = end_of_run(p, total, 1, p->execution);
-    uint32_t most = pt_runtime_parts(p->execution, p->cost, 0, p->natoms, p->share), best = 1;
+    double atom = longest_atom(p), best = -1;
+    double least = end_of_run(p, total, 1, p->execution) * WORTH;
+    uint32_t most = pt_runtime_parts(p->execution, p->cost, 0, p->natoms, p->share);
+    uint64_t work = 0;
     for (uint32_t n = 2; n <= most; n++) {
-        double end = end_of_run(p, total, n, fmax(p->execution / n, longest));
+        bool exact = (work += p->natoms) * SEARCH < WORK;
+        double limit = exact ? shortest(p, n) : fmax(p->execution / n, atom);
+        double end = end_of_run(p, total, exact ? divide(p, limit, NULL) : n, limit);
         if (end < least * 0.9999) {
             least = end;
-            best = n;
+            best = limit;
         }
-        if (p->execution / n < longest)
-            break;
     }
-    if (best == 1)
-        return -1;
-    double even = fmax(p->execution / best, longest) * 1.0001, limit = shortest(p, best);
-    uint32_t more = divide(p, even, NULL);
-    if (more <= most &&
-        end_of_run(p, total, more, even) < end_of_run(p, total, divide(p, limit, NULL), limit))
-        limit = even;
-    return limit;
+    return best;
 }
 
 static int give_part(struct parts *p, uint32_t from, uint32_t to, struct pt_err *err)

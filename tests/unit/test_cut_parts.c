@@ -337,3 +337,62 @@ Test(cut_parts, every_test_once_in_any_case)
         pt_history_destroy(h);
     }
 }
+
+/* --- what it is for: how late the run ends --- */
+
+static int longest_first(const void *va, const void *vb)
+{
+    const double *a = va, *b = vb;
+    return (*a < *b) - (*a > *b);
+}
+
+/* The end of the run over total / slots, when units go longest first to whoever is free. */
+static double lateness(struct lab_cut *lab, uint32_t slots, double total)
+{
+    double ends[64] = {0}, last = 0;
+    qsort(lab->units.seconds, lab->units.n, sizeof(lab->units.seconds[0]), longest_first);
+    for (uint32_t i = 0; i < lab->units.n; i++) {
+        uint32_t best = 0;
+        for (uint32_t k = 1; k < slots; k++)
+            best = ends[k] < ends[best] ? k : best;
+        ends[best] += lab->units.seconds[i];
+        last = fmax(last, ends[best]);
+    }
+    return last / (total / slots);
+}
+
+static double late(uint32_t slots, uint32_t tests, double call, double import, double fixture,
+                   uint32_t others)
+{
+    struct pt_history *h = history();
+    struct lab_cut lab;
+    char file[32], words[64];
+    lab_knows(h, "long.py", "t", tests, call, fixture);
+    imported(h, "long.py", import);
+    lab_create(&lab, (struct pt_cut_spec){
+                         .dist = PT_DIST_FILE, .split = true, .wait = true, .slots = slots, .history = h});
+    for (uint32_t i = 0; i < others; i++) {
+        snprintf(file, sizeof(file), "s%u.py", i);
+        lab_knows(h, file, "t", 1, 0.1, 0);
+        snprintf(words, sizeof(words), "%s::t0", file);
+        lab_add(&lab, words);
+    }
+    lab_add(&lab, lab_words("long.py", "t", tests));
+    lab_end(&lab);
+    double total = tests * (call + 0.002) + import + fixture + others * 0.102,
+           ratio = lateness(&lab, slots, total);
+    lab_destroy(&lab);
+    pt_history_destroy(h);
+    return ratio;
+}
+
+Test(cut_parts, the_run_does_not_end_late)
+{
+    cr_assert_lt(late(4, 60, 1, 0.05, 0, 100), 1.05);
+    cr_assert_lt(late(2, 60, 1, 0.05, 0, 100), 1.05);
+    cr_assert_lt(late(8, 60, 1, 0.05, 0, 100), 1.05);
+    cr_assert_lt(late(4, 120, 0.5, 0.5, 0.5, 50), 1.15);
+    cr_assert_lt(late(4, 60, 1, 0.05, 0, 0), 1.1);
+    cr_assert_lt(late(16, 300, 0.1, 0.02, 0, 10), 1.1);
+    cr_assert_lt(late(3, 50, 0.7, 0.1, 2, 30), 1.2);
+}
