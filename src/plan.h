@@ -121,7 +121,7 @@ bool pt_plan_returned(struct pt_plan *plan, uint32_t host, uint32_t bundle, bool
 /* Is there a bundle whose later part is worth taking to an idle slot? 1: fills tests (the plan's, valid until
  * the answer), send STEAL, then call pt_plan_stolen with the answer; 0 no. The atom that runs, as far as
  * was told, and the one after it stay. Dynamic schedule only; nothing pinned to a slot, heavy,
- * exclusive or alone is cut. */
+ * exclusive or alone is cut. Optional: who never calls this has only whole bundles moved and copied. */
 struct pt_plan_steal {
     uint32_t host, bundle;
     const uint32_t *tests;

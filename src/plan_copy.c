@@ -67,7 +67,7 @@ int pt_plan_deal_copy(struct pt_plan *plan, struct pt_plan_deal *deal, struct pt
         return 0;
     pt_plan_note_overdue(plan);
     if (plan->asked > 0 || pt_plan_free_slots(plan) == 0 || anything_waits(plan) ||
-        pt_plan_recallable(plan) || pt_plan_victim(plan, &n))
+        pt_plan_recallable(plan) || (plan->thefts && pt_plan_victim(plan, &n)))
         return 0;
     struct task *task = straggler(plan);
     return task ? deal_copy_of(plan, task, deal, err) : 0;

@@ -123,6 +123,7 @@ struct pt_plan {
     uint32_t scratch_cap;
     struct doomed doomed;
     bool collected, stopped, packed;
+    bool thefts; /* the caller asks for them: nothing is copied that can be parted */
     bool hush;   /* a bundle is held that bears no other in the run */
     bool unsure; /* something may have become impossible */
 };

@@ -202,6 +202,7 @@ static bool ask(struct pt_plan *plan, struct task *task, uint32_t n)
 int pt_plan_steal(struct pt_plan *plan, struct pt_plan_steal *steal)
 {
     uint32_t n;
+    plan->thefts = true;
     if (plan->stopped || plan->spec.schedule != PT_SCHEDULE_DYNAMIC)
         return 0;
     pt_plan_note_overdue(plan);

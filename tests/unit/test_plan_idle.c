@@ -257,3 +257,22 @@ Test(plan_idle, a_slot_that_does_not_answer_is_copied)
     cr_assert(pt_plan_over(plan));
     pt_plan_destroy(plan);
 }
+
+Test(plan_idle, without_thefts_a_long_bundle_is_copied_whole)
+{
+    struct pt_plan *plan = plan_of(2, PT_SCHEDULE_DYNAMIC, true);
+    struct pt_plan_deal copy;
+    uint32_t host;
+    add(plan, plain_unit(), "f.py", 0, 30, 10);
+    pt_plan_collected(plan);
+    pt_plan_host(plan, 0, 1);
+    const struct pt_bundle *b = next(plan, NULL);
+    pt_plan_host(plan, 1, 1);
+    cr_assert_eq(pt_plan_next(plan, &copy, NULL), 1);
+    cr_assert(copy.copy);
+    cr_assert_eq(count_tests(copy.bundle), 30);
+    finish(plan, 1, copy.bundle);
+    cr_assert_eq(pt_plan_drop(plan, &host, &host), 1);
+    cr_assert(pt_plan_done(plan, 0, b->bundle, 1, NULL, NULL));
+    pt_plan_destroy(plan);
+}
