@@ -437,7 +437,8 @@ static int conclude(struct pt_run *run, struct pt_err *err)
                                   .seconds = seconds,
                                   .stopped = run->stopped[0] ? run->stopped : NULL,
                                   .junit = run->junit_path,
-                                  .json = run->opts->json};
+                                  .json = run->opts->json,
+                                  .logs = run->logs ? pt_logs_folder(run->logs) : NULL};
     if (pt_terminal_finish(run->terminal, &end, err) < 0)
         return -1;
     return code;

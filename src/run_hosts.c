@@ -13,6 +13,7 @@
 #include "common/auto.h"
 #include "common/log.h"
 #include "report.h"
+#include "status.h"
 
 #include <stdarg.h>
 #include <stdio.h>
@@ -130,6 +131,7 @@ void pt_run_host_unlink(struct pt_run_host *h)
 static void lose_work(struct pt_run_host *h)
 {
     pt_run_host_unlink(h);
+    pt_status_lost(h->run->status, h->number);
     pt_plan_lost(h->run->plan, h->number, pt_run_lost_test, h->run);
     pt_run_deal(h->run);
 }
