@@ -16,6 +16,74 @@ PY
 
 is_gone() { [ ! -e "$1" ] || find "$1" | head; [ ! -e "$1" ]; }
 
+worker_suite() {
+    project "$1"
+    cat >conftest.py <<'PY'
+import os
+AT_IMPORT = [os.environ.get("PYTEST_XDIST_" + name) for name in ("WORKER", "WORKER_COUNT", "TESTRUNUID")]
+def pytest_configure(config):
+    config.seen = dict(getattr(config, "workerinput", {}))
+PY
+    local n
+    for n in 1 2 3 4; do
+        cat >test_$n.py <<'PY'
+import time
+from conftest import AT_IMPORT
+from xdist import get_xdist_worker_id, is_xdist_controller, is_xdist_worker
+
+def test_ids(worker_id, testrun_uid, request):
+    time.sleep(0.3)
+    known = request.config.workerinput
+    assert AT_IMPORT == [worker_id, "2", testrun_uid] and request.config.seen == known
+    assert known["workerid"] == worker_id == get_xdist_worker_id(request) and known["testrunuid"] == testrun_uid
+    assert is_xdist_worker(request) and not is_xdist_controller(request)
+    print(worker_id, testrun_uid)
+PY
+    done
+}
+
+want_two_workers() {
+    stdout_of r.json | sort -u >"$work/workers"
+    [ "$(cut -d' ' -f1 "$work/workers" | sort -u | tr '\n' ' ')" = "gw0 gw1 " ] || fail "workers: $(cat "$work/workers")"
+    [ "$(cut -d' ' -f2 "$work/workers" | sort -u | wc -l)" = 1 ] || fail "more than one run: $(cat "$work/workers")"
+}
+
+# pytest and nothing else of this machine's packages.
+bare_python() {
+    local site name
+    site=$("$python" -c 'import os, pytest; print(os.path.dirname(os.path.dirname(pytest.__file__)))')
+    mkdir -p "$work/bare/site"
+    for name in pytest _pytest pluggy packaging iniconfig attr attrs py py.py iniconfig.py; do
+        [ ! -e "$site/$name" ] || ln -sfn "$site/$name" "$work/bare/site/$name"
+    done
+    printf '#!/bin/sh\nPYTHONPATH=%s exec %s -S "$@"\n' "$work/bare/site" "$python" >"$work/bare/python"
+    chmod +x "$work/bare/python"
+}
+
+test_worker_ids() {
+    worker_suite ids
+    pt --hosts local:2 --json r.json
+    want_rc 0
+    want_two_workers
+}
+
+test_worker_ids_without_the_plugin() {
+    worker_suite blocked
+    pt --hosts local:2 --json r.json -- -p no:xdist -p no:xdist.looponfail
+    want_rc 0
+    want_two_workers
+}
+
+test_worker_ids_without_xdist() {
+    bare_python
+    python=$work/bare/python
+    worker_suite alone
+    ! "$python" -c 'import xdist' 2>/dev/null || fail "xdist is there"
+    pt --hosts local:2 --json r.json
+    want_rc 0
+    want_two_workers
+}
+
 # The recipe of pytest-xdist's documentation: data is made by one worker of a host.
 test_filelock() {
     has filelock || return 0
@@ -252,6 +320,89 @@ PY
     [ "$(tail -1 "$work/plain" | grep -o '[0-9]* failed, [0-9]* passed[^=]* in' )" = "$(tail -1 "$out" | grep -o '[0-9]* failed, [0-9]* passed[^=]* in')" ] ||
         fail "counted otherwise: $(tail -1 "$out"), pytest: $(tail -1 "$work/plain")"
     same_as_plain ours.xml
+}
+
+# Both sides of pytest-cov: files of the host are told as those here.
+test_pytest_cov() {
+    has pytest_cov || return 0
+    project cov
+    mkdir -p src/pkg tests
+    : >src/pkg/__init__.py
+    printf 'def one():\n    return 1\n\n\ndef two():\n    return 2\n\n\ndef three():\n    return 3\n' >src/pkg/parts.py
+    printf 'from pkg.parts import one\n\n\ndef test_a():\n    assert one() == 1\n' >tests/test_a.py
+    printf 'from pkg.parts import two\n\n\ndef test_b():\n    assert two() == 2\n' >tests/test_b.py
+    printf '[pytest]\npythonpath = src\n' >pytest.ini
+    local isolate covered
+    plain --cov=pkg --cov-report=term-missing --cov-report=xml:plain.xml --cov-fail-under=90
+    covered=$(grep '^src/pkg/parts.py' "$work/plain")
+    [ -n "$covered" ] || fail "pytest measures nothing: $(cat "$work/plain")"
+    for isolate in session bundle test; do
+        rm -f .coverage
+        pt --hosts local:2 --isolate $isolate -- --cov=pkg --cov-report=term-missing --cov-report=xml:ours.xml --cov-fail-under=90
+        want_rc 1
+        [ "$(grep 'pkg/parts.py' "$out")" = "$covered" ] || fail "$isolate: '$(grep parts.py "$out")', pytest: '$covered'"
+        want_words "FAIL Required test coverage of 90% not reached" "coverage: platform linux, python 3"
+        [ -e .coverage ] || fail "no data was kept"
+        diff <(grep -o 'filename="[^"]*"\|line number="[0-9]*" hits="[0-9]*"' plain.xml) <(grep -o 'filename="[^"]*"\|line number="[0-9]*" hits="[0-9]*"' ours.xml) ||
+            fail "$isolate: another report than pytest's"
+    done
+    [ -z "$(find . -name '.coverage.*')" ] || fail "data of workers is left: $(find . -name '.coverage.*')"
+    pt --hosts local:2 -- --cov=pkg --cov-report= --cov-fail-under=50
+    want_rc 0
+    pt --hosts local:2 -- --cov=pkg --no-cov
+    want_rc 0
+    pt --hosts local:2 --collect remote -- --cov=pkg
+    want_rc 0
+    want_words "nothing is told of the workers to: pytest-cov"
+}
+
+# Plugins here configure each node and get what its session left.
+test_node_hooks() {
+    project hooks
+    cat >conftest.py <<'PY'
+import os
+import pytest
+
+LOG = []
+
+def pytest_configure(config):
+    if hasattr(config, "workerinput"):
+        assert config.workerinput["secret"] == {"of": [config.workerinput["workerid"], 1.5, None]}
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_configure_node(node):
+    assert node.nodemanager.roots and node.config is node.nodemanager.config
+    node.workerinput["secret"] = {"of": [node.gateway.id, 1.5, None]}
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_testnodeready(node):
+    LOG.append("up " + node.gateway.id)
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_testnodedown(node, error):
+    LOG.append("down %s %s %s" % (node.gateway.id, getattr(node, "workeroutput", {}).get("left"), error))
+
+def pytest_sessionfinish(session):
+    if hasattr(session.config, "workerinput"):
+        session.config.workeroutput["left"] = "by " + session.config.workerinput["workerid"]
+
+def pytest_terminal_summary(terminalreporter):
+    for line in sorted(LOG):
+        terminalreporter.line(line)
+PY
+    printf 'import time\ndef test_a(): time.sleep(0.3)\n' >test_a.py
+    cp test_a.py test_b.py
+    pt --hosts local:2
+    want_rc 0
+    want_line "^up gw0" "^up gw1" "^down gw0 by gw0 None" "^down gw1 by gw1 None"
+    printf 'import os\ndef test_b(): os._exit(3)\n' >test_b.py
+    pt --hosts local:1
+    want_rc 1
+    want_line "^down gw0 by gw0 None" "^down gw0 None [^N]"
+    sed -i 's/= {"of".*/= {"of": object()}/' conftest.py
+    pt --hosts local:2
+    want_rc 3
+    want_line "pytest_configure_node of gw[01]: workerinput\['secret'\]\['of'\]: a value of type object cannot be sent"
 }
 
 run_tests
