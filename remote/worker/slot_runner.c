@@ -13,6 +13,8 @@ static int on_import(struct pt_slot *slot, struct pt_reader *r)
     if (!pt_get_end(r) || pt_work_importing(&slot->work, file) < 0)
         return -1;
     slot->began = pt_now_ms();
+    pt_slot_untime_test(slot);
+    pt_slot_time_test(slot);
     return 0;
 }
 
@@ -26,6 +28,7 @@ static int on_start(struct pt_slot *slot, struct pt_reader *r)
     slot->began = pt_now_ms();
     if (phase == PT_PHASE_SETUP) {
         struct pt_buf msg = {0};
+        pt_slot_untime_test(slot); /* an import's */
         pt_slot_bound_output(slot);
         pt_tell_started(&msg, slot->rank, &slot->work.bundle, test);
         pt_slot_send(slot, &msg);

@@ -11,7 +11,8 @@
 static void on_limit(void *arg)
 {
     struct pt_slot *slot = arg;
-    bool grace = slot->limits.grace_ms && slot->work.phase == PT_PHASE_TEARDOWN && !slot->graced;
+    bool longer = slot->work.phase == PT_PHASE_TEARDOWN || slot->work.phase == PT_PHASE_COLLECT;
+    bool grace = slot->limits.grace_ms && longer && !slot->graced;
     slot->limit = 0;
     if (slot->paused || grace) {
         slot->graced = slot->graced || !slot->paused;
