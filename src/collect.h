@@ -38,7 +38,7 @@ void pt_collect_attach(struct pt_collect *c, int fd);
 /* Orders for another try without the files that crashed (heap). */
 char *pt_collect_again(const struct pt_collect *c, size_t *n);
 /* Ask a collector here that plugins need as their controller (`nodes` in its session line): one line of JSON
- * without its end (docs/protocol.md 7.4). Its answers come by `line`, also after `final`; `ended` then comes
+ * without its end (docs/protocol.md 7.5). Its answers come by `line`, also after `final`; `ended` then comes
  * after its line "ended". -1 when memory ends. */
 int pt_collect_ask(struct pt_collect *c, const void *line, size_t n);
 /* Kills the child's process group. NULL is fine. */

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """The collector as pytest-xdist's controller: plugins here are told of the nodes that run the tests there.
 
-The master asks by lines of JSON on a descriptor of its own (docs/protocol.md 7.4). What is asked while tests are
+The master asks by lines of JSON on a descriptor of its own (docs/protocol.md 7.5). What is asked while tests are
 still collected is answered between two files.
 """
 import io
