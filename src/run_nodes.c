@@ -308,7 +308,7 @@ void pt_run_nodes_ready(struct pt_run_host *h, uint32_t rank)
 {
     struct node *node = watched(h, rank);
     struct pt_json_out o;
-    if (!node || node->ready)
+    if (!node || !node->asked || node->ready)
         return;
     node->ready = true;
     node->told = false;
