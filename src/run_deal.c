@@ -25,8 +25,10 @@ static uint32_t runners_of(const struct pt_run_host *h)
 void pt_run_host_limits(struct pt_run_host *h)
 {
     const struct pt_options *opts = h->run->opts;
-    struct pt_limits limits = {
-        .runners = runners_of(h), .memory = opts->memory_per_slot, .output_ms = opts->live ? LIVE_MS : 0};
+    struct pt_limits limits = {.runners = runners_of(h),
+                               .memory = opts->memory_per_slot,
+                               .output_ms = opts->live ? LIVE_MS : 0,
+                               .grace_ms = opts->grace_ms};
     struct pt_buf b = {0};
     pt_limits_encode(&limits, &b);
     pt_link_send(h->link, &b);

@@ -127,7 +127,9 @@ static int on_death(struct pt_run_host *h, struct pt_reader *r, struct pt_err *e
     bool held = pt_plan_holds(run->plan, h->number, d.bundle, d.attempt, d.test);
     idle(h, d.rank);
     death_of_session(h, &d);
-    if (d.test != PT_NONE && held && !pt_plan_is_told(run->plan, d.test))
+    if (run->ending && d.cause == PT_CAUSE_TIMEOUT)
+        ; /* the run ended early, and the grace with it: its test did not run to its end */
+    else if (d.test != PT_NONE && held && !pt_plan_is_told(run->plan, d.test))
         rc = death_of_test(h, &d, d.test, false, err);
     else if (d.test == PT_NONE && d.file != PT_NONE && held)
         rc = death_of_file(h, &d, err);

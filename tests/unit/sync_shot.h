@@ -85,7 +85,7 @@ static uint64_t shot_content(const char *path, const struct stat *st)
     return shot_mix(size, data, size);
 }
 
-static void shot_add(struct shot *s, const char *full, const char *path, const struct stat *st)
+static void shot_add(struct shot *s, const char *path, const struct stat *st, uint64_t content)
 {
     if (s->n == s->cap) {
         s->cap = s->cap ? 2 * s->cap : 128;
@@ -97,7 +97,7 @@ static void shot_add(struct shot *s, const char *full, const char *path, const s
                                        .ino = st->st_ino,
                                        .size = st->st_size,
                                        .mtime = st->st_mtim,
-                                       .content = shot_content(full, st)};
+                                       .content = content};
 }
 
 static int shot_order(const void *a, const void *b)
@@ -105,8 +105,9 @@ static int shot_order(const void *a, const void *b)
     return strcmp(((const struct shot_entry *)a)->path, ((const struct shot_entry *)b)->path);
 }
 
-/* Everything beneath the folder. */
-static struct shot shot_take(const char *folder)
+/* Everything beneath the folder; while others work there (moving), without contents or what goes meanwhile.
+ */
+static struct shot shot_walk(const char *folder, bool moving)
 {
     struct shot s = {0};
     char *const roots[] = {(char *)(uintptr_t)folder, NULL};
@@ -115,15 +116,21 @@ static struct shot shot_take(const char *folder)
     const FTSENT *f;
     while ((errno = 0, f = fts_read(walk))) {
         bool bad = f->fts_info == FTS_ERR || f->fts_info == FTS_DNR || f->fts_info == FTS_NS;
-        cr_assert(!bad, "%s: %s", f->fts_path, strerror(f->fts_errno));
-        if (f->fts_level > 0 && f->fts_info != FTS_DP)
-            shot_add(&s, f->fts_path, f->fts_path + strlen(folder) + 1, f->fts_statp);
+        cr_assert(!bad || (moving && f->fts_errno == ENOENT), "%s: %s", f->fts_path, strerror(f->fts_errno));
+        if (!bad && f->fts_level > 0 && f->fts_info != FTS_DP)
+            shot_add(&s, f->fts_path + strlen(folder) + 1, f->fts_statp,
+                     moving ? 0 : shot_content(f->fts_path, f->fts_statp));
     }
     cr_assert_eq(errno, 0, "%s: %s", folder, strerror(errno));
     fts_close(walk);
     if (s.n)
         qsort(s.e, s.n, sizeof(*s.e), shot_order);
     return s;
+}
+
+static struct shot shot_take(const char *folder)
+{
+    return shot_walk(folder, false);
 }
 
 static const struct shot_entry *shot_find(const struct shot *s, const char *path)

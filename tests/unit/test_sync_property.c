@@ -34,7 +34,7 @@ static void damage_store(const struct drive_host *h)
     cr_assert_gt(asprintf(&store, "%s/store", h->cache), 0);
     if (access(store, F_OK) < 0)
         return;
-    struct shot files = shot_take(store);
+    struct shot files = shot_walk(store, true); /* a host may be tidying it */
     for (size_t i = 0; i < 3 && files.n; i++) {
         const struct shot_entry *e = &files.e[random_below(files.n)];
         pt_auto_free char *path = NULL;
