@@ -29,9 +29,12 @@ static const struct pt_option_note environment[] = {
     {"SSH_AUTH_SOCK", "the SSH agent to ask for keys"},
     {"PYTEST_ADDOPTS, LANG, LC_*, TZ", "passed on to the tests; others with --env"},
     {"PYTHONHASHSEED", "used on every host; if it is not set, one is chosen for the run"},
-    {"PTREMOTE_WORKSPACE, PTREMOTE_WORKER, PTREMOTE_SLOTS, PTREMOTE_RUN",
-     "set for the tests: the path of the tree on the host, host and worker as in h0.1, the host's slots, the "
-     "run"},
+    {"PTREMOTE_WORKSPACE, PTREMOTE_WORKER, PTREMOTE_RANK, PTREMOTE_SLOTS, PTREMOTE_RUN, PTREMOTE_RUN_DIR",
+     "set for the tests: the path of the tree on the host, host and worker as in h0.1, the worker's number "
+     "on its host, the host's slots, the "
+     "run, a folder of the run on the host"},
+    {"PYTEST_XDIST_WORKER, PYTEST_XDIST_WORKER_COUNT, PYTEST_XDIST_TESTRUNUID",
+     "set for the tests as pytest-xdist has them: gw0 and so on over the whole run"},
     {0},
 };
 
@@ -60,6 +63,11 @@ static const struct pt_option_note examples[] = {
     {"ptremote --hosts big1 --init 'module load openmpi' --extra-files 'build/**/*.so'",
      "with an environment module, and libraries that git ignores"},
     {"ptremote --hosts big1:8 --junitxml report.xml --json report.json", "write reports"},
+    {"ptremote --hosts big1:8 --reruns 2 --timeout 5m --memory-per-slot 2g",
+     "try failures again; kill what takes too much"},
+    {"ptremote --hosts big1:8 --replay report.json",
+     "run each test where and when that run did, to find what depends on order"},
+    {"ptremote --hosts gpu1:4+gpu,big1:16", "tests marked with ptremote.mark.needs('gpu') run on gpu1"},
     {"ptremote --hosts big1,big2 --sync-only", "bring programs and project there, run nothing"},
     {"ptremote --hosts big1,big2 --shared-fs /net/home/me/project",
      "run in the project where the hosts see it; send nothing"},

@@ -277,6 +277,11 @@ int pt_run_units_open(struct pt_run *run, struct pt_err *err)
         return 0;
     if (!(run->replay = pt_replay_read(run->opts->replay, err)))
         return -1;
+    if (strcmp(pt_replay_dist(run->replay), "each") == 0)
+        return pt_err_set_kind(
+            err, PT_ERR_USAGE,
+            "--replay %s: a run with --dist each ran every test on every host; run it again the same way",
+            run->opts->replay);
     size_t n = pt_replay_hosts(run->replay);
     const char *seed = pt_replay_hash_seed(run->replay);
     pt_auto_free bool *used = calloc(run->hosts.n + 1, sizeof(*used));
