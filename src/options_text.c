@@ -29,10 +29,10 @@ static const struct pt_option_note environment[] = {
     {"SSH_AUTH_SOCK", "the SSH agent to ask for keys"},
     {"PYTEST_ADDOPTS, LANG, LC_*, TZ", "passed on to the tests; others with --env"},
     {"PYTHONHASHSEED", "used on every host; if it is not set, one is chosen for the run"},
-    {"PTREMOTE_WORKSPACE, PTREMOTE_WORKER, PTREMOTE_RANK, PTREMOTE_SLOTS, PTREMOTE_RUN, PTREMOTE_RUN_DIR",
-     "set for the tests: the path of the tree on the host, host and worker as in h0.1, the worker's number "
-     "on its host, the host's slots, the "
-     "run, a folder of the run on the host"},
+    {"PTREMOTE_WORKSPACE, PTREMOTE_RUN_DIR, PTREMOTE_RUN",
+     "set for the tests: the path of the tree on the host, a folder of the run there, the run"},
+    {"PTREMOTE_WORKER, PTREMOTE_RANK, PTREMOTE_SLOTS",
+     "set for the tests: host and worker as in h0.1, the worker's number on its host, the host's slots"},
     {"PYTEST_XDIST_WORKER, PYTEST_XDIST_WORKER_COUNT, PYTEST_XDIST_TESTRUNUID",
      "set for the tests as pytest-xdist has them: gw0 and so on over the whole run"},
     {0},
