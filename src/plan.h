@@ -36,6 +36,7 @@ struct pt_plan_spec {
     uint32_t bundles_per_worker; /* at least 1 */
     uint32_t timeout_ms;         /* goes into every bundle */
     enum pt_schedule schedule;
+    bool in_order;  /* dynamic: units go out in the order added, not the longest first */
     bool speculate; /* a straggler is dealt a second time when slots idle; the first report counts */
 };
 

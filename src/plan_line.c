@@ -35,7 +35,7 @@ struct pt_plan_line *pt_plan_line_get(struct pt_plan *plan, const struct pt_plan
                                 .weight = unit->weight ? unit->weight : 1,
                                 .host = unit->host,
                                 .exclusive = unit->exclusive,
-                                .pool.known = &plan->known};
+                                .pool = {.known = &plan->known, .in_order = plan->spec.in_order}};
     struct pt_plan_line **at = &plan->lines;
     while (*at && !is_same(*at, &like))
         at = &(*at)->next;

@@ -152,6 +152,7 @@ static int make_parts(struct pt_run *run, struct pt_err *err)
                                 .bundles_per_worker = opts->bundles_per_worker,
                                 .timeout_ms = opts->timeout_ms,
                                 .schedule = opts->schedule,
+                                .in_order = opts->shuffle != NULL,
                                 .speculate = opts->speculate};
     struct pt_terminal_options terminal = {.out = stdout,
                                            .tty = isatty(1) && opts->quiet == 0,

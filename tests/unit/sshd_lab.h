@@ -226,7 +226,7 @@ static inline void lab_start_agent(void)
     lab_agent = lab_spawn(argv);
     setenv("SSH_AUTH_SOCK", argv[3], 1);
     /* Its socket is there before it listens on it. ssh-add gives 2 as long as no agent answers. */
-    for (int64_t end = pt_now_ms() + LAB_WAIT_MS; WEXITSTATUS(lab_run("ssh-add -l >/dev/null 2>&1")) == 2;) {
+    for (int64_t end = pt_now_ms() + LAB_WAIT_MS; lab_run("ssh-add -l >/dev/null 2>&1") == 2;) {
         cr_assert(pt_now_ms() < end, "no ssh-agent");
         usleep(5000);
     }
