@@ -151,5 +151,3 @@ int pt_ledger_each_import(struct pt_ledger *l, pt_ledger_import_fn *fn, void *ar
 int pt_ledger_each_speed(struct pt_ledger *l, pt_ledger_speed_fn *fn, void *arg, struct pt_err *err);
 /* The run begun last. */
 int64_t pt_ledger_run_id(const struct pt_ledger *l);
-/* Seconds of one file when last run; negative when never. */
-double pt_ledger_file_seconds(struct pt_ledger *l, const char *file);

@@ -107,8 +107,6 @@ void pt_ledger_close_file(struct pt_ledger *l)
         sqlite3_finalize(l->stmt[i]);
         l->stmt[i] = NULL;
     }
-    sqlite3_finalize(l->file_stmt);
-    l->file_stmt = NULL;
     sqlite3_close(l->db);
     l->db = NULL;
     l->open = l->failed = l->damaged = false;

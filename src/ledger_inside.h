@@ -27,7 +27,6 @@ struct pt_ledger {
     sqlite3 *db;
     sqlite3_stmt *stmt[PT_LEDGER_STATEMENTS];
     char *kept[5]; /* the strings of pt_ledger_get_run */
-    sqlite3_stmt *file_stmt;
     char *path;
     int64_t run;
     int64_t most; /* bytes in use above which older runs go */

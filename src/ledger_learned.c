@@ -108,19 +108,3 @@ int pt_ledger_each_speed(struct pt_ledger *l, pt_ledger_speed_fn *fn, void *arg,
         rc = fn(arg, pt_column_text(s, 0), pt_column_real(s, 1));
     return pt_ledger_end_read(l, s, step, rc, err);
 }
-
-double pt_ledger_file_seconds(struct pt_ledger *l, const char *file)
-{
-    static const char sum[] = "SELECT SUM(ifnull(setup,0)+ifnull(call,0)+ifnull(teardown,0)) FROM durations"
-                              " WHERE file=?";
-    double seconds = -1;
-    if (!l->file_stmt &&
-        sqlite3_prepare_v3(l->db, sum, -1, SQLITE_PREPARE_PERSISTENT, &l->file_stmt, NULL) != SQLITE_OK)
-        return -1;
-    sqlite3_bind_text(l->file_stmt, 1, file, -1, SQLITE_STATIC);
-    if (sqlite3_step(l->file_stmt) == SQLITE_ROW)
-        seconds = pt_column_real(l->file_stmt, 0);
-    sqlite3_reset(l->file_stmt);
-    sqlite3_clear_bindings(l->file_stmt);
-    return seconds;
-}

@@ -258,9 +258,20 @@ bool pt_plan_is_told(const struct pt_plan *plan, uint32_t test)
     return test < plan->ntests && plan->tests[test].added && plan->tests[test].told;
 }
 
-double pt_plan_expected(const struct pt_plan *plan, uint32_t bundle)
+static uint32_t waiting_in(const struct pt_plan_line *line)
 {
-    return bundle < plan->ntasks ? plan->tasks[bundle]->expected : 0;
+    uint32_t n = (uint32_t)line->pool.live;
+    for (const struct task *task = line->back.head; task; task = task->next)
+        n++;
+    return n;
+}
+
+uint32_t pt_plan_waiting(const struct pt_plan *plan)
+{
+    uint32_t n = waiting_in(&plan->sequence);
+    for (const struct pt_plan_line *line = plan->lines; line; line = line->next)
+        n += waiting_in(line);
+    return n;
 }
 
 const struct pt_bundle *pt_plan_bundle(const struct pt_plan *plan, uint32_t bundle)

@@ -151,8 +151,8 @@ uint32_t pt_plan_held(const struct pt_plan *plan, uint32_t host);
 uint32_t pt_plan_untold(const struct pt_plan *plan);
 /* Has this test its outcome, or was it given up? */
 bool pt_plan_is_told(const struct pt_plan *plan, uint32_t test);
-/* What this bundle should take, in seconds, or, when no duration is known at all, in tests. */
-double pt_plan_expected(const struct pt_plan *plan, uint32_t bundle);
+/* Units that wait to be dealt for the first time, and bundles that wait to be dealt again. */
+uint32_t pt_plan_waiting(const struct pt_plan *plan);
 
 /* --dry-run: call `each` for all bundles in the order they would be dealt, on the hosts that pt_plan_host or
  * pt_plan_expect told of, as if each took what is expected. Uses the plan up; what is untold then could not

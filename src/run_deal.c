@@ -14,18 +14,21 @@ static uint32_t slots_of(const struct pt_run_host *h)
     return h->room < h->launch_slots ? h->room : h->launch_slots;
 }
 
-/* How many of its ranks may start a session before there is work for them. */
+/* How many of its ranks may start a session: as many as there is work for, all while files are still found.
+ */
 static uint32_t runners_of(const struct pt_run_host *h)
 {
     const struct pt_run *run = h->run;
-    uint32_t slots = slots_of(h), untold = pt_plan_untold(run->plan);
-    return run->collected && untold < slots ? untold : slots;
+    uint32_t slots = slots_of(h), work = pt_plan_held(run->plan, h->number) + pt_plan_waiting(run->plan);
+    uint32_t n = run->collected && work < slots ? work : slots;
+    return n > h->runners ? n : h->runners;
 }
 
 void pt_run_host_limits(struct pt_run_host *h)
 {
     const struct pt_options *opts = h->run->opts;
-    struct pt_limits limits = {.runners = runners_of(h),
+    h->runners = runners_of(h);
+    struct pt_limits limits = {.runners = h->runners,
                                .memory = opts->memory_per_slot,
                                .output_ms = opts->live ? LIVE_MS : 0,
                                .grace_ms = opts->grace_ms};
@@ -134,6 +137,8 @@ void pt_run_deal(struct pt_run *run)
         struct pt_buf b = {0};
         pt_bundle_encode(deal.bundle, PT_L_BUNDLE, &b);
         record_attempt(run, &deal);
+        if (pt_plan_held(run->plan, h->number) > h->runners && h->runners < slots_of(h))
+            pt_run_host_limits(h);
         pt_link_send(h->link, &b);
         pt_buf_fini(&b);
         pt_terminal_busy(run->terminal, h->number, pt_plan_held(run->plan, h->number));

@@ -110,6 +110,7 @@ static void launch(struct pt_run_host *h)
     h->launches++;
     h->seq = h->acked = 0;
     h->launch_slots = h->slots;
+    h->runners = 0;
     struct pt_launch m = {.launch = h->launches,
                           .slots = h->slots,
                           .cert = h->identity.cert_pem,

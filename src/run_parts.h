@@ -52,7 +52,8 @@ struct pt_run_host {
     enum pt_host_state state;
     bool tooled, synced, python, lost; /* lost: went down without being told to */
     uint32_t launches, slots, busy;
-    uint32_t room; /* slots that may be used, if it has more */
+    uint32_t room;    /* slots that may be used, if it has more */
+    uint32_t runners; /* ranks that may have a session, as it was told last */
     uint32_t launch_slots;
     struct pt_link *link;
     uint64_t seq, acked; /* last received of this launch; last acknowledged */

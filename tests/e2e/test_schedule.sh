@@ -99,7 +99,7 @@ test_a_random_order_comes_again_and_a_run_is_replayed() {
     pt --hosts local:1 --shuffle=$seed --json "$work/a.json"
     pt --hosts local:1 --shuffle=$seed --json "$work/b.json"
     [ "$(told "$work/a.json" slots)" = "$(told "$work/b.json" slots)" ] || fail "one seed, two orders"
-    pt --hosts local:1 --shuffle=$((seed / 2 + 1)) --json "$work/b.json"
+    pt --hosts local:1 --shuffle=12345 --json "$work/b.json"
     [ "$(told "$work/a.json" slots)" != "$(told "$work/b.json" slots)" ] || fail "two seeds, one order"
     pt --hosts local:2 --replay "$work/first.json" --json "$work/replayed.json"
     want_rc 0
@@ -135,6 +135,17 @@ test_slots_that_idle_take_what_others_have_not_begun() {
     want_told "$work/got.json" 'len(tests), len(slots)' "(16, 2)"
     pt --hosts local:2 --split never --json "$work/got.json"
     want_told "$work/got.json" 'len(tests), len(slots)' "(16, 1)"
+}
+
+test_slots_without_work_start_no_session() {
+    project few
+    printf 'import os\ndef pytest_sessionstart(session):\n    if "PYTEST_XDIST_WORKER" in os.environ:\n        open("%s/session-" + os.environ["PYTEST_XDIST_WORKER"], "w").close()\n' \
+        "$work" >conftest.py
+    printf 'def test_one():\n    pass\n' >test_one.py
+    pt --hosts local:4
+    want_rc 0
+    [ "$(find "$work" -maxdepth 1 -name 'session-gw*' | wc -l)" = 1 ] || fail "sessions: $(ls "$work")"
+    nothing_left
 }
 
 test_marks_of_ours() {
