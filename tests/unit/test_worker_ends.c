@@ -234,7 +234,7 @@ static void count_through_crashes(uint32_t output_ms, const char *session)
     pt_auto_free char *text = all_output(lab);
     snprintf(path, sizeof(path), "%s/count", lab->workspace);
     cr_assert_eq(stat(path, &st), 0);
-    cr_assert_eq(check_counter(text), st.st_size, "%s", text);
+    cr_assert_eq(check_counter(text), (size_t)st.st_size, "%s", text);
     cr_assert_gt(st.st_size, 30);
     cr_assert(strstr(text, "Segmentation fault"), "the stack is there too");
     size_t live = 0;
