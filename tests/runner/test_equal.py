@@ -9,6 +9,13 @@ import pytest
 
 pytestmark = pytest.mark.usefixtures("isolate")
 
+
+@pytest.fixture(params=("session", "test"))
+def isolate(request, monkeypatch):
+    """A process for each bundle is forked as one for each test is: what differs is in test_isolate.py."""
+    monkeypatch.setattr(harness, "ISOLATE", request.param)
+    return request.param
+
 OUTCOMES = """
 import os, sys, pytest, unittest, warnings
 
