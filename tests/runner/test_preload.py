@@ -168,3 +168,22 @@ def test_numpy_draws_other_numbers_in_each_runner(tmp_path):
             pytest.skip("this numpy starts threads")
         results = [harness.run(host, found, project) for _ in range(2)]
         assert len({result.reports["test_a.py::test_1", 0]["stdout"] for result in results}) == 2
+
+
+def test_modules_of_a_suite_that_go_and_that_raise(tmp_path):
+    """A module that was there when one file came is gone when the next does; another raises when it is looked at."""
+    part = "import sys, helper\nclass Wild:\n    __module__ = property(lambda self: 1 / 0)\nwild = Wild()\ndef test_1(): %s\n"
+    project = harness.write(
+        tmp_path / "project",
+        {
+            "helper/__init__.py": "from helper import inner\nfrom helper.inner import function\n",
+            "helper/inner.py": "def function(): pass\n",
+            "test_a.py": part % "del sys.modules['helper.inner']",
+            "test_b.py": part % "pass",
+            "test_c.py": part % "pass",
+        },
+    )
+    found = harness.collect(project)
+    with harness.Host(tmp_path) as host:
+        result = harness.run(host, found, project)
+    assert {one["outcome"] for one in result.reports.values()} == {"passed"} and len(result.reports) == 3

@@ -67,8 +67,10 @@ class Imported:
         """Names of third-party modules, sorted: first imported with it, or used by it or by what it uses of the
         project."""
         found = set(self._first.get(id(module), ()))
-        if isinstance(module, types.ModuleType):
-            found |= self._reached(module)
+        try:
+            found |= self._reached(module) if isinstance(module, types.ModuleType) else set()
+        except Exception:
+            pass  # what a suite's modules hold may raise at any question, and this is only for the next run's speed
         return sorted(found)[:MOST]
 
     def _reached(self, module):
@@ -82,7 +84,7 @@ class Imported:
                 kind = self._kind(name)
                 if kind == "third":
                     found.add(top(name))
-                elif kind == "own":
+                elif kind == "own" and isinstance(sys.modules.get(name), types.ModuleType):
                     waiting.append(sys.modules[name])
         return found
 
