@@ -89,6 +89,9 @@ static bool is_needed(const struct pt_run_host *h)
     const struct pt_run *run = h->run;
     const struct pt_options *opts = run->opts;
     uint32_t slots = 0;
+    bool working = false;
+    if (opts->require_all_hosts)
+        return true;
     if (!run->collected)
         return !opts->target_ms;
     if (h->room == 0)
@@ -99,7 +102,10 @@ static bool is_needed(const struct pt_run_host *h)
     for (size_t i = 0; i < run->hosts.n; i++)
         if (run->at[i].state >= PT_HOST_LAUNCHING && run->at[i].state <= PT_HOST_WORKING)
             slots += run->at[i].launch_slots;
-    return pt_plan_untold(run->plan) > slots;
+    for (size_t i = 0; i < run->hosts.n; i++)
+        working |= run->at[i].state == PT_HOST_WORKING;
+    /* What a working host was not dealt may be too heavy for it. */
+    return pt_plan_untold(run->plan) > slots || (working && pt_plan_waiting(run->plan) > 0);
 }
 
 static void launch(struct pt_run_host *h)

@@ -62,8 +62,23 @@ test_each_runs_every_test_on_every_host() {
     six_files each
     lab_up 2
     pt --ssh-config "$LAB_SSH_CONFIG" --hosts h1:1,h2:1 --dist each --json "$work/got.json"
+    "$lab" down # the next test has its own
     want_rc 0
     want_told "$work/got.json" 'len(tests), sorted({t["host"] for t in tests}), {len(s) for s in slots.values()}' "(60, ['h1', 'h2'], {30})"
+}
+
+test_a_host_that_only_one_test_needs() {
+    project needed
+    printf 'import ptremote\n@ptremote.mark.weight(2)\ndef test_heavy():\n    pass\n' >test_it.py
+    lab_up 2
+    local heavy
+    pt --ssh-config "$LAB_SSH_CONFIG" --hosts h1:1,h2:2 --json "$work/got.json"
+    heavy=$rc
+    pt --ssh-config "$LAB_SSH_CONFIG" --hosts h2:2,h1:2 --require-all-hosts
+    "$lab" down
+    want_rc 0
+    [ "$heavy" = 0 ] || fail "the heavy test: exit status $heavy"
+    want_told "$work/got.json" 'tests[0]["host"]' h2
 }
 
 test_static_is_told_before_and_the_same_each_time() {
@@ -284,8 +299,9 @@ test_memory() {
     want_rc 1
     want_outcomes "$work/got.json" "test_it.py::test_small passed" "test_it.py::test_large crashed" "test_it.py::test_after passed"
     want_words "above --memory-per-slot 250 MiB"
-    pt --hosts local:100 --memory-per-slot 900g --dry-run
+    pt --hosts local:1 --memory-per-slot 900t -k small
     want_rc 0
+    want_line "1 slots of .* MiB are more than its memory of .* MiB; 0 would fit"
     nothing_left
 }
 
