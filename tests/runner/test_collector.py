@@ -6,6 +6,7 @@ import subprocess
 import conftest
 import harness
 import pytest
+from ptremote import looking
 
 SUITE = {
     "test_a.py": "import pytest\ndef test_1(): pass\n@pytest.mark.slow\ndef test_2(): pass\n",
@@ -140,6 +141,99 @@ def test_told_not_to_wait(tmp_path, tree):
     project = harness.write(tmp_path / "project", dict(SUITE, **{"conftest.py": hook}))
     found = harness.collect(project, tree=tree, stream="always")
     assert found.one("session")["streaming"] is True and len(found.order) == 5
+
+
+RUNSLOW = """import pytest
+
+
+def pytest_addoption(parser):
+    parser.addoption("--runslow", action="store_true")
+
+
+@pytest.hookimpl(trylast=True)
+def pytest_collection_modifyitems(config, items):
+    if config.getoption("--runslow"):
+        return
+    for item in items:
+        for name in ("slow", "very_slow"):
+            if name in item.keywords:
+                item.add_marker(pytest.mark.weight(3))
+                item.add_marker(pytest.mark.chosen)
+                break
+"""
+LOOKER = "def pytest_collection_modifyitems(items):\n    for item in items: item.add_marker('seen')\n"
+
+
+def test_a_hook_that_only_looks(tmp_path, tree):
+    """It marks tests one by one: files are told as they come, with what the marks say."""
+    slow = "import pytest\n@pytest.mark.very_slow\ndef test_slow(): pass\ndef test_fast(): pass\n"
+    files = dict(SUITE, **{"conftest.py": RUNSLOW, "sub/conftest.py": LOOKER, "test_s.py": slow})
+    project = harness.write(tmp_path / "project", files)
+    found = harness.collect(project, tree=tree)
+    kinds = [line["t"] for line in found.lines]
+    assert found.one("session")["streaming"] is True
+    assert kinds.index("file") < len(kinds) - 1 - kinds[::-1].index("importing")
+    assert [nodeid for nodeid, _ in found.order] == ids_of_pytest(project, tree=tree)
+    told = {test[0]: test[2] if len(test) > 2 else {} for line in found.of("file") for test in line["tests"]}
+    assert {nodeid for nodeid, traits in told.items() if traits.get("weight") == 3} == {"test_a.py::test_2", "test_s.py::test_slow"}
+    for hook in (RUNSLOW, RUNSLOW.replace("trylast=True", "")):
+        harness.write(project, {"conftest.py": hook})
+        plain = ids_of_pytest(project, "-m", "chosen and very_slow", tree=tree)
+        assert [nodeid for nodeid, _ in harness.collect(project, "-m", "chosen and very_slow", tree=tree).order] == plain
+    assert plain == ["test_s.py::test_slow"]
+
+
+def test_what_such_a_hook_warns_of(tmp_path, tree):
+    """Once for each test, as often as plain pytest."""
+    hook = "import warnings\ndef pytest_collection_modifyitems(items):\n    for item in items: warnings.warn(DeprecationWarning(item.name))\n"
+    project = harness.write(tmp_path / "project", dict(SUITE, **{"conftest.py": hook}))
+    found = harness.collect(project, tree=tree)
+    assert found.one("session")["streaming"] is True
+    warned = [line["message"] for line in found.of("warning") if line["category"] == "DeprecationWarning"]
+    assert sorted(warned) == sorted(nodeid.rpartition("::")[2] for nodeid, _ in found.order)
+
+
+LOOKS = {
+    "marks": ("for item in items: item.add_marker('x')", True),
+    "returns": ("if config: return\n    for item in items:\n        while True: break", True),
+    "calls": ("for item in items: mark(item)", True),
+    "nothing": ("pass", True),
+    "sorts": ("items.sort()", False),
+    "assigns": ("items[:] = []", False),
+    "deletes": ("del items[0]", False),
+    "passes on": ("mark(items)", False),
+    "another name": ("tests = items", False),
+    "ends early": ("for item in items:\n        if item: break", False),
+    "ends early, deeper": ("for item in items:\n        with item:\n            if item: return", False),
+    "counts": ("global n\n    for item in items: n += 1", False),
+    "tells": ("for item in items: config.hook.pytest_deselected([item])", False),
+    "yields": ("yield", False),
+    "comprehends": ("x = [item for item in items]", False),
+}
+
+
+@pytest.mark.parametrize("case", sorted(LOOKS))
+def test_which_hooks_only_look(case):
+    body, looks = LOOKS[case]
+    text = "def mark(item): pass\ndef pytest_collection_modifyitems(config, items):\n    %s\n" % body
+    assert looking.text_by_item(text) is looks
+
+
+def test_texts_that_name_the_hook_otherwise():
+    hook = "def pytest_collection_modifyitems(items): pass\n"
+    assert looking.text_by_item(hook) and looking.text_by_item("@pytest.hookimpl(trylast=True)\n" + hook)
+    for text in (
+        "@pytest.hookimpl(hookwrapper=True)\n" + hook,
+        "@decorated\n" + hook,
+        hook.replace("(items)", "(session, items)"),
+        "if True:\n    " + hook,
+        "async " + hook,
+        hook + "x = 'pytest_collection_modifyitems'\n",
+        "from ours import pytest_collection_modifyitems\n",
+        "class Plugin:\n    " + hook,
+        hook + "def broken(\n",
+    ):
+        assert not looking.text_by_item(text), text
 
 
 def test_a_hook_that_comes_with_a_test_file(tmp_path, tree):

@@ -6,9 +6,9 @@ import sys
 
 import pytest
 
-from ptremote import collector, insides, marks, options, places, reports, xdist
+from ptremote import collector, insides, looking, marks, options, places, reports, xdist
 
-CHANGES = ("pytest_collection_modifyitems", "pytest_deselected")
+CHANGES = (looking.HOOK, looking.LISTENER)
 
 
 class Collecting:
@@ -24,6 +24,7 @@ class Collecting:
         self.started = False  # the session line was told
         self.streaming = None
         self.why = None
+        self.lookers = []  # plugins that only look at items
         self.collected = []  # items in the order they were collected
         self.current = None  # path of the file being collected
         self.waiting = []  # its items
@@ -164,9 +165,16 @@ class Collecting:
     def _foreign_hook(self):
         for name in CHANGES:
             for impl in getattr(self.config.hook, name).get_hookimpls():
-                if impl.plugin is not self and not insides.chooses_by_item(impl.plugin):
+                if impl.plugin is not self and not self._chooses_by_item(name, impl):
                     return "%s implements %s" % (self._plugin_name(impl), name)
         return None
+
+    def _chooses_by_item(self, name, impl):
+        if insides.chooses_by_item(impl.plugin):
+            return True
+        if name == looking.HOOK and impl.plugin not in self.lookers and looking.by_item(impl):
+            self.lookers.append(impl.plugin)
+        return name == looking.HOOK and impl.plugin in self.lookers
 
     def _plugin_name(self, impl):
         return self._shown(str(impl.plugin_name))
@@ -183,7 +191,7 @@ class Collecting:
             with open(path, encoding="utf-8", errors="replace") as file:
                 text = file.read()
             for name in CHANGES:
-                if name in text:
+                if name in text and not (name == looking.HOOK and looking.text_by_item(text)):
                     return "%s implements %s" % (os.path.relpath(path, str(self.config.rootpath)), name)
         return None
 
@@ -340,7 +348,7 @@ class Collecting:
         for item in items:
             self._count(item)
         chosen = list(items)
-        insides.own_modifyitems(self.session, chosen)
+        insides.modify_items(self.session, chosen, self.lookers)
         self._tell_file(self.current, chosen)
 
     def _count(self, item):
@@ -383,7 +391,8 @@ class Collecting:
         self._flush()
         self.done = True
         self.total = len(items)
-        yield
+        with insides.without_warnings(bool(self.told)):  # they came with the files
+            yield
 
     total = None  # how many were there before any was deselected; None until everything is collected
 

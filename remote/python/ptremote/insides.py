@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """Every line that reaches into pytest's private API (7.2 to 9.x), and nothing else."""
+import contextlib
 import importlib
 import importlib.metadata
 import inspect
@@ -7,15 +8,18 @@ import io
 import logging
 import os
 import sys
+import warnings
 
 import pytest
 from _pytest import faulthandler, junitxml
+from _pytest._code import code, source
 from _pytest._io import TerminalWriter
 from _pytest.assertion import install_importhook
 from _pytest.config import get_config
 from _pytest.pathlib import fnmatch_ex
 from _pytest.runner import CallInfo
 
+SOURCES = 16  # parsed files that are kept
 OLD_TREE = not hasattr(pytest, "Directory")  # before 8: packages are files, folders are no nodes
 
 
@@ -213,21 +217,76 @@ def matches(pattern, path):
     return fnmatch_ex(pattern, path)
 
 
-def own_modifyitems(session, items):
-    """pytest's own part of pytest_collection_modifyitems (-k, -m, --deselect, order by fixtures), on some items."""
+def modify_items(session, items, lookers):
+    """pytest's own part of pytest_collection_modifyitems (-k, -m, --deselect, order by fixtures) and that of the plugins
+    `lookers`, on some items."""
     manager = session.config.pluginmanager
     history = ("lfplugin", "nfplugin", "stepwiseplugin")
     foreign = [
         plugin
         for name, plugin in manager.list_name_plugin()
-        if plugin is not None and (not chooses_by_item(plugin) or name in history)
+        if plugin is not None and plugin not in lookers and (not chooses_by_item(plugin) or name in history)
     ]
     hook = manager.subset_hook_caller("pytest_collection_modifyitems", remove_plugins=foreign)
     hook(session=session, config=session.config, items=items)
 
 
+@contextlib.contextmanager
+def without_warnings(mute):
+    """pytest records no warnings meanwhile. The filters stay as they are: a change of them would have what was warned
+    of once told again."""
+    shown = warnings._showwarnmsg_impl
+    if mute:
+        warnings._showwarnmsg_impl = lambda message: None
+    try:
+        yield
+    finally:
+        warnings._showwarnmsg_impl = shown
+
+
 def make_report(node, outcome, result):
     return pytest.CollectReport(node.nodeid, outcome, None, result)
+
+
+# ---- what pytest works out again and again ----
+
+
+def remember_proxies(session):
+    """Which hooks a path has is asked for every hook of every test. To be forgotten (what is returned does it) when a
+    plugin comes; one that goes is noticed here."""
+    find, plugins, known = session.gethookproxy, session.config.pluginmanager._name2plugin, {}
+
+    def gethookproxy(path):
+        found = known.get(path)
+        if found is None or found[1] != len(plugins):
+            found = known[path] = find(path), len(plugins)
+        return found[0]
+
+    session.gethookproxy = gethookproxy
+    return known.clear
+
+
+def remember_sources():
+    """A file is parsed for every traceback that leads through it, and all its statements are listed."""
+    ranges, borders, trees = code.getstatementrange_ast, source.get_statement_startend2, {}
+
+    def getstatementrange_ast(lineno, source, assertion=False, astnode=None):
+        text = str(source) if astnode is None else None
+        found = ranges(lineno, source, assertion, trees.get(text, astnode))
+        if text is not None and text not in trees:
+            if len(trees) >= SOURCES:
+                trees.clear()
+            trees[text] = found[0]
+        return found
+
+    def get_statement_startend2(lineno, node):
+        known = node.__dict__.setdefault("_ptremote_borders", {})
+        if lineno not in known:
+            known[lineno] = borders(lineno, node)
+        return known[lineno]
+
+    if ranges.__module__ == source.__name__ and borders.__module__ == source.__name__:
+        code.getstatementrange_ast, source.get_statement_startend2 = getstatementrange_ast, get_statement_startend2
 
 
 # ---- running ----

@@ -69,6 +69,7 @@ class Running:
         self.clock = time.time
         self.words = None  # reports.Words of this bundle
         self.files = files.Files(control, session["root"], mapping, self._stopped_by)
+        self.forget_proxies = bool  # once there are any
         self.isolation = None
         if session.get("isolate", "session") != "session":
             self.isolation = isolating.Isolation(self, session["isolate"] == "test", node)
@@ -97,6 +98,9 @@ class Running:
     @pytest.hookimpl(specname="pytest_configure", trylast=True)
     def pytest_configured(self, config):
         insides.redirect_terminal(config)
+
+    def pytest_plugin_registered(self):
+        self.forget_proxies()
 
     @pytest.hookimpl(tryfirst=True)
     def pytest_sessionstart(self, session):
@@ -130,6 +134,8 @@ class Running:
     @pytest.hookimpl(tryfirst=True)
     def pytest_runtestloop(self, session):
         self.between = insides.between(session)
+        self.forget_proxies = insides.remember_proxies(session)
+        insides.remember_sources()
         fds = insides.capture_files(self.config)
         if fds:
             self.control.captures(fds)
