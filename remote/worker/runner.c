@@ -27,6 +27,7 @@ struct pt_runner {
     struct pt_conn *control, *fork;
     int child_end; /* of the control socket, until the process has it */
     int capture[2];
+    int place;
     pid_t pid;
     uint64_t timer;
     int64_t deadline; /* for the fork server to answer */
@@ -52,7 +53,8 @@ struct pt_runner *pt_runner_create(struct pt_loop *loop, const struct pt_runner_
         free(runner);
         return NULL;
     }
-    *runner = (struct pt_runner){.loop = loop, .spec = *spec, .cb = cb, .arg = arg, .capture = {-1, -1}};
+    *runner = (struct pt_runner){
+        .loop = loop, .spec = *spec, .cb = cb, .arg = arg, .capture = {-1, -1}, .place = -1};
     runner->child_end = ends[1];
     runner->deadline = pt_now_ms() + SERVER_PATIENCE;
     runner->control = pt_conn_create(loop, ends[0], MAX_RUNNER_FRAME, &control_callbacks, runner, err);
@@ -74,6 +76,13 @@ static void set_capture(struct pt_runner *runner, int out, int err)
     runner->capture[1] = err;
 }
 
+static void set_place(struct pt_runner *runner, int fd)
+{
+    if (runner->place >= 0)
+        close(runner->place);
+    runner->place = fd;
+}
+
 void pt_runner_destroy(struct pt_runner *runner)
 {
     if (!runner)
@@ -84,6 +93,7 @@ void pt_runner_destroy(struct pt_runner *runner)
     if (runner->child_end >= 0)
         close(runner->child_end);
     set_capture(runner, -1, -1);
+    set_place(runner, -1);
     free(runner);
 }
 
@@ -186,6 +196,12 @@ static void on_control_frame(void *arg, struct pt_frame *frame)
             set_capture(runner, fds[0], fds[1]);
         return;
     }
+    if (frame->type == PT_R_PLACE) {
+        int fd;
+        if (pt_conn_take_fds(runner->control, &fd, 1) == 0)
+            set_place(runner, fd);
+        return;
+    }
     runner->cb->frame(runner->arg, frame);
 }
 
@@ -264,6 +280,19 @@ pid_t pt_runner_pid(const struct pt_runner *runner)
 bool pt_runner_reached(const struct pt_runner *runner)
 {
     return runner->fork != NULL;
+}
+
+bool pt_runner_place(const struct pt_runner *runner, uint32_t *test, uint32_t *phase, int64_t *since)
+{
+    unsigned char bytes[16];
+    if (runner->place < 0 || pread(runner->place, bytes, sizeof(bytes), 0) != (ssize_t)sizeof(bytes))
+        return false;
+    struct pt_reader r = {.p = bytes, .left = sizeof(bytes)};
+    *test = pt_get_u32(&r);
+    *phase = pt_get_u32(&r);
+    uint64_t ms = pt_get_u64(&r);
+    *since = ms < INT64_MAX ? (int64_t)ms : 0;
+    return pt_get_end(&r);
 }
 
 const int *pt_runner_capture(const struct pt_runner *runner)

@@ -46,5 +46,7 @@ bool pt_runner_spare(struct pt_runner *runner);
 pid_t pt_runner_pid(const struct pt_runner *runner);
 /* The fork server was there to be asked: if it failed, it is worth asking again. */
 bool pt_runner_reached(const struct pt_runner *runner);
+/* Where it is now, by its own word: false when it has not said. `since` as pt_now_ms(). */
+bool pt_runner_place(const struct pt_runner *runner, uint32_t *test, uint32_t *phase, int64_t *since);
 /* The two files that captured output goes to; each -1 when not known. Borrowed. */
 const int *pt_runner_capture(const struct pt_runner *runner);

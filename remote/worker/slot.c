@@ -83,9 +83,19 @@ static void on_hub_frame(void *arg, struct pt_frame *frame)
 
 /* --- the runner's life --- */
 
+void pt_slot_look(struct pt_slot *slot)
+{
+    uint32_t test, phase;
+    int64_t since;
+    if (pt_runner_place(slot->runner, &test, &phase, &since) && pt_work_moved(&slot->work, test, phase) &&
+        since > slot->began && since <= pt_now_ms())
+        slot->began = since;
+}
+
 void pt_slot_kill(struct pt_slot *slot, uint8_t cause, bool dump)
 {
     pt_slot_stop_timers(slot);
+    pt_slot_look(slot);
     slot->cause = cause;
     slot->lasted = pt_now_ms() - slot->began;
     pt_slot_move(slot, KILLING);
@@ -206,8 +216,10 @@ void pt_slot_tell_death(struct pt_slot *slot, uint32_t status)
 {
     struct pt_buf msg = {0};
     struct pt_death death = {.rank = slot->rank, .cause = cause_of(slot, status), .status = status};
-    if (slot->state != KILLING)
+    if (slot->state != KILLING) {
+        pt_slot_look(slot);
         slot->lasted = pt_now_ms() - slot->began;
+    }
     death.duration_us = (uint64_t)slot->lasted * 1000;
     if (pt_work_died(&slot->work, &death))
         slot->progress = true;

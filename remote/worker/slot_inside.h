@@ -56,6 +56,8 @@ void pt_slot_send(struct pt_slot *slot, struct pt_buf *msg);
 void pt_slot_start(struct pt_slot *slot);
 /* The runner waits: give it what is left of the bundle, or ask the hub for another. */
 void pt_slot_feed(struct pt_slot *slot);
+/* Look where the runner is. */
+void pt_slot_look(struct pt_slot *slot);
 /* Says DONE. */
 void pt_slot_finish(struct pt_slot *slot);
 /* Says BROKEN: no runner will be started any more. */

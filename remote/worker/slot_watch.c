@@ -11,6 +11,7 @@
 static void on_limit(void *arg)
 {
     struct pt_slot *slot = arg;
+    pt_slot_look(slot);
     bool longer = slot->work.phase == PT_PHASE_TEARDOWN || slot->work.phase == PT_PHASE_COLLECT;
     bool grace = slot->limits.grace_ms && longer && !slot->graced;
     slot->limit = 0;

@@ -114,6 +114,15 @@ int pt_work_started(struct pt_work *work, uint32_t test, uint8_t phase)
     return 0;
 }
 
+bool pt_work_moved(struct pt_work *work, uint32_t test, uint32_t phase)
+{
+    if (!work->active || test == PT_NONE || test != work->test || phase < PT_PHASE_SETUP ||
+        phase > PT_PHASE_TEARDOWN)
+        return false;
+    work->phase = (uint8_t)phase;
+    return true;
+}
+
 static void tell(struct pt_work *work, uint32_t i)
 {
     work->left -= !work->told[i];

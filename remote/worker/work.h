@@ -27,6 +27,8 @@ int pt_work_rest(struct pt_work *work, struct pt_buf *out);
 int pt_work_importing(struct pt_work *work, uint32_t file);
 /* 1 when that test was told already: it runs again at the suite's own wish. */
 int pt_work_started(struct pt_work *work, uint32_t test, uint8_t phase);
+/* Of that test another phase runs now. False when it is not the one that runs, or that is no phase. */
+bool pt_work_moved(struct pt_work *work, uint32_t test, uint32_t phase);
 /* 0 to pass the report on; 1 when the test was told already. */
 int pt_work_reported(struct pt_work *work, uint32_t test);
 

@@ -96,13 +96,15 @@ enum pt_runner_message {
     PT_R_UP = 16,      /* pytest is configured; bundles are welcome */
     PT_R_CAPTURE = 17, /* two descriptors as ancillary data: where captured stdout and stderr go */
     PT_R_IMPORT = 18,  /* u32 file index in the bundle: it is being collected */
-    PT_R_START = 19,   /* u32 test, u8 enum pt_phase */
+    PT_R_START = 19,   /* u32 test, u8 enum pt_phase; of other phases than the first PLACE has it */
     PT_R_REPORT = 20,  /* u32 test, u8 outcome, bytes json */
     PT_R_NOTE = 21,    /* bytes json */
     PT_R_DONE = 22,    /* u32 bundle */
     PT_R_BROKEN = 23,  /* bytes text: pytest could not be started; the runner exits */
     PT_R_ENDED = 24,   /* session fixtures, sessionfinish and unconfigure are done */
     PT_R_STOLEN = 25,  /* u32 bundle, u32 n, n x u32 test: will not be run; answers STEAL */
+    PT_R_PLACE = 27,   /* a descriptor as ancillary data: a file of u32 test, u32 enum pt_phase, u64 ms since
+                        * (CLOCK_MONOTONIC), rewritten when a phase begins */
     PT_R_DIED = 26,    /* u32 wait status: the process that ran the tests ended, the session lives */
 };
 

@@ -197,6 +197,11 @@ class Runner:
         self.events = []  # (name, values ...)
         self.broken = None
 
+    def place(self):
+        """(test, phase) that it was at last."""
+        test, phase, _ = struct.unpack(">IIQ", os.pread(self.place_file.fileno(), 16, 0))
+        return test, wire.PHASES[phase]
+
     def start(self, session):
         self.control.send(wire.R_SESSION, wire.field(json.dumps(session)))
         return self.until("up", "broken")
@@ -232,6 +237,9 @@ class Runner:
     def _event(self, kind, fields):
         if kind == wire.R_UP:
             return ("up",)
+        if kind == wire.R_PLACE:
+            self.place_file = os.fdopen(self.control.fds.pop(), "rb", 0)
+            return ("place",)
         if kind == wire.R_CAPTURE:
             return ("capture",)
         if kind == wire.R_IMPORT:
@@ -416,7 +424,9 @@ def _after_death(result, runner, bundle, keys):
     if last[0] == "report":
         result.deaths.append((None, "end", status, runner.captured(), runner.text()))
         return _rest(runner, bundle)
-    result.deaths.append((keys[last[1]][0], last[2], status, runner.captured(), runner.text()))
+    test, phase = runner.place()
+    assert test == last[1]
+    result.deaths.append((keys[test][0], phase, status, runner.captured(), runner.text()))
     return _rest(runner, bundle, last[1])
 
 

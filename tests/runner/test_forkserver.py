@@ -43,7 +43,7 @@ def started(host, project):
     for number, name in enumerate(("test_pids", "test_waits")):
         body += struct.pack(">II", number, 0) + wire.field("test_a.py::" + name)
     runner.control.send(wire.R_BUNDLE, body)
-    while ("start", 1, "call") not in runner.events:
+    while ("start", 1, "setup") not in runner.events:
         runner.events.append(runner._event(*runner.control.next()))
     harness.wait_for(lambda: os.path.exists(os.path.join(project, "waiting")))
     words = runner.reports()[0]["stdout"].split()

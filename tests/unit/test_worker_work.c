@@ -63,7 +63,7 @@ Test(work, a_test_dies)
     cr_assert_eq(pt_work_reported(&work, 10), 0);
     cr_assert_eq(pt_work_importing(&work, 1), 0);
     cr_assert_eq(pt_work_started(&work, 20, PT_PHASE_SETUP), 0);
-    cr_assert_eq(pt_work_started(&work, 20, PT_PHASE_CALL), 0);
+    cr_assert(pt_work_moved(&work, 20, PT_PHASE_CALL));
     cr_assert(pt_work_died(&work, &death));
     cr_assert(death.test == 20 && death.file == PT_NONE && death.phase == PT_PHASE_CALL && death.bundle == 5);
     cr_assert_str_eq(rest(&work), "a.py:11 b.py:21,22 c.py:30 ");
@@ -130,6 +130,13 @@ Test(work, what_cannot_be_true_is_refused)
 {
     struct pt_work work = make_work();
     rest(&work);
+    cr_assert_not(pt_work_moved(&work, PT_NONE, PT_PHASE_CALL));
+    cr_assert_eq(pt_work_started(&work, 20, PT_PHASE_SETUP), 0);
+    cr_assert_not(pt_work_moved(&work, 10, PT_PHASE_CALL), "it does not run");
+    cr_assert_not(pt_work_moved(&work, 20, PT_PHASE_COLLECT));
+    cr_assert_not(pt_work_moved(&work, 20, PT_PHASE_SESSION));
+    cr_assert_not(pt_work_moved(&work, 20, 0x100 + PT_PHASE_CALL));
+    cr_assert_eq(work.phase, PT_PHASE_SETUP);
     cr_assert_eq(pt_work_started(&work, 99, PT_PHASE_CALL), -1);
     cr_assert_eq(pt_work_started(&work, 10, PT_PHASE_COLLECT), -1);
     cr_assert_eq(pt_work_started(&work, 10, PT_PHASE_SESSION), -1);

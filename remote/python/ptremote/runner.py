@@ -57,6 +57,7 @@ def run(control, session):
     from ptremote import xdist
     from ptremote.running import Running
 
+    control.tell_place()
     mapping = _mapping(session)
     addopts = os.environ.get("PYTEST_ADDOPTS")
     if addopts:
