@@ -15,6 +15,7 @@ from _pytest import faulthandler, junitxml
 from _pytest._code import code, source
 from _pytest._io import TerminalWriter
 from _pytest.assertion import install_importhook
+from _pytest.capture import FDCapture
 from _pytest.config import get_config
 from _pytest.pathlib import fnmatch_ex
 from _pytest.runner import CallInfo
@@ -117,6 +118,19 @@ def redirect_terminal(config, file=None):
         writer._file = file or _Nowhere()
 
 
+def silence_terminal(config):
+    """What it does for every test would be seen by nobody. pytest-xdist's workers have no terminal reporter at all."""
+    reporter = config.pluginmanager.get_plugin("terminalreporter")
+    for name in ("pytest_runtest_logstart", "pytest_runtest_logreport", "pytest_runtest_logfinish"):
+        for impl in getattr(config.hook, name).get_hookimpls():
+            if impl.plugin is reporter and is_own(reporter):
+                impl.function, impl.argnames = _nothing, ()
+
+
+def _nothing():
+    pass
+
+
 class _LiveLog(io.TextIOBase):
     """A terminal reporter in the eyes of the live log, which lifts the capture while it writes."""
 
@@ -156,6 +170,27 @@ def capture_files(config):
         return [capture.out.tmpfile.fileno(), capture.err.tmpfile.fileno()]
     except (AttributeError, OSError, ValueError):
         return None
+
+
+def quicken_captures(config):
+    """After each phase it is looked for output, with half a dozen calls for each file. That there is none takes two."""
+    capture = getattr(config.pluginmanager.get_plugin("capturemanager"), "_global_capturing", None)
+    for one in (getattr(capture, "out", None), getattr(capture, "err", None)):
+        if type(one) is FDCapture and one.targetfd in (1, 2):
+            one.snap = _quick_snap(one)
+
+
+def _quick_snap(capture, fstat=os.fstat, lseek=os.lseek):
+    slow, file, nothing = capture.snap, capture.tmpfile, capture.EMPTY_BUFFER
+
+    def snap():
+        if capture._state in ("started", "suspended") and not file.closed:
+            number = file.fileno()
+            if fstat(number).st_size == 0 and lseek(number, 0, os.SEEK_CUR) == 0:
+                return nothing
+        return slow()
+
+    return snap
 
 
 def empty_captures(config):

@@ -136,6 +136,8 @@ class Running:
         self.between = insides.between(session)
         self.forget_proxies = insides.remember_proxies(session)
         insides.remember_sources()
+        insides.silence_terminal(self.config)
+        insides.quicken_captures(self.config)
         fds = insides.capture_files(self.config)
         if fds:
             self.control.captures(fds)
