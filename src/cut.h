@@ -57,7 +57,9 @@ struct pt_cut_spec {
 struct pt_traits {
     uint32_t scope;    /* bytes of the node id up to the end of its class or module; 0: its file */
     const char *group; /* or NULL */
-    uint32_t weight;
+    uint32_t weight;   /* slots; at least its ranks */
+    uint32_t ranks;    /* of MPI; 0 is 1, PT_PLAN_ALL */
+    bool numa;
     enum pt_exclusive exclusive;
     uint64_t needs;
 };

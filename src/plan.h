@@ -24,6 +24,7 @@ struct pt_err;
 struct pt_plan;
 
 #define PT_PLAN_LOSSES 3
+#define PT_PLAN_ALL    0xfffffffeu
 
 enum pt_schedule {
     PT_SCHEDULE_DYNAMIC,    /* on demand, longest first */
@@ -51,6 +52,9 @@ struct pt_plan_unit {
     const float *seconds_of; /* expected, one for each test; NULL or < 0: not known */
     double seconds;          /* expected of all, with imports; < 0: not known */
     uint32_t weight;         /* slots of one host that it takes; 0 is 1 */
+    uint32_t ranks; /* of MPI that run each of its tests; 0 and 1: it is an ordinary one. PT_PLAN_ALL: as many
+                     * as the slots of the host it goes to, all of which it takes */
+    bool numa;      /* its ranks have a NUMA domain to themselves */
     enum pt_exclusive exclusive;
     uint64_t needs; /* labels that its host must have, a bit each */
     uint32_t host;  /* must run there; PT_NONE: anywhere */

@@ -2,11 +2,26 @@
 #pragma once
 /* What the ranks of one host and their hub (rank 0) agree on, over RUNDIR/rank.sock. The hub passes SESSION,
  * BUNDLE, CANCEL and QUIT of the link on to the ranks; a rank says JOIN, then STARTED to BYE with seq 0, and
- * READY. */
+ * READY. A member of a group (the ranks of MPI that run a test together) says MEMBER instead of JOIN, and in
+ * all else its rank in the group where an ordinary rank says its own. */
 
-#define PT_RANK_SOCKET "rank.sock"
-#define PT_FORK_SOCKET "fork.sock"
-#define PT_LINK_SOCKET "link.sock"
+#define PT_RANK_SOCKET  "rank.sock"
+#define PT_FORK_SOCKET  "fork.sock"
+#define PT_LINK_SOCKET  "link.sock"
+#define PT_GROUP_SOCKET "group.sock"
 
 /* u32 rank: its runner is up and has nothing to do. Said at first, and after every bundle. */
 #define PT_RANK_READY 64
+
+/* Of members. */
+#define PT_RANK_MEMBER                                                                                       \
+    65 /* member to hub, its first: u32 group (as the hub gave it to the agent), u32 rank, u32 size */
+#define PT_RANK_WELCOME                                                                                      \
+    66                    /* hub to member: u32 index of the group, u32 number of its runner (of hN.NUMBER) */
+#define PT_RANK_FAILED 67 /* member to hub: u32 rank, u32 test, u8 phase: that phase failed here */
+#define PT_RANK_HUNG   68 /* hub to member: u32 test, u8 phase: who is still at it, dies of PT_CAUSE_DEADLOCK \
+                           */
+#define PT_RANK_FALL                                                                                         \
+    69 /* hub to member: dump the stacks, end the runner, say DEATH of PT_CAUSE_FALL; then nothing more */
+#define PT_RANK_BIND                                                                                         \
+    70 /* hub to member, before a BUNDLE: u32 n, n x u32 cpu: where the runner may run; n 0: anywhere */

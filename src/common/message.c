@@ -222,6 +222,8 @@ void pt_limits_encode(const struct pt_limits *m, struct pt_buf *out)
     pt_put_u64(out, m->memory);
     pt_put_u32(out, m->output_ms);
     pt_put_u32(out, m->grace_ms);
+    pt_put_u32(out, m->mpi_grace_ms);
+    pt_put_u8(out, m->fresh);
     pt_frame_end(out, mark);
 }
 
@@ -231,6 +233,10 @@ int pt_limits_decode(struct pt_reader *r, struct pt_limits *m, struct pt_err *er
     m->memory = pt_get_u64(r);
     m->output_ms = pt_get_u32(r);
     m->grace_ms = pt_get_u32(r);
+    m->mpi_grace_ms = pt_get_u32(r);
+    m->fresh = pt_get_u8(r);
+    if (m->fresh > PT_FRESH_TEST)
+        r->bad = true;
     return finish(r, "limits", err);
 }
 
@@ -275,6 +281,8 @@ void pt_bundle_encode(const struct pt_bundle *m, uint8_t type, struct pt_buf *ou
     pt_put_u32(out, m->attempt);
     pt_put_u32(out, m->timeout_ms);
     pt_put_u32(out, m->rank);
+    pt_put_u32(out, m->ranks ? m->ranks : 1);
+    pt_put_u32(out, m->flags);
     pt_put_u32(out, m->nfiles);
     for (uint32_t i = 0; i < m->nfiles; i++) {
         const struct pt_bundle_file *file = &m->files[i];
@@ -308,6 +316,10 @@ int pt_bundle_decode(struct pt_reader *r, struct pt_bundle *m, struct pt_err *er
     m->attempt = pt_get_u32(r);
     m->timeout_ms = pt_get_u32(r);
     m->rank = pt_get_u32(r);
+    m->ranks = pt_get_u32(r);
+    m->flags = pt_get_u32(r);
+    if (m->ranks == 0 || m->ranks > PT_RANKS_MAX || (m->flags & ~PT_BUNDLE_FLAGS))
+        r->bad = true;
     uint32_t n = get_count(r, 8);
     m->files = get_array(r, n, sizeof(*m->files));
     for (uint32_t i = 0; i < n && !r->bad; i++) {
@@ -364,7 +376,7 @@ int pt_death_decode(struct pt_reader *r, struct pt_death *m, struct pt_err *err)
     m->path = pt_get_str(r, PT_MAX_PATH);
     m->phase = pt_get_u8(r);
     m->cause = pt_get_u8(r);
-    if (m->cause < PT_CAUSE_DIED || m->cause > PT_CAUSE_OOM)
+    if (m->cause < PT_CAUSE_DIED || m->cause > PT_CAUSE_FALL)
         r->bad = true;
     m->status = pt_get_u32(r);
     m->duration_us = pt_get_u64(r);

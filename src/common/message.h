@@ -7,7 +7,7 @@
 
 struct pt_err;
 
-#define PT_PROTOCOL 3u          /* both ends say it first; different numbers do not talk */
+#define PT_PROTOCOL 4u          /* both ends say it first; different numbers do not talk */
 #define PT_NONE     0xffffffffu /* no test, no file */
 
 #define PT_MAX_FRAME  (16u << 20)  /* any frame on control, link, runner */
@@ -71,6 +71,7 @@ enum pt_link_message {
     PT_L_QUIT = 9,    /* m>w: u32 grace ms: no more bundles; end the sessions, say BYE */
     PT_L_LIMITS = 10, /* m>w: struct pt_limits; before SESSION, and again when they change */
     PT_L_STEAL = 11,  /* m>w: u32 bundle, u32 n, n x u32 test: give back those that have not begun */
+    PT_L_SIZES = 13,  /* m>w: struct pt_sizes of message_group.h: sizes of MPI tests that will come */
     PT_L_DROP = 12,   /* m>w: u32 bundle: nothing more of it is wanted; DONE follows where it was held */
 
     PT_L_STARTED = 32, /* w>m: u64 0, u32 rank, u32 bundle, u32 attempt, u32 test */
@@ -83,7 +84,11 @@ enum pt_link_message {
     PT_L_BYE = 39,      /* w>m: u64 seq, u32 rank or NONE: rank's session ended; NONE: all did, link closes */
     PT_L_JOIN = 40,     /* rank to rank 0 only: u32 rank */
     PT_L_STOLEN = 41,   /* w>m: u64 seq, u32 rank or NONE, u32 bundle, u32 attempt, u32 n, n x u32 test */
-    PT_L_OUTPUT = 42,   /* w>m: u64 seq, u32 rank, u32 bundle or NONE, u32 test or NONE, bytes written */
+    PT_L_RANKS =
+        43, /* w>m: u64 seq, then struct pt_ranks of message_group.h: what all ranks of a test gave */
+    PT_L_FALL =
+        44, /* w>m: u64 seq, then struct pt_fall of message_group.h: a group of ranks came to its end */
+    PT_L_OUTPUT = 42, /* w>m: u64 seq, u32 rank, u32 bundle or NONE, u32 test or NONE, bytes written */
 };
 
 /* Rank and its runner, over a socket pair. */
@@ -105,6 +110,7 @@ enum pt_runner_message {
     PT_R_STOLEN = 25,  /* u32 bundle, u32 n, n x u32 test: will not be run; answers STEAL */
     PT_R_PLACE = 27,   /* a descriptor as ancillary data: a file of u32 test, u32 enum pt_phase, u64 ms since
                         * (CLOCK_MONOTONIC), rewritten when a phase begins */
+    PT_R_FAILED = 28,  /* u32 test, u8 enum pt_phase: that phase failed here; of a rank of several only */
     PT_R_DIED = 26,    /* u32 wait status: the process that ran the tests ended, the session lives */
 };
 
@@ -207,10 +213,18 @@ struct pt_bundle_file {
     struct pt_bundle_test *tests;
     uint32_t ntests;
 };
+enum pt_bundle_flag {
+    PT_BUNDLE_NUMA = 1u << 0, /* its ranks have a NUMA domain to themselves */
+};
+#define PT_BUNDLE_FLAGS 1u    /* all that there are */
+#define PT_RANKS_MAX    4096u /* ranks of one bundle */
+
 struct pt_bundle {
     uint32_t bundle, attempt;
     uint32_t timeout_ms; /* wall time of one test, 0: none */
     uint32_t rank;       /* the slot that must run it, or PT_NONE */
+    uint32_t ranks;      /* of MPI that run each of its tests together; 1: an ordinary bundle */
+    uint32_t flags;      /* enum pt_bundle_flag */
     struct pt_bundle_file *files;
     uint32_t nfiles;
 };
@@ -219,11 +233,15 @@ void pt_bundle_encode(const struct pt_bundle *m, uint8_t type, struct pt_buf *ou
 int pt_bundle_decode(struct pt_reader *r, struct pt_bundle *m, struct pt_err *err);
 void pt_bundle_fini(struct pt_bundle *m);
 
+enum pt_fresh { PT_FRESH_NOT, PT_FRESH_BUNDLE, PT_FRESH_TEST };
+
 struct pt_limits {
-    uint32_t runners;   /* ranks that may start a runner now, the lowest first; PT_NONE: all */
-    uint64_t memory;    /* bytes for a runner and all it started, 0: no limit */
-    uint32_t output_ms; /* how often new output is sent; 0: when a bundle ends and at the end */
-    uint32_t grace_ms;  /* more time for a test whose time is over in its tear-down */
+    uint32_t runners;      /* ranks that may start a runner now, the lowest first; PT_NONE: all */
+    uint64_t memory;       /* bytes for a runner and all it started, 0: no limit */
+    uint32_t output_ms;    /* how often new output is sent; 0: when a bundle ends and at the end */
+    uint32_t grace_ms;     /* more time for a test whose time is over in its tear-down */
+    uint32_t mpi_grace_ms; /* from a rank that fails to the end of those that are still in that phase */
+    uint8_t fresh;         /* enum pt_fresh: how long a group of ranks lives */
 };
 void pt_limits_encode(const struct pt_limits *m, struct pt_buf *out); /* a whole LIMITS frame */
 int pt_limits_decode(struct pt_reader *r, struct pt_limits *m, struct pt_err *err);
@@ -242,8 +260,11 @@ void pt_steal_fini(struct pt_steal *m);
 enum pt_cause {
     PT_CAUSE_DIED = 1,
     PT_CAUSE_TIMEOUT = 2,
-    PT_CAUSE_MEMORY = 3, /* above pt_limits.memory */
-    PT_CAUSE_OOM = 4,    /* killed by the kernel, which was out of memory */
+    PT_CAUSE_MEMORY = 3,   /* above pt_limits.memory */
+    PT_CAUSE_OOM = 4,      /* killed by the kernel, which was out of memory */
+    PT_CAUSE_DEADLOCK = 5, /* another rank had failed, this one went on in the same phase */
+    PT_CAUSE_FALL = 6,     /* ended because another rank was */
+    PT_CAUSE_NO_GROUP = 7, /* of a FALL only: no ranks could be started */
 };
 
 /* A runner died, or was killed for its time. test NONE with a file: it died while that file was collected;

@@ -208,7 +208,7 @@ class Runner:
 
     def bundle(self, files, number=1, wait=True):
         """files: [(path, [(test number, node id, occurrence)])]. Waits until it is done: else False."""
-        body = struct.pack(">IIIII", number, 1, 0, wire.NONE, len(files))
+        body = struct.pack(">IIIIIII", number, 1, 0, wire.NONE, 1, 0, len(files))
         for path, tests in files:
             body += wire.field(path) + struct.pack(">I", len(tests))
             for test, nodeid, occurrence in tests:

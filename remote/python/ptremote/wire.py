@@ -19,7 +19,7 @@ MAX_TEXT = 4 << 20
 
 # enum pt_runner
 R_SESSION, R_BUNDLE, R_QUIT, R_STEAL = 1, 2, 3, 4
-R_UP, R_CAPTURE, R_IMPORT, R_START, R_REPORT, R_NOTE, R_DONE, R_BROKEN, R_ENDED, R_STOLEN, R_DIED, R_PLACE = range(16, 28)
+R_UP, R_CAPTURE, R_IMPORT, R_START, R_REPORT, R_NOTE, R_DONE, R_BROKEN, R_ENDED, R_STOLEN, R_DIED, R_PLACE, R_FAILED = range(16, 29)
 NONE = 0xFFFFFFFF  # any rank
 # enum pt_fork
 F_RUN, F_KILL = 1, 2
@@ -107,11 +107,13 @@ class BundleFile:
 class Bundle:
     """struct pt_bundle."""
 
-    def __init__(self, number, attempt, timeout_ms, rank, files):
+    def __init__(self, number, attempt, timeout_ms, rank, ranks, flags, files):
         self.number = number
         self.attempt = attempt
         self.timeout_ms = timeout_ms
         self.rank = rank
+        self.ranks = ranks  # of MPI that run each test together
+        self.flags = flags
         self.files = files
 
 
@@ -120,6 +122,7 @@ _TEST = struct.Struct(">II")
 
 def decode_bundle(reader):
     number, attempt, timeout_ms, rank = reader.u32(), reader.u32(), reader.u32(), reader.u32()
+    ranks, flags = reader.u32(), reader.u32()
     files = []
     for _ in range(reader.count(8)):
         path = reader.str(MAX_PATH)
@@ -128,7 +131,7 @@ def decode_bundle(reader):
             tests.append(BundleTest(*reader.u32s(_TEST), reader.str(MAX_NODEID)))
         files.append(BundleFile(path, tests))
     reader.end()
-    return Bundle(number, attempt, timeout_ms, rank, files)
+    return Bundle(number, attempt, timeout_ms, rank, ranks, flags, files)
 
 
 def field(data):

@@ -1,0 +1,24 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#pragma once
+/* RANKS: what the ranks of one MPI test said becomes the one report of that test. Pure. What is shown of
+ * several ranks is headed by "On rank i of n"; ranks that gave exactly the same are shown once ("On ranks 0-3
+ * of 4"). */
+#include "common/message_group.h"
+
+struct pt_err;
+
+/* The report as docs/protocol.md 7.2 has it, with "ranks": of. Outcome, phase and message are those of the
+ * gravest rank (the lowest of these); counts are those of one test; times are those of the rank that took
+ * longest; longrepr, stdout, stderr, log, problems and their sections, skip and junit hold every rank that
+ * has something to tell; properties are those of rank 0, then those that other ranks have and it has not. A
+ * rank whose word is left out is an error. -1 when a word makes no sense. */
+int pt_ranks_report(const struct pt_ranks *m, const char *nodeid, const char *path, struct pt_buf *out,
+                    struct pt_err *err);
+
+/* The same for a test that a group fell over. Its outcome: crashed or timeout as the rank's it began with;
+ * for DEADLOCK failed (error when the failure was in set-up or tear-down), told by the failing rank's own
+ * words, followed by the Python stacks of all ranks that were still at it; for NO_GROUP error: "no N ranks
+ * could be started on HOST: why", and the next step. memory as in pt_report_from_death. `silent` for the
+ * second and later tests of a file that fell. */
+int pt_ranks_fall_report(const struct pt_fall *m, uint64_t memory, const char *host, const char *nodeid,
+                         const char *path, bool silent, struct pt_buf *out, struct pt_err *err);
