@@ -5,6 +5,12 @@
 #include "common/message.h"
 
 #define PT_SIZES_MAX 256u /* in one SIZES */
+#define PT_GROUP_MAX 256u /* groups of a host are numbered below it, the lowest free number first */
+
+/* The rank field of what one member says (STARTED, NOTE, OUTPUT): its group's number and its rank in it. */
+#define PT_MEMBER(group, rank) (0x80000000u | (uint32_t)(group) << 12 | (uint32_t)(rank))
+/* False when it is no member's; either pointer may be NULL. */
+bool pt_member_of(uint32_t field, uint32_t *group, uint32_t *rank);
 
 /* Sizes that tests still to come want, the most wanted first: a group may be started ahead for each. n 0:
  * none will come. */
