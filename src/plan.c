@@ -26,7 +26,7 @@ struct pt_plan *pt_plan_create(const struct pt_plan_spec *spec, struct pt_err *e
     if (plan->spec.bundles_per_worker == 0)
         plan->spec.bundles_per_worker = 1;
     plan->sequence = (struct pt_plan_line){
-        .weight = 1, .host = PT_NONE, .pool = {.known = &plan->known, .in_order = true}};
+        .weight = 1, .ranks = 1, .host = PT_NONE, .pool = {.known = &plan->known, .in_order = true}};
     return plan;
 }
 
@@ -88,6 +88,8 @@ void pt_plan_expect(struct pt_plan *plan, uint32_t host, uint32_t slots)
     if (host >= plan->spec.hosts)
         return;
     plan->hosts[host].expect = slots;
+    if (slots > plan->hosts[host].most)
+        plan->hosts[host].most = slots;
     plan->hosts[host].told_expect = true;
     hosts_changed(plan);
 }
@@ -100,6 +102,7 @@ void pt_plan_host(struct pt_plan *plan, uint32_t number, uint32_t slots)
     host->slots = slots;
     if (slots > 0) {
         host->runners = slots;
+        host->most = slots > host->most ? slots : host->most;
         host->never = false;
         pt_plan_ranks_free(plan, number);
     }
@@ -256,22 +259,6 @@ uint32_t pt_plan_untold(const struct pt_plan *plan)
 bool pt_plan_is_told(const struct pt_plan *plan, uint32_t test)
 {
     return test < plan->ntests && plan->tests[test].added && plan->tests[test].told;
-}
-
-static uint32_t waiting_in(const struct pt_plan_line *line)
-{
-    uint32_t n = (uint32_t)line->pool.live;
-    for (const struct task *task = line->back.head; task; task = task->next)
-        n++;
-    return n;
-}
-
-uint32_t pt_plan_waiting(const struct pt_plan *plan)
-{
-    uint32_t n = waiting_in(&plan->sequence);
-    for (const struct pt_plan_line *line = plan->lines; line; line = line->next)
-        n += waiting_in(line);
-    return n;
 }
 
 const struct pt_bundle *pt_plan_bundle(const struct pt_plan *plan, uint32_t bundle)

@@ -13,12 +13,15 @@
  * Bundles are made when they are dealt, from the longest units first; units of unknown duration come before
  * those of known duration. Small units are joined until a slot gets about bundles_per_worker bundles: first
  * with those that came next to them and share their file, and always in the order they came.
- * Heavy units go first; while one finds no room, a host is drained for it. Those that are exclusive on their
- * host go to an idle one, those that are exclusive in the run go when nothing else can be dealt.
- * When a host is lost, the tests it had not told go back. The test each of its runners was at counts as lost
- * once; lost twice, it waits for the end and gets a host for itself; lost PT_PLAN_LOSSES times, it is given
- * up. */
-#include "common/message.h"
+ * Heavy units go first, the heaviest of all before others; while one finds no room, a host is drained for it:
+ * what is lighter goes there only beside it, into slots that it leaves. Those that are exclusive on their
+ * host go to an idle one, those that are exclusive in the run go when nothing else can be dealt. Tests of
+ * several ranks are heavy units of their number of slots. They never share a bundle with tests of other
+ * ranks, are joined as small ones are, and parted between atoms into bundles that are short against what is
+ * left of their size, as nothing is stolen from them. When a host is lost, the tests it had not told go back.
+ * The test each of its runners was at counts as lost once; lost twice, it waits for the end and gets a host
+ * for itself; lost PT_PLAN_LOSSES times, it is given up. */
+#include "common/message_group.h"
 
 struct pt_err;
 struct pt_plan;
@@ -58,7 +61,8 @@ struct pt_plan_unit {
     enum pt_exclusive exclusive;
     uint64_t needs; /* labels that its host must have, a bit each */
     uint32_t host;  /* must run there; PT_NONE: anywhere */
-    uint32_t rank;  /* of that host; PT_NONE: on any slot */
+    uint32_t rank;  /* of that host; PT_NONE: on any slot. Of tests of several ranks: a number that those have
+                     * that run one after the other, in the order added, on any slots of that host */
     bool alone;     /* is a bundle of its own: never joined with others, never cut */
 };
 
@@ -70,7 +74,8 @@ void pt_plan_destroy(struct pt_plan *plan);
  * nothing. */
 int pt_plan_add_file(struct pt_plan *plan, const char *path, const struct pt_bundle_test *tests, uint32_t n,
                      double seconds, struct pt_err *err);
-/* The same for any unit. Units pinned to one (host, rank) are dealt in the order added, each as a bundle. One
+/* The same for any unit. Units pinned to one (host, rank) are dealt in the order added, each as a bundle. A
+ * unit never weighs less than its ranks. One
  * whose names do not fit a message goes in parts, between atoms if that can be. */
 int pt_plan_add(struct pt_plan *plan, const struct pt_plan_unit *unit, struct pt_err *err);
 /* No more files will come. */
@@ -90,11 +95,18 @@ void pt_plan_never(struct pt_plan *plan, uint32_t host);
  * as told from then on. Hosts whose slots are not known yet count as able; with no host left it is every test
  * that waits. */
 uint32_t pt_plan_impossible(struct pt_plan *plan);
+/* Is that for want of slots for its ranks? Then want is how many it takes, and most what the largest host has
+ * or had that has all else it needs. False: for another reason, or not known. */
+bool pt_plan_lacks_slots(const struct pt_plan *plan, uint32_t test, uint32_t *want, uint32_t *most);
 
 struct pt_plan_deal {
     uint32_t host;
     const struct pt_bundle *bundle; /* the plan's, valid until destroy */
     bool copy; /* of a bundle that another slot is at (speculation), under a number of its own */
+    /* Of several ranks, packed by a static run: its step among those of its host (first fit, the widest
+     * first, as many beside each other as there are slots), the first slot of it and how many it takes. Else
+     * step is PT_NONE. */
+    uint32_t step, slot, width;
 };
 /* Deal one bundle: 1 and fills deal; 0 nothing to deal now; -1 no memory (nothing is lost: ask again). Picks
  * the host with most room; a host holds more than its slots only while no other that may take the work has a
@@ -157,6 +169,13 @@ uint32_t pt_plan_untold(const struct pt_plan *plan);
 bool pt_plan_is_told(const struct pt_plan *plan, uint32_t test);
 /* Units that wait to be dealt for the first time, and bundles that wait to be dealt again. */
 uint32_t pt_plan_waiting(const struct pt_plan *plan);
+/* The same, and bundles that a host holds, of tests of one rank only. */
+uint32_t pt_plan_waiting_plain(const struct pt_plan *plan);
+uint32_t pt_plan_held_plain(const struct pt_plan *plan, uint32_t host);
+/* Numbers of ranks above 1 that tests want which wait and which this host may take, in the order in which
+ * they would be dealt, the greatest first: at most max of them, how many. Tests that run again count, those
+ * at work do not. */
+uint32_t pt_plan_sizes(const struct pt_plan *plan, uint32_t host, struct pt_size *sizes, uint32_t max);
 
 /* --dry-run: call `each` for all bundles in the order they would be dealt, on the hosts that pt_plan_host or
  * pt_plan_expect told of, as if each took what is expected. Uses the plan up; what is untold then could not

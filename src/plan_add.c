@@ -173,7 +173,8 @@ static void settle(struct adding *a, struct pt_plan_piece *piece, uint32_t from)
     struct pt_plan *plan = a->plan;
     piece->next = NULL;
     piece->line = a->line;
-    piece->joins = pt_plan_is_plain(a->line) && !a->unit->alone && a->unit->rank == PT_NONE;
+    piece->joins = (pt_plan_is_plain(a->line) || pt_plan_is_group(a->line)) && !a->unit->alone &&
+                   a->unit->rank == PT_NONE;
     piece->order = plan->npieces++;
     piece->seconds = a->seconds < 0 ? -1 : a->seconds * piece->ntests / a->n;
     piece->all = plan->pieces;
@@ -212,8 +213,26 @@ static int check(const struct pt_plan *plan, const struct pt_plan_unit *unit, st
     return 0;
 }
 
-static int add(struct pt_plan *plan, const struct pt_plan_unit *unit, bool loose, struct pt_err *err)
+/* As the plan's files want it: a weight, never less than the ranks, which have lines of their own where they
+ * are pinned. All slots of a host are that host alone. */
+static struct pt_plan_unit completed(const struct pt_plan_unit *given)
 {
+    struct pt_plan_unit unit = *given;
+    unit.weight = unit.weight ? unit.weight : 1;
+    unit.ranks = unit.ranks ? unit.ranks : 1;
+    if (unit.ranks == PT_PLAN_ALL)
+        unit.exclusive = unit.exclusive == PT_EXCLUSIVE_NOT ? PT_EXCLUSIVE_HOST : unit.exclusive;
+    else if (unit.weight < unit.ranks)
+        unit.weight = unit.ranks;
+    if (unit.ranks != 1 && unit.rank != PT_NONE)
+        unit.rank = GROUP_RANK | (unit.rank & (GROUP_RANK / 2 - 1));
+    return unit;
+}
+
+static int add(struct pt_plan *plan, const struct pt_plan_unit *given, bool loose, struct pt_err *err)
+{
+    struct pt_plan_unit whole = completed(given);
+    const struct pt_plan_unit *unit = &whole;
     int64_t n = check(plan, unit, err) ? -1 : note_all(plan, unit, err);
     if (n <= 0)
         return n < 0 ? -1 : 0;

@@ -23,7 +23,7 @@ static int deal_line(struct pt_plan *plan, struct pt_plan_line *line, struct pt_
     uint32_t host = pt_plan_room_for(plan, line, line->back.head ? line->back.head->avoid : PT_NONE);
     if (host != PT_NONE)
         return deal_to(plan, line, host, deal, err);
-    if (line->weight > 1 && line->exclusive == PT_EXCLUSIVE_NOT)
+    if (line->exclusive == PT_EXCLUSIVE_NOT ? line->weight > 1 : line->ranks == PT_PLAN_ALL)
         pt_plan_reserve(plan, line);
     return 0;
 }
@@ -44,7 +44,7 @@ static uint32_t host_alone(const struct pt_plan *plan, const struct task *task)
     for (uint32_t i = 0; i < plan->spec.hosts; i++)
         if (plan->hosts[i].held == 0 && pt_plan_may(plan, task->line, i) &&
             pt_plan_room(plan, task->line, i, 0) && (task->host == PT_NONE || i == task->host) &&
-            (task->rank == PT_NONE || task->rank < plan->hosts[i].slots))
+            pt_plan_rank_is_there(task->rank, plan->hosts[i].slots))
             return i;
     return PT_NONE;
 }
@@ -83,8 +83,8 @@ static int deal_sequence(struct pt_plan *plan, struct pt_plan_deal *deal, struct
     if (task->rank == PT_NONE)
         task->rank = 0;
     uint32_t host = 0;
-    while (host < plan->spec.hosts &&
-           !(pt_plan_may(plan, task->line, host) && task->rank < plan->hosts[host].slots))
+    while (host < plan->spec.hosts && !(pt_plan_may(plan, task->line, host) &&
+                                        pt_plan_rank_is_there(task->rank, plan->hosts[host].slots)))
         host++;
     rc = host < plan->spec.hosts ? pt_plan_hold(plan, host, task, deal, err) : 0;
     if (rc <= 0)
@@ -97,7 +97,7 @@ static int deal_sequence(struct pt_plan *plan, struct pt_plan_deal *deal, struct
 static int deal_on_demand(struct pt_plan *plan, struct pt_plan_deal *deal, struct pt_err *err)
 {
     for (uint32_t i = 0; i < plan->spec.hosts; i++)
-        plan->hosts[i].reserved = false;
+        plan->hosts[i].reserved = 0;
     int rc = pt_plan_deal_pinned(plan, deal, err);
     if (rc == 0)
         rc = deal_lines(plan, false, deal, err);

@@ -32,7 +32,8 @@ static bool stands(const struct pt_plan *plan, const struct task *task)
 {
     if (task->rank == PT_NONE || task->line->host == PT_NONE)
         return pt_plan_line_stands(plan, task->line);
-    return could_take(plan, task->line, task->host) && task->rank < slots_to_come(&plan->hosts[task->host]);
+    return could_take(plan, task->line, task->host) &&
+           pt_plan_rank_is_there(task->rank, slots_to_come(&plan->hosts[task->host]));
 }
 
 static void doom_tasks(struct pt_plan *plan, struct queue *q)
@@ -137,4 +138,23 @@ uint32_t pt_plan_impossible(struct pt_plan *plan)
         }
     } while (turn_over(d));
     return PT_NONE;
+}
+
+bool pt_plan_lacks_slots(const struct pt_plan *plan, uint32_t test, uint32_t *want, uint32_t *most)
+{
+    const struct pt_plan_piece *piece = test < plan->ntests ? plan->tests[test].piece : NULL;
+    if (!piece || !pt_plan_is_group(piece->line))
+        return false;
+    const struct pt_plan_line *line = piece->line;
+    *want = line->weight;
+    *most = 0;
+    for (uint32_t i = 0; i < plan->spec.hosts; i++) {
+        const struct host *host = &plan->hosts[i];
+        if ((host->labels & line->needs) != line->needs || (line->host != PT_NONE && line->host != i))
+            continue;
+        if (host->most == 0) /* it may have had enough */
+            return false;
+        *most = host->most > *most ? host->most : *most;
+    }
+    return *most > 0 && *want > *most;
 }

@@ -3,6 +3,9 @@
 
 #include <stdlib.h>
 
+#define LEAST_PARTS 8    /* of what is left of a number of ranks, for one bundle */
+#define GROUP_LEAST 0.05 /* seconds of a bundle that are worth a round trip of several ranks */
+
 static uint32_t bits(uint64_t set)
 {
     uint32_t n = 0;
@@ -18,6 +21,8 @@ static bool is_harder(const struct pt_plan_line *a, const struct pt_plan_line *b
         return a->exclusive > b->exclusive;
     if (a->weight != b->weight)
         return a->weight > b->weight;
+    if (a->ranks != b->ranks)
+        return a->ranks > b->ranks;
     if ((a->host == PT_NONE) != (b->host == PT_NONE))
         return b->host == PT_NONE;
     return bits(a->needs) > bits(b->needs);
@@ -26,13 +31,15 @@ static bool is_harder(const struct pt_plan_line *a, const struct pt_plan_line *b
 static bool is_same(const struct pt_plan_line *line, const struct pt_plan_line *like)
 {
     return line->needs == like->needs && line->weight == like->weight && line->host == like->host &&
-           line->exclusive == like->exclusive;
+           line->exclusive == like->exclusive && line->ranks == like->ranks && line->numa == like->numa;
 }
 
 struct pt_plan_line *pt_plan_line_get(struct pt_plan *plan, const struct pt_plan_unit *unit)
 {
     struct pt_plan_line like = {.needs = unit->needs,
-                                .weight = unit->weight ? unit->weight : 1,
+                                .weight = unit->weight,
+                                .ranks = unit->ranks,
+                                .numa = unit->numa,
                                 .host = unit->host,
                                 .exclusive = unit->exclusive,
                                 .pool = {.known = &plan->known, .in_order = plan->spec.in_order}};
@@ -49,6 +56,7 @@ struct pt_plan_line *pt_plan_line_get(struct pt_plan *plan, const struct pt_plan
     *line = like;
     line->next = *at;
     *at = line;
+    plan->groups = plan->groups || pt_plan_is_group(line);
     plan->unsure = true;
     return line;
 }
@@ -58,25 +66,48 @@ bool pt_plan_line_waits(struct pt_plan_line *line)
     return pt_plan_head(&line->back) || line->pool.live > 0;
 }
 
-static uint32_t slots_of(struct pt_plan *plan, struct pt_plan_line *line)
+static uint32_t at_least_one(uint64_t n)
 {
+    return n < 1 ? 1 : n > UINT32_MAX ? UINT32_MAX : (uint32_t)n;
+}
+
+static void count_slots(struct pt_plan *plan, struct pt_plan_line *line)
+{
+    uint64_t slots = 0, places = 0;
     if (line->version == plan->version && line->slots > 0)
-        return line->slots;
-    uint64_t slots = 0;
+        return;
     for (uint32_t i = 0; i < plan->spec.hosts; i++) {
         const struct host *host = &plan->hosts[i];
-        if ((host->labels & line->needs) == line->needs && (line->host == PT_NONE || line->host == i))
-            slots += host->slots > host->expect ? host->slots : host->expect;
+        if ((host->labels & line->needs) != line->needs || (line->host != PT_NONE && line->host != i))
+            continue;
+        uint32_t n = host->slots > host->expect ? host->slots : host->expect;
+        bool unknown = n == 0 && !host->never && !host->told_expect;
+        slots += n;
+        places += unknown ? 1 : line->exclusive != PT_EXCLUSIVE_NOT ? n > 0 : n / line->weight;
     }
     line->version = plan->version;
-    line->slots = slots < 1 ? 1 : slots > UINT32_MAX ? UINT32_MAX : (uint32_t)slots;
-    return line->slots;
+    line->slots = at_least_one(slots);
+    line->places = at_least_one(places);
+}
+
+/* Of several ranks: never much against what is left of their size. */
+static double group_size(struct pt_plan *plan, const struct pt_plan_line *line)
+{
+    double places = line->places;
+    double size = pt_plan_pool_total(&line->pool) / (places * plan->spec.bundles_per_worker);
+    double share = pt_plan_pool_left(&line->pool) / (places > LEAST_PARTS / 2 ? 2 * places : LEAST_PARTS);
+    if (plan->spec.schedule == PT_SCHEDULE_DYNAMIC && share < size)
+        size = share > size / 4 ? share : size / 4;
+    return size > GROUP_LEAST ? size : GROUP_LEAST;
 }
 
 double pt_plan_line_size(struct pt_plan *plan, struct pt_plan_line *line)
 {
     bool sequential = line == &plan->sequence;
-    double slots = sequential ? 1 : slots_of(plan, line);
+    count_slots(plan, line);
+    if (!sequential && pt_plan_is_group(line))
+        return group_size(plan, line);
+    double slots = sequential ? 1 : line->slots;
     double size = pt_plan_pool_total(&line->pool) / (slots * plan->spec.bundles_per_worker);
     double share = pt_plan_pool_left(&line->pool) / (2 * slots);
     if (share >= size || plan->spec.schedule != PT_SCHEDULE_DYNAMIC)
@@ -88,7 +119,7 @@ double pt_plan_line_size(struct pt_plan *plan, struct pt_plan_line *line)
 static bool take_untold(struct pt_plan *plan, struct pt_plan_line *line, double size, struct task *task)
 {
     struct pt_plan_piece *pieces;
-    while ((pieces = pt_plan_pool_take(&line->pool, size))) {
+    while ((pieces = pt_plan_split(plan, line, size)) || (pieces = pt_plan_pool_take(&line->pool, size))) {
         pt_plan_task_fill(plan, task, pieces);
         task->rank = pieces->rank;
         task->host = pieces->line->host;

@@ -31,9 +31,9 @@ static void heap_push(struct pt_plan_pool *pool, struct pt_plan_piece *piece)
     pool->heap[i] = piece;
 }
 
-static void heap_pop(struct pt_plan_pool *pool)
+/* Put this one where it belongs, below a top that is not one any more. */
+static void heap_sink(struct pt_plan_pool *pool, struct pt_plan_piece *last)
 {
-    struct pt_plan_piece *last = pool->heap[--pool->n];
     size_t i = 0;
     for (;;) {
         size_t child = 2 * i + 1;
@@ -47,6 +47,12 @@ static void heap_pop(struct pt_plan_pool *pool)
         i = child;
     }
     pool->heap[i] = last;
+}
+
+static void heap_pop(struct pt_plan_pool *pool)
+{
+    struct pt_plan_piece *last = pool->heap[--pool->n];
+    heap_sink(pool, last);
 }
 
 static struct pt_plan_piece *heap_top(struct pt_plan_pool *pool)
@@ -75,6 +81,24 @@ static bool share_a_file(const struct pt_plan_piece *a, const struct pt_plan_pie
     return path == b->files[0].path || strcmp(path, b->files[0].path) == 0;
 }
 
+static void count_in(struct pt_plan_pool *pool, const struct pt_plan_piece *piece)
+{
+    pool->tests += piece->ntests;
+    if (piece->seconds < 0)
+        pool->unknown_left += piece->ntests;
+    else
+        pool->seconds_left += pt_plan_piece_seconds(piece);
+}
+
+static void count_out(struct pt_plan_pool *pool, const struct pt_plan_piece *piece)
+{
+    pool->tests -= piece->ntests;
+    if (piece->seconds < 0)
+        pool->unknown_left -= piece->ntests;
+    else
+        pool->seconds_left -= pt_plan_piece_seconds(piece);
+}
+
 void pt_plan_pool_add(struct pt_plan_pool *pool, struct pt_plan_piece *piece)
 {
     struct pt_plan_piece *last = pool->last;
@@ -84,13 +108,11 @@ void pt_plan_pool_add(struct pt_plan_pool *pool, struct pt_plan_piece *piece)
     }
     pool->last = piece;
     pool->live++;
-    if (piece->seconds < 0) {
+    if (piece->seconds < 0)
         pool->unknown_tests += piece->ntests;
-        pool->unknown_left += piece->ntests;
-    } else {
+    else
         pool->seconds += pt_plan_piece_seconds(piece);
-        pool->seconds_left += pt_plan_piece_seconds(piece);
-    }
+    count_in(pool, piece);
     heap_push(pool, piece);
 }
 
@@ -102,12 +124,24 @@ void pt_plan_pool_drop(struct pt_plan_pool *pool, struct pt_plan_piece *piece)
     if (piece->after)
         piece->after->before = piece->before;
     pool->live--;
-    if (piece->seconds < 0)
-        pool->unknown_left -= piece->ntests;
-    else
-        pool->seconds_left -= pt_plan_piece_seconds(piece);
+    count_out(pool, piece);
     if (pool->live == 0)
         pool->seconds_left = 0; /* no rest of rounding */
+}
+
+struct pt_plan_piece *pt_plan_pool_top(struct pt_plan_pool *pool)
+{
+    return heap_top(pool);
+}
+
+void pt_plan_pool_shorten(struct pt_plan_pool *pool, struct pt_plan_piece *top, uint32_t tests,
+                          double seconds)
+{
+    count_out(pool, top);
+    top->ntests = tests;
+    top->seconds = seconds;
+    count_in(pool, top);
+    heap_sink(pool, top);
 }
 
 /* Merge sort by order of arrival. */

@@ -47,8 +47,9 @@ struct pt_plan_pool {
     const struct pt_plan_known *known;
     bool in_order; /* first come, first dealt */
     struct pt_plan_piece **heap;
-    size_t n, cap; /* of the heap; some in it may be taken */
-    size_t live;   /* not taken */
+    size_t n, cap;  /* of the heap; some in it may be taken */
+    size_t live;    /* not taken */
+    uint64_t tests; /* of them */
     struct pt_plan_piece *last;
     double seconds, seconds_left; /* known pieces: ever added, still here */
     uint64_t unknown_tests, unknown_left;
@@ -60,6 +61,10 @@ void pt_plan_pool_add(struct pt_plan_pool *pool, struct pt_plan_piece *piece);
 /* Take the pieces for the next bundle, linked by next, in the order they came: the longest, joined up to
  * about `size` first with its neighbours, then with the longest of the others. */
 struct pt_plan_piece *pt_plan_pool_take(struct pt_plan_pool *pool, double size);
+/* The piece that comes next, NULL: none. It may get shorter: tests, seconds. */
+struct pt_plan_piece *pt_plan_pool_top(struct pt_plan_pool *pool);
+void pt_plan_pool_shorten(struct pt_plan_pool *pool, struct pt_plan_piece *top, uint32_t tests,
+                          double seconds);
 /* This one will not be dealt. */
 void pt_plan_pool_drop(struct pt_plan_pool *pool, struct pt_plan_piece *piece);
 

@@ -64,11 +64,11 @@ static void take_off(struct preview *p, const struct pt_plan_deal *deal)
 {
     const struct task *task = p->plan->tasks[deal->bundle->bundle];
     uint32_t n = p->plan->hosts[deal->host].slots;
-    uint32_t width = task->line->exclusive != PT_EXCLUSIVE_NOT ? n : task->line->weight;
+    uint32_t width = pt_plan_width(task->line, &p->plan->hosts[deal->host]);
     double *slots = p->free_at[deal->host];
     double start = p->now;
     for (uint32_t i = 0; i < width; i++) {
-        uint32_t slot = i == 0 && task->rank != PT_NONE ? task->rank : first_free(slots, n);
+        uint32_t slot = i == 0 && task->rank < n ? task->rank : first_free(slots, n);
         start = slots[slot] > start ? slots[slot] : start;
         slots[slot] = INFINITY;
         p->chosen[i] = slot;

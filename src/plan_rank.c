@@ -33,7 +33,7 @@ bool pt_plan_rank_stands(const struct pt_plan *plan, const struct task *task)
 {
     const struct host *host = &plan->hosts[task->host];
     if (host->slots > 0)
-        return task->rank < host->slots && task->line->weight <= host->slots;
+        return pt_plan_rank_is_there(task->rank, host->slots) && task->line->weight <= host->slots;
     return !host->never;
 }
 
@@ -74,23 +74,25 @@ bool pt_plan_ranks_wait(const struct pt_plan *plan)
 
 enum turn { TURN_HEAVY, TURN_FREE, TURN_BEHIND, TURN_RUN };
 
-/* May this one go now? A heavy one that finds no room has its host drained. */
+/* May this one go now? A heavy one that finds no room has its host drained. Of several ranks, those of
+ * another line do not pass it. */
 static bool has_turn(struct pt_plan *plan, uint32_t number, const struct rank *rank, const struct task *task,
                      enum turn turn)
 {
     struct host *host = &plan->hosts[number];
     bool plain = pt_plan_is_plain(task->line);
-    bool heavy = !plain && task->line->exclusive == PT_EXCLUSIVE_NOT;
+    bool heavy = !plain && (task->line->exclusive == PT_EXCLUSIVE_NOT || pt_plan_is_group(task->line));
+    uint32_t width = pt_plan_width(task->line, host);
     if (turn == TURN_BEHIND)
         return plain && rank->held == 1 && !host->reserved && host->heavy == 0 && !host->alone && !plan->hush;
+    heavy = heavy && task->line->exclusive != PT_EXCLUSIVE_RUN;
     if (rank->held > 0 || heavy != (turn == TURN_HEAVY) ||
         (task->line->exclusive == PT_EXCLUSIVE_RUN) != (turn == TURN_RUN))
         return false;
-    if (!heavy)
-        return !host->reserved && pt_plan_room(plan, task->line, number, 0);
-    if (pt_plan_room(plan, task->line, number, 0))
+    if (pt_plan_room(plan, task->line, number, 0) && pt_plan_spares(host, width))
         return true;
-    host->reserved = true;
+    if (heavy && host->reserved == 0)
+        host->reserved = width;
     return false;
 }
 
@@ -101,8 +103,8 @@ static int deal_turn(struct pt_plan *plan, uint32_t number, enum turn turn, stru
     for (uint32_t i = 0; i < host->nranks; i++) {
         struct rank *rank = &host->ranks[i];
         struct task *task = pt_plan_head(&rank->line);
-        if (!task || rank->rank >= host->slots || !pt_plan_may(plan, task->line, number) ||
-            !has_turn(plan, number, rank, task, turn))
+        if (!task || !pt_plan_rank_is_there(rank->rank, host->slots) ||
+            !pt_plan_may(plan, task->line, number) || !has_turn(plan, number, rank, task, turn))
             continue;
         queue_remove(&rank->line, task);
         int rc = pt_plan_hold(plan, number, task, deal, err);

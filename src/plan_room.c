@@ -33,6 +33,17 @@ static uint32_t ahead(struct pt_plan *plan, struct pt_plan_line *line, const str
     return host->slots >= 8 ? host->slots / 4 : 1;
 }
 
+bool pt_plan_spares(const struct host *host, uint32_t weight)
+{
+    uint64_t others = weight;
+    if (host->reserved == 0)
+        return true;
+    for (const struct task *task = host->holds.head; task; task = task->next)
+        if (task->line->weight < host->reserved)
+            others += task->line->weight;
+    return others + host->reserved <= host->slots;
+}
+
 static bool is_idle(const struct host *host)
 {
     return host->load - host->queued < host->slots;
@@ -44,9 +55,8 @@ uint32_t pt_plan_room_for(struct pt_plan *plan, struct pt_plan_line *line, uint3
     double least = 0;
     for (uint32_t i = 0; i < plan->spec.hosts; i++) {
         const struct host *host = &plan->hosts[i];
-        if (host->reserved && line->weight == 1)
-            continue;
-        if (!pt_plan_may(plan, line, i) || !pt_plan_room(plan, line, i, host->slots))
+        if (!pt_plan_may(plan, line, i) || !pt_plan_room(plan, line, i, host->slots) ||
+            !pt_plan_spares(host, pt_plan_width(line, host)))
             continue;
         double load = (double)(host->load - host->queued) / host->slots;
         bool rather = best == avoid && is_idle(host);
@@ -95,5 +105,5 @@ void pt_plan_reserve(struct pt_plan *plan, const struct pt_plan_line *line)
         }
     }
     if (best)
-        best->reserved = true;
+        best->reserved = pt_plan_width(line, best);
 }

@@ -32,6 +32,7 @@ struct task {
     uint32_t host;   /* of that rank */
     uint32_t avoid;  /* a host that should not be the next, or PT_NONE */
     uint64_t place;  /* among those of its rank */
+    uint32_t step;   /* or PT_NONE */
     uint64_t since;  /* when it was last heard of, in events */
     bool recalled;   /* asked for, no answer yet */
     bool kept;       /* asked for, came too late */
@@ -60,17 +61,22 @@ struct queue {
 struct pt_plan_line {
     uint64_t needs;
     uint32_t weight;
-    uint32_t host; /* or PT_NONE */
+    uint32_t ranks; /* 1, more, or PT_PLAN_ALL */
+    uint32_t host;  /* or PT_NONE */
+    bool numa;
     enum pt_exclusive exclusive;
     struct queue back; /* before the pool */
     struct pt_plan_pool pool;
-    uint32_t slots, version; /* slots of all hosts that may take it, as of plan->version */
+    uint32_t slots, places, version; /* slots of all hosts that may take it, and how many such bundles they
+                                      * take at once, as of plan->version */
     struct pt_plan_line *next;
 };
 
+#define GROUP_RANK 0x80000000u /* above it: no slot, but a line of tests of several ranks */
+
 /* A slot that work is pinned to. */
 struct rank {
-    uint32_t rank;
+    uint32_t rank; /* may be above GROUP_RANK */
     uint32_t held;
     struct queue line;
 };
@@ -78,14 +84,16 @@ struct rank {
 struct host {
     uint32_t slots, expect;
     uint32_t runners; /* slots when it last had any */
+    uint32_t most;    /* slots it was ever known to have, or to come with */
     uint32_t held, asked;
+    uint32_t groups; /* of held: of several ranks */
     uint32_t queued; /* of held: pinned behind another of their slot */
     uint64_t load;   /* weights of held */
     uint32_t heavy;  /* of held: with weight above 1 */
     uint64_t labels;
     bool told_expect, never;
-    bool alone;    /* holds a bundle that bears none beside it */
-    bool reserved; /* drained for a heavy one */
+    bool alone;        /* holds a bundle that bears none beside it */
+    uint32_t reserved; /* slots that a heavy one waits for, 0: none does */
     struct queue holds;
     struct rank *ranks;
     uint32_t nranks, rank_cap;
@@ -124,6 +132,7 @@ struct pt_plan {
     struct doomed doomed;
     bool collected, stopped, packed;
     bool thefts; /* the caller asks for them: nothing is copied that can be parted */
+    bool groups; /* some unit was of several ranks */
     bool hush;   /* a bundle is held that bears no other in the run */
     bool unsure; /* something may have become impossible */
 };
@@ -205,6 +214,15 @@ static inline bool pt_plan_is_plain(const struct pt_plan_line *line)
 {
     return line->weight == 1 && line->exclusive == PT_EXCLUSIVE_NOT;
 }
+static inline bool pt_plan_is_group(const struct pt_plan_line *line)
+{
+    return line->ranks != 1;
+}
+/* Slots of that host which a bundle of this line takes. */
+static inline uint32_t pt_plan_width(const struct pt_plan_line *line, const struct host *host)
+{
+    return line->exclusive != PT_EXCLUSIVE_NOT ? host->slots : line->weight;
+}
 /* The line of units like this, new if need be; NULL: no memory. */
 struct pt_plan_line *pt_plan_line_get(struct pt_plan *plan, const struct pt_plan_unit *unit);
 bool pt_plan_line_waits(struct pt_plan_line *line);
@@ -226,18 +244,26 @@ uint32_t pt_plan_room_for(struct pt_plan *plan, struct pt_plan_line *line, uint3
 uint32_t pt_plan_idle_for(const struct pt_plan *plan, const struct pt_plan_line *line, uint32_t except);
 /* Slots of all hosts on which nothing runs and nothing is meant to. */
 uint32_t pt_plan_free_slots(const struct pt_plan *plan);
-/* Nothing more is dealt to some host until it has room for the first of this heavy line. */
+/* Some host has its slots kept for the first of this heavy line: nothing lighter takes what that needs. */
 void pt_plan_reserve(struct pt_plan *plan, const struct pt_plan_line *line);
+/* Would what the host is reserved for still find room, once all that is as heavy has ended, beside this? */
+bool pt_plan_spares(const struct host *host, uint32_t weight);
 
 /* --- pinned: plan_rank.c --- */
 
 struct rank *pt_plan_rank(const struct host *host, uint32_t rank); /* NULL: nothing was ever pinned to it */
 struct rank *pt_plan_rank_get(struct host *host, uint32_t rank);   /* NULL: no memory */
+/* Is there such a slot, or is it none? */
+static inline bool pt_plan_rank_is_there(uint32_t rank, uint32_t slots)
+{
+    return rank < slots || rank >= GROUP_RANK;
+}
 /* Is the task where it can run, as far as is known of the host it is pinned to? */
 bool pt_plan_rank_stands(const struct pt_plan *plan, const struct task *task);
 static inline void pt_plan_unpack(struct task *task)
 {
     task->packed = false;
+    task->step = PT_NONE;
     task->rank = PT_NONE;
     task->host = task->line->host;
 }
@@ -254,6 +280,9 @@ int pt_plan_deal_pinned_run(struct pt_plan *plan, struct pt_plan_deal *deal, str
 
 /* 1: all is packed onto slots, 0: not time yet, -1. */
 int pt_plan_pack(struct pt_plan *plan, struct pt_err *err);
+/* The first part of what is next in a line of several ranks, about `size` long: it waits no more. NULL: take
+ * it whole. */
+struct pt_plan_piece *pt_plan_split(struct pt_plan *plan, struct pt_plan_line *line, double size);
 /* Could a part of a bundle be stolen for an idle slot? Its later part is in plan->scratch, n tests. */
 struct task *pt_plan_victim(struct pt_plan *plan, uint32_t *n);
 /* A slot that is long at one test cannot answer: others may be asked, or its bundle copied, meanwhile. */

@@ -42,7 +42,8 @@ struct task *pt_plan_task_create(struct pt_plan *plan)
                           .place = number,
                           .rank = PT_NONE,
                           .host = PT_NONE,
-                          .avoid = PT_NONE};
+                          .avoid = PT_NONE,
+                          .step = PT_NONE};
     return task;
 }
 
@@ -140,21 +141,25 @@ static void lay_out_all(const struct pt_plan *plan, const struct task *task, str
         lay_out(plan, task, true, l);
 }
 
-static struct attempt *attempt_create(const struct pt_plan *plan, const struct task *task)
+static struct attempt *attempt_create(const struct pt_plan *plan, const struct task *task, uint32_t host)
 {
     struct layout l = {0};
+    const struct pt_plan_line *line = task->line;
     lay_out_all(plan, task, &l);
     struct attempt *try = malloc(sizeof(*try) + l.nfiles * sizeof(struct pt_bundle_file) +
                                  l.ntests * sizeof(struct pt_bundle_test));
     if (!try)
         return NULL;
     *try = (struct attempt){.ntests = l.ntests, .older = task->last};
-    try->bundle = (struct pt_bundle){.bundle = task->number,
-                                     .attempt = task->last ? task->last->bundle.attempt + 1 : 1,
-                                     .timeout_ms = plan->spec.timeout_ms,
-                                     .rank = task->rank,
-                                     .files = (struct pt_bundle_file *)(try + 1),
-                                     .nfiles = l.nfiles};
+    try->bundle =
+        (struct pt_bundle){.bundle = task->number,
+                           .attempt = task->last ? task->last->bundle.attempt + 1 : 1,
+                           .timeout_ms = plan->spec.timeout_ms,
+                           .rank = pt_plan_is_group(line) ? PT_NONE : task->rank,
+                           .ranks = line->ranks == PT_PLAN_ALL ? plan->hosts[host].slots : line->ranks,
+                           .flags = line->numa ? PT_BUNDLE_NUMA : 0,
+                           .files = (struct pt_bundle_file *)(try + 1),
+                           .nfiles = l.nfiles};
     l = (struct layout){.files = try->bundle.files,
                         .tests = (struct pt_bundle_test *)(try->bundle.files + l.nfiles)};
     lay_out_all(plan, task, &l);
@@ -179,6 +184,7 @@ static void take_load(struct pt_plan *plan, struct host *host, const struct task
     plan->held++;
     host->load += task->line->weight;
     host->heavy += task->line->weight > 1;
+    host->groups += pt_plan_is_group(task->line);
     if (rank && rank->held++ > 0)
         host->queued++;
     if (task->line->exclusive != PT_EXCLUSIVE_NOT)
@@ -194,6 +200,7 @@ static void drop_load(struct pt_plan *plan, struct host *host, const struct task
     plan->held--;
     host->load -= task->line->weight;
     host->heavy -= task->line->weight > 1;
+    host->groups -= pt_plan_is_group(task->line);
     if (rank && --rank->held > 0)
         host->queued--;
     if (host->held == 0)
@@ -205,7 +212,7 @@ static void drop_load(struct pt_plan *plan, struct host *host, const struct task
 int pt_plan_hold(struct pt_plan *plan, uint32_t number, struct task *task, struct pt_plan_deal *deal,
                  struct pt_err *err)
 {
-    struct attempt *try = attempt_create(plan, task);
+    struct attempt *try = attempt_create(plan, task, number);
     if (!try)
         return pt_plan_no_memory(err);
     struct host *host = &plan->hosts[number];
@@ -218,7 +225,11 @@ int pt_plan_hold(struct pt_plan *plan, uint32_t number, struct task *task, struc
     task->since = ++plan->events;
     queue_add(&host->holds, task);
     take_load(plan, host, task);
-    *deal = (struct pt_plan_deal){.host = number, .bundle = &try->bundle};
+    *deal = (struct pt_plan_deal){.host = number,
+                                  .bundle = &try->bundle,
+                                  .step = task->step,
+                                  .slot = task->step == PT_NONE ? 0 : task->rank - GROUP_RANK,
+                                  .width = pt_plan_width(task->line, host)};
     return 1;
 }
 

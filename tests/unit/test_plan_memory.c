@@ -14,9 +14,11 @@
 #include "src/plan_preview.c"
 #include "src/plan_rank.c"
 #include "src/plan_room.c"
+#include "src/plan_split.c"
 #include "src/plan_static.c"
 #include "src/plan_steal.c"
 #include "src/plan_task.c"
+#include "src/plan_waiting.c"
 
 #include <criterion/criterion.h>
 
@@ -133,6 +135,7 @@ static int add_one(struct pt_plan *plan, uint32_t i, struct pt_err *err)
                                 .atoms = atoms,
                                 .seconds = i % 3 ? 4 : -1,
                                 .weight = i % 5 == 0 ? 2 : 1,
+                                .ranks = i % 7 == 0 ? 2 : 1,
                                 .needs = i % 4 == 0,
                                 .host = i % 6 == 0 ? 0 : PT_NONE,
                                 .rank = i % 6 == 0 ? i % 2 : PT_NONE};
