@@ -307,13 +307,16 @@ int pt_cut_add(struct pt_cut *cut, const char *path, const struct pt_cut_test *t
         return pt_cut_no_memory(err);
     for (uint32_t i = 0; i < n; i++) {
         const struct pt_traits *t = &tests[i].traits;
+        uint32_t ranks = t->ranks ? t->ranks : 1, weight = t->weight ? t->weight : 1;
         items[i] = (struct pt_cut_item){.test = tests[i].test,
                                         .path = path,
                                         .group = t->group && *t->group ? t->group : NULL,
                                         .needs = t->needs,
                                         .scope = scope_of(&tests[i]),
                                         .host = host,
-                                        .weight = t->weight ? t->weight : 1,
+                                        .weight = ranks != PT_PLAN_ALL && ranks > weight ? ranks : weight,
+                                        .ranks = ranks,
+                                        .numa = t->numa,
                                         .exclusive = t->exclusive,
                                         .seconds = -1,
                                         .setup = -1,

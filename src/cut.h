@@ -6,13 +6,14 @@
  * dist     unit
  * file     the tests of a file (of one call); long files may become several, see below
  * scope    the tests of a class, or a module's functions: what a node id has up to `scope`
- * group    the tests of a group over all files, at the end; a test without a group
- * test     a test
- * each     as file, for the host it was added for, never in parts
+ * group    the tests of a group over all files, at the end, those of one number of ranks; a test without a
+ * group test     a test each     as file, for the host it was added for, never in parts
  *
  * Tests of other weight, exclusive or needs never share a unit, but in a group: that takes the greatest
- * weight and exclusive, and needs all that any of them needs. Two tests of one node id (occurrence 0, 1 ..)
- * are two.
+ * weight and exclusive, and needs all that any of them needs. Those of other ranks (of MPI) or numa never do,
+ * in a group neither: its tests of 1, of 2, of 3 ranks are three units. Two tests of one node id (occurrence
+ * 0, 1
+ * ..) are two.
  *
  * In parts (dist file, split). A file is cut when it is expected to take longer than
  *     share = total / slots / 2, at least 1 s
@@ -23,6 +24,7 @@
  *     packed = max(even, ceil(n / slots) part)       even = (total + (n - 1) C) / slots
  * when all else is short and fills the gaps, and Graham's bound (1966)
  *     even + (1 - 1 / slots) part
+ * where, of tests that take several slots each, n / slots is n by as many of them as the slots hold at once.
  * The n is taken that makes 3/4 packed + 1/4 bound least: parts that come out even on the slots, and short
  * ones rather than long, as expectations err; 1 when no other gains a twentieth. It is at most Testplan's
  * number of parts for the limit `share` (pt_runtime_parts). Parts are runs of the file's order, cut between

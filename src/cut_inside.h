@@ -13,8 +13,9 @@ struct pt_cut_item {
     struct pt_bundle_test test;
     const char *path, *group; /* group NULL: none */
     uint64_t needs;
-    uint32_t scope; /* bytes of the node id, never 0 */
-    uint32_t host, weight;
+    uint32_t scope;               /* bytes of the node id, never 0 */
+    uint32_t host, weight, ranks; /* ranks never 0 */
+    bool numa;
     enum pt_exclusive exclusive;
     float seconds, setup, teardown; /* expected; negative: not known */
     float import;                   /* of the file; negative: not known */
@@ -25,8 +26,8 @@ struct pt_cut_item {
 enum {
     PT_CUT_FILE = 1,   /* path and host */
     PT_CUT_SCOPE = 2,  /* and class */
-    PT_CUT_TRAITS = 4, /* weight, exclusive, needs */
-    PT_CUT_GROUP = 8,  /* group alone; an item without one is a slice */
+    PT_CUT_TRAITS = 4, /* weight, ranks, numa, exclusive, needs */
+    PT_CUT_GROUP = 8,  /* group, ranks and numa; an item without a group is a slice */
 };
 
 /* order[start[i] .. start[i + 1]) are the items of slice i; slices and items in the order they came. */
@@ -80,7 +81,7 @@ int pt_cut_no_memory(struct pt_err *err);
 int pt_cut_room(void *array, uint32_t *cap, uint32_t n, size_t size);
 
 /* One unit of these items (indexes into items), or several when it is too large for a frame. seconds:
- * expected of all, or negative; like: its host, weight, exclusive, needs. atoms, seconds_of may be NULL. */
+ * expected of all, or negative; like: its host and traits. atoms, seconds_of may be NULL. */
 struct pt_cut_piece {
     const struct pt_cut_item *items;
     const uint32_t *order;

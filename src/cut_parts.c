@@ -229,10 +229,11 @@ static double shortest(const struct parts *p, uint32_t n)
 /* When the run is expected to end with n parts, none longer than this. See cut.h. */
 static double end_of_run(const struct parts *p, double total, uint32_t n, double longest)
 {
-    uint32_t slots = p->cut->spec.slots;
-    double even = (total + (n - 1) * p->cost) / slots, part = p->cost + longest;
-    double packed = fmax(even, (n / slots + (n % slots > 0)) * part);
-    return 0.75 * packed + 0.25 * (even + (1 - 1.0 / slots) * part);
+    uint32_t slots = p->cut->spec.slots, weight = item(p, 0)->weight;
+    uint32_t places = slots > weight ? slots / weight : 1;
+    double even = (total + (n - 1) * p->cost * weight) / slots, part = p->cost + longest;
+    double packed = fmax(even, (n / places + (n % places > 0)) * part);
+    return 0.75 * packed + 0.25 * (even + (1 - 1.0 / places) * part);
 }
 
 /* The longest part to allow; negative: one part is best. Each number of parts is tried; of many parts of many

@@ -41,29 +41,32 @@ static uint64_t add_bytes(uint64_t h, const void *data, size_t n)
 static uint64_t hash_item(const struct pt_cut_item *it, unsigned by)
 {
     uint64_t h = 14695981039346656037u;
+    const uint64_t traits[] = {it->ranks, it->numa, it->weight, it->exclusive, it->needs};
     if (by & PT_CUT_GROUP)
-        return it->group ? add_bytes(h, it->group, strlen(it->group)) : 0;
+        return it->group ? add_bytes(h ^ it->ranks, it->group, strlen(it->group)) : 0;
     h = add_bytes(h ^ it->host, it->path, strlen(it->path));
     if (by & PT_CUT_SCOPE)
         h = add_bytes(h, it->test.nodeid, it->scope);
-    if (by & PT_CUT_TRAITS) {
-        const uint64_t traits[] = {it->weight, it->exclusive, it->needs};
-        h = add_bytes(h, traits, sizeof(traits));
-    }
-    return h;
+    return by & PT_CUT_TRAITS ? add_bytes(h, traits, sizeof(traits)) : h;
+}
+
+static bool same_traits(const struct pt_cut_item *a, const struct pt_cut_item *b)
+{
+    return a->host == b->host && a->ranks == b->ranks && a->numa == b->numa && a->weight == b->weight &&
+           a->exclusive == b->exclusive && a->needs == b->needs;
 }
 
 static bool same(const struct pt_cut_item *a, const struct pt_cut_item *b, unsigned by)
 {
     if (by & PT_CUT_GROUP)
-        return a->group && b->group && strcmp(a->group, b->group) == 0;
+        return a->group && b->group && a->ranks == b->ranks && a->numa == b->numa &&
+               strcmp(a->group, b->group) == 0;
     if (a->host != b->host || (a->path != b->path && strcmp(a->path, b->path) != 0))
         return false;
     if ((by & PT_CUT_SCOPE) &&
         (a->scope != b->scope || memcmp(a->test.nodeid, b->test.nodeid, a->scope) != 0))
         return false;
-    return !(by & PT_CUT_TRAITS) ||
-           (a->weight == b->weight && a->exclusive == b->exclusive && a->needs == b->needs);
+    return !(by & PT_CUT_TRAITS) || same_traits(a, b);
 }
 
 /* Which slice each item is in, as they come, and how many slices there are. first: an item of each. */
@@ -176,6 +179,8 @@ static int give_some(struct pt_cut *cut, const struct pt_cut_piece *p, uint32_t 
                                 .seconds_of = p->seconds_of ? p->seconds_of + from : NULL,
                                 .seconds = n == p->n ? p->seconds : p->seconds * n / p->n,
                                 .weight = p->like.weight,
+                                .ranks = p->like.ranks,
+                                .numa = p->like.numa,
                                 .exclusive = p->like.exclusive,
                                 .needs = p->like.needs,
                                 .host = p->like.host,
@@ -233,12 +238,6 @@ static int give_whole(struct pt_cut *cut, const struct pt_cut_item *items, const
     }
     p.seconds_of = cut->seconds;
     return pt_cut_give(cut, &p, err);
-}
-
-static bool same_traits(const struct pt_cut_item *a, const struct pt_cut_item *b)
-{
-    return a->host == b->host && a->weight == b->weight && a->exclusive == b->exclusive &&
-           a->needs == b->needs;
 }
 
 /* Runs of the order as it is. */
