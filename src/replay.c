@@ -91,6 +91,8 @@ static int read_place(struct pt_replay *r, const struct pt_json *object, struct 
     const char *host = pt_field_str(&f, "host");
     out->worker = pt_field_u32(&f, "worker", MAX_WORKER, PT_NONE);
     out->bundle = pt_field_u32(&f, "bundle", PT_NONE - 1, PT_NONE);
+    out->ranks = pt_field_u32(&f, "ranks", PT_RANKS_MAX, out->ranks);
+    out->ranks = out->ranks ? out->ranks : 1;
     out->started = pt_field_num(&f, "started", -1);
     if (pt_fields_end(&f, "a test", err) < 0)
         return -1;
@@ -122,6 +124,7 @@ static int read_test(struct pt_replay *r, const struct pt_json *object, uint32_t
     struct pt_ran t = {.at = at};
     const char *nodeid = pt_field_str(&f, "nodeid");
     uint32_t said = pt_field_u32(&f, "occurrence", PT_MAX_TESTS, PT_NONE);
+    t.ranks = pt_field_u32(&f, "ranks", PT_RANKS_MAX, 1);
     const struct pt_json *first = pt_json_first(pt_field_array(&f, "tries"));
     if (pt_json_kind(object) != PT_JSON_OBJECT || pt_fields_end(&f, "a test", err) < 0)
         return err && err->msg[0] ? -1 : pt_err_set(err, "not an object");
@@ -161,12 +164,20 @@ static int compare(uint32_t a, uint32_t b)
     return (a > b) - (a < b);
 }
 
+/* Slots and groups of ranks are counted apart. */
+static int by_worker(const struct pt_ran *a, const struct pt_ran *b)
+{
+    int rc = compare(a->host, b->host);
+    rc = rc ? rc : compare(a->ranks > 1, b->ranks > 1);
+    return rc ? rc : compare(a->worker, b->worker);
+}
+
 static int by_bundle(const void *va, const void *vb)
 {
     const struct pt_ran *a = va, *b = vb;
-    int rc = compare(a->host, b->host);
-    rc = rc ? rc : compare(a->worker, b->worker);
+    int rc = by_worker(a, b);
     rc = rc ? rc : compare(a->bundle, b->bundle);
+    rc = rc ? rc : compare(a->ranks, b->ranks);
     return rc ? rc : compare(a->at, b->at);
 }
 
@@ -179,7 +190,7 @@ static int by_start(const void *va, const void *vb)
 
 static bool same_worker(const struct pt_ran *a, const struct pt_ran *b)
 {
-    return a->host == b->host && a->worker == b->worker;
+    return by_worker(a, b) == 0;
 }
 
 /* What did not say when it started did so after the test before it in its bundle; the first ones before the
@@ -198,8 +209,7 @@ static int by_part(const void *va, const void *vb, void *arg)
     const struct pt_replay *r = arg;
     const struct pt_replay_part *a = va, *b = vb;
     const struct pt_ran *x = &r->tests[a->from], *y = &r->tests[b->from];
-    int rc = compare(x->host, y->host);
-    rc = rc ? rc : compare(x->worker, y->worker);
+    int rc = by_worker(x, y);
     if (!rc && a->started != b->started)
         rc = (a->started > b->started) - (a->started < b->started);
     return rc ? rc : compare(x->bundle, y->bundle);
@@ -214,8 +224,8 @@ static int find_parts(struct pt_replay *r, struct pt_err *err)
     qsort(r->tests, r->ntests, sizeof(*r->tests), by_bundle);
     for (uint32_t i = 0; i < r->ntests; i = end) {
         struct pt_ran *t = &r->tests[i];
-        for (end = i + 1;
-             end < r->ntests && same_worker(t, &r->tests[end]) && t->bundle == r->tests[end].bundle;)
+        for (end = i + 1; end < r->ntests && same_worker(t, &r->tests[end]) &&
+                          t->bundle == r->tests[end].bundle && t->ranks == r->tests[end].ranks;)
             end++;
         fill_starts(t, end - i);
         qsort(t, end - i, sizeof(*t), by_start);
@@ -237,9 +247,11 @@ static int find_hosts(struct pt_replay *r, struct pt_err *err)
     r->slots = malloc((r->names.n + 1) * sizeof(*r->slots));
     if (!slots || !number || !r->host_at || !r->slots)
         return no_memory(err);
-    for (uint32_t i = 0; i < r->ntests; i++)
-        if (slots[r->tests[i].host] <= r->tests[i].worker)
-            slots[r->tests[i].host] = r->tests[i].worker + 1;
+    for (uint32_t i = 0; i < r->ntests; i++) {
+        uint32_t need = r->tests[i].ranks > 1 ? r->tests[i].ranks : r->tests[i].worker + 1;
+        if (slots[r->tests[i].host] < need)
+            slots[r->tests[i].host] = need;
+    }
     for (uint32_t i = 0; i < r->names.n; i++)
         if (slots[i]) {
             number[i] = (uint32_t)r->nhosts;

@@ -20,7 +20,8 @@ const char *pt_replay_host(const struct pt_replay *r, size_t i, uint32_t *slots)
 typedef bool pt_replay_find_fn(void *arg, const char *nodeid, uint32_t occurrence,
                                struct pt_bundle_test *test, const char **path);
 typedef int pt_replay_unit_fn(void *arg, const struct pt_plan_unit *unit, struct pt_err *err);
-/* Gives the units, pinned, those of one worker in the order to run: host_of[i] is the number that host i of
+/* Gives the units, pinned, those of one worker in the order to run (tests of several ranks: those of one
+ * group of ranks, with as many ranks as then, pinned to the host): host_of[i] is the number that host i of
  * the file has now (PT_NONE: none, its tests are left out). Tests of that run that find does not know, or
  * gave before (a run of --dist each is replayed on the first of its hosts), are left out and counted in
  * *gone. */

@@ -7,7 +7,9 @@
 /* Where a test ran. */
 struct pt_ran {
     const char *nodeid;
-    uint32_t occurrence, host, worker, bundle;
+    uint32_t occurrence, host, bundle;
+    uint32_t worker; /* the slot; of several ranks: their group */
+    uint32_t ranks;
     uint32_t at; /* in the order of collection */
     double started;
 };

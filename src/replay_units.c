@@ -80,6 +80,7 @@ static int give_some(struct giving *g, const struct pt_replay_part *p, uint32_t 
                                 .nfiles = nfiles,
                                 .seconds = -1,
                                 .weight = 1,
+                                .ranks = first->ranks,
                                 .host = g->host_of[first->host],
                                 .rank = first->worker,
                                 .alone = true};

@@ -62,7 +62,10 @@ static int tell(void *arg, const struct pt_plan_unit *u, struct pt_err *err)
     char *out = arg;
     (void)err;
     cr_assert(u->alone && !u->atoms && u->weight == 1 && u->seconds < 0 && !u->needs);
-    sprintf(out + strlen(out), "%s%u.%u:", *out ? " | " : "", u->host, u->rank);
+    sprintf(out + strlen(out), "%s%u.%u", *out ? " | " : "", u->host, u->rank);
+    if (u->ranks != 1)
+        sprintf(out + strlen(out), "*%u", u->ranks);
+    strcat(out, ":");
     for (uint32_t f = 0; f < u->nfiles; f++)
         for (uint32_t i = 0; i < u->files[f].ntests; i++) {
             const struct pt_bundle_test *t = &u->files[f].tests[i];
@@ -110,6 +113,32 @@ Test(replay, what_ran_where_in_which_order)
                                                                      10.75) "," AT("c.py::1", "h1", 0, 9, 4),
             "10.0: b.py::2 | 10.0: c.py::1 | 10.0: a.py::2 a.py::1 >b.py::3 | 10.1: b.py::1 | 11.0: a.py::3",
             0);
+}
+
+#define OF(id, ranks, host, group, bundle, started)                                                          \
+    "{'nodeid':'" id "','ranks':" #ranks ",'host':'" host "','worker':" #group ",'bundle':" #bundle          \
+    ",'started':" #started "}"
+
+/* By the groups that ran them; slot 0 and group 0 are two. */
+Test(replay, of_several_ranks)
+{
+    replays(
+        OF("a.py::1", 2, "h", 0, 4, 3) "," AT("a.py::2", "h", 0, 1, 1) "," OF(
+            "a.py::3", 2, "h", 1, 2, 1) "," OF("a.py::4", 3, "h", 0, 5, 2) "," OF("a.py::5", 2, "h", 0, 4, 4),
+        "10.0: a.py::2 | 10.0*3: a.py::4 | 10.0*2: a.py::1 a.py::5 | 10.1*2: a.py::3", 0);
+    replays("{'nodeid':'a.py::1','ranks':3,'tries':[{'host':'h','worker':0,'bundle':0,'started':1}]}",
+            "10.0*3: a.py::1", 0);
+}
+
+Test(replay, slots_for_the_ranks)
+{
+    uint32_t slots;
+    struct pt_replay *r = read_text(
+        "{\"version\":1,\"tests\":[{\"nodeid\":\"a.py::1\",\"ranks\":3,\"host\":\"h\",\"worker\":200,"
+        "\"bundle\":0}]}");
+    pt_replay_host(r, 0, &slots);
+    cr_assert_eq(slots, 3);
+    pt_replay_destroy(r);
 }
 
 Test(replay, a_path_may_come_again)
