@@ -64,6 +64,7 @@ struct pt_options {
     struct pt_words only_rerun; /* POSIX extended expressions */
     uint32_t run_timeout_ms;    /* 0: none */
     uint32_t grace_ms;          /* for tear-downs; after pt_options_complete not 0 */
+    uint32_t mpi_grace_ms;      /* for the other ranks when one failed; after pt_options_complete not 0 */
     uint64_t memory_per_slot;   /* bytes, 0: no limit */
     enum pt_collect_where collect;
     bool stream_collection, strict_collection;

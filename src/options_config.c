@@ -9,9 +9,10 @@
 #include <string.h>
 #include <sys/stat.h>
 
-#define CONFIG_MAX  (1u << 20) /* bytes of a file */
-#define CONFIG_NAME "ptremote.conf"
-#define GRACE_MS    10000
+#define CONFIG_MAX   (1u << 20) /* bytes of a file */
+#define CONFIG_NAME  "ptremote.conf"
+#define GRACE_MS     10000
+#define MPI_GRACE_MS 3000
 
 struct config {
     const char *path;
@@ -312,5 +313,7 @@ int pt_options_complete(struct pt_options *opts, const char *project_root, struc
         return -1;
     if (!pt_options_given(opts, "grace"))
         opts->grace_ms = GRACE_MS;
+    if (!pt_options_given(opts, "mpi-grace"))
+        opts->mpi_grace_ms = MPI_GRACE_MS;
     return check_together(opts, err) < 0 ? -1 : check_placement(opts, err);
 }

@@ -161,21 +161,24 @@ Test(options, how_the_tree_gets_there)
     refuse("--digest md5", "--digest: want blake2b or sha256, got 'md5'", NULL);
     refuse("--shared-fs p/q", "--shared-fs: want an absolute path on the hosts, got 'p/q'", NULL);
     refuse("--keep ''", "--keep: want a GLOB, got ''", NULL);
+    refuse("--mpi-grace 0", "--mpi-grace: want seconds from 1 to 604800, as 30, 1.5, 2m or 1h, got '0'",
+           NULL);
 }
 
 Test(options, how_tests_are_dealt)
 {
     take("--schedule static --dist=scope --split never --isolate test --preload numpy,yaml --target 10m "
          "--speculate "
-         "--reruns 2 --only-rerun 'Time ?out' --only-rerun x --run-timeout 1h --grace 30 --memory-per-slot "
-         "512m --live --shuffle");
+         "--reruns 2 --only-rerun 'Time ?out' --only-rerun x --run-timeout 1h --grace 30 --mpi-grace 1.5 "
+         "--memory-per-slot 512m --live --shuffle");
     cr_assert(opts.schedule == PT_SCHEDULE_STATIC && opts.dist == PT_DIST_SCOPE &&
               opts.split == PT_SPLIT_NEVER);
     cr_assert(opts.isolate == PT_ISOLATE_TEST && opts.speculate && opts.live);
     cr_assert_str_eq(opts.preload, "numpy,yaml");
     cr_assert_str_eq(opts.shuffle, "");
     cr_assert_eq(opts.only_rerun.n, 2);
-    cr_assert(opts.target_ms == 600000 && opts.run_timeout_ms == 3600000 && opts.grace_ms == 30000);
+    cr_assert(opts.target_ms == 600000 && opts.run_timeout_ms == 3600000 && opts.grace_ms == 30000 &&
+              opts.mpi_grace_ms == 1500);
     cr_assert_eq(opts.memory_per_slot, 512ull << 20);
     pt_options_fini(&opts);
     take("--shuffle=18446744073709551615 a.py --memory-per-slot 2GiB");

@@ -226,6 +226,7 @@ Test(config, sources_come_in_their_order)
     cr_assert_eq(pt_options_complete(&opts, NULL, &err), 0);
     cr_assert_str_eq(opts.hosts, "local");
     cr_assert_eq(opts.timeout_ms, 0);
+    cr_assert(opts.grace_ms == 10000 && opts.mpi_grace_ms == 3000);
     pt_options_fini(&opts);
 }
 
