@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #pragma once
-/* --dry-run: which bundle would go where, and what would be sent. Contacts no host. */
+/* --dry-run: which bundle would go where, of a static run with MPI tests as a picture of its steps, and what
+ * would be sent. Contacts no host. */
 
 struct pt_err;
 struct pt_run;

@@ -6,6 +6,8 @@
 
 #include "common/auto.h"
 
+#include <string.h>
+
 #define LIVE_MS 100 /* how often output is sent when it is shown as it comes */
 
 /* At most so many slots of this host are used. */
@@ -15,13 +17,22 @@ static uint32_t slots_of(const struct pt_run_host *h)
 }
 
 /* How many of its ranks may start a session: as many as there is work for, all while files are still found.
- */
+ * Tests of several ranks run in other processes. */
 static uint32_t runners_of(const struct pt_run_host *h)
 {
     const struct pt_run *run = h->run;
-    uint32_t slots = slots_of(h), work = pt_plan_held(run->plan, h->number) + pt_plan_waiting(run->plan);
+    uint32_t slots = slots_of(h);
+    uint32_t work = pt_plan_held_plain(run->plan, h->number) + pt_plan_waiting_plain(run->plan);
     uint32_t n = run->collected && work < slots ? work : slots;
     return n > h->runners ? n : h->runners;
+}
+
+static uint8_t fresh_of(const struct pt_run *run)
+{
+    const char *isolate = pt_run_isolate(run);
+    return strcmp(isolate, "test") == 0     ? PT_FRESH_TEST
+           : strcmp(isolate, "bundle") == 0 ? PT_FRESH_BUNDLE
+                                            : PT_FRESH_NOT;
 }
 
 void pt_run_host_limits(struct pt_run_host *h)
@@ -31,9 +42,31 @@ void pt_run_host_limits(struct pt_run_host *h)
     struct pt_limits limits = {.runners = h->runners,
                                .memory = opts->memory_per_slot,
                                .output_ms = opts->live ? LIVE_MS : 0,
-                               .grace_ms = opts->grace_ms};
+                               .grace_ms = opts->grace_ms,
+                               .mpi_grace_ms = opts->mpi_grace_ms,
+                               .fresh = fresh_of(h->run)};
     struct pt_buf b = {0};
     pt_limits_encode(&limits, &b);
+    pt_link_send(h->link, &b);
+    pt_buf_fini(&b);
+}
+
+/* The sizes of MPI tests that this host may still get, when there is one more, or one less. */
+static void tell_sizes(struct pt_run_host *h)
+{
+    struct pt_size list[PT_SIZES_MAX];
+    struct pt_sizes m = {.sizes = list};
+    uint64_t kind = 0;
+    if (h->state != PT_HOST_WORKING || !h->link)
+        return;
+    m.n = pt_plan_sizes(h->run->plan, h->number, list, PT_SIZES_MAX);
+    for (uint32_t i = 0; i < m.n; i++)
+        kind = (kind ^ list[i].ranks) * 1099511628211u;
+    if (kind == h->sizes)
+        return;
+    h->sizes = kind;
+    struct pt_buf b = {0};
+    pt_sizes_encode(&m, &b);
     pt_link_send(h->link, &b);
     pt_buf_fini(&b);
 }
@@ -48,6 +81,7 @@ void pt_run_host_begin(struct pt_run_host *h)
     int rc = pt_run_nodes_session(h, &session, &err);
     if (rc > 0) {
         pt_run_host_set(h, PT_HOST_WORKING);
+        h->sizes = 0;
         pt_run_host_limits(h);
         pt_link_send(h->link, &session);
         pt_plan_host(run->plan, h->number, slots_of(h));
@@ -137,7 +171,7 @@ void pt_run_deal(struct pt_run *run)
         struct pt_buf b = {0};
         pt_bundle_encode(deal.bundle, PT_L_BUNDLE, &b);
         record_attempt(run, &deal);
-        if (pt_plan_held(run->plan, h->number) > h->runners && h->runners < slots_of(h))
+        if (pt_plan_held_plain(run->plan, h->number) > h->runners && h->runners < slots_of(h))
             pt_run_host_limits(h);
         pt_link_send(h->link, &b);
         pt_buf_fini(&b);
@@ -148,6 +182,8 @@ void pt_run_deal(struct pt_run *run)
         return;
     }
     rearrange(run);
+    for (size_t i = 0; i < run->hosts.n; i++)
+        tell_sizes(&run->at[i]);
     if (run->collected)
         tell_impossible(run);
     pt_run_hosts_wake(run);

@@ -54,6 +54,7 @@ struct pt_run_host {
     uint32_t launches, slots, busy;
     uint32_t room;    /* slots that may be used, if it has more */
     uint32_t runners; /* ranks that may have a session, as it was told last */
+    uint64_t sizes;   /* of MPI tests to come, as it was told last: a digest, 0 none */
     uint32_t launch_slots;
     struct pt_link *link;
     uint64_t seq, acked; /* last received of this launch; last acknowledged */

@@ -261,8 +261,16 @@ void pt_run_lost_test(void *arg, uint32_t test)
 void pt_run_impossible_test(struct pt_run *run, uint32_t test)
 {
     bool lost = false;
+    uint32_t want, most;
+    char why[96];
     for (size_t i = 0; i < run->hosts.n; i++)
         lost |= run->at[i].lost;
+    if (pt_plan_lacks_slots(run->plan, test, &want, &most)) {
+        snprintf(why, sizeof(why), "Not enough procs to execute: %u required but only %u available", want,
+                 most);
+        tell(run, test, PT_OUTCOME_SKIPPED, PT_PHASE_SETUP, 1, why);
+        return;
+    }
     if (lost)
         tell(run, test, PT_OUTCOME_LOST, PT_PHASE_SETUP, 1, "the host that could take it is lost");
     else

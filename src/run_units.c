@@ -16,6 +16,7 @@
 #include <sys/random.h>
 
 #define PRELOAD_MAX 4096
+#define RANKS_READ  1000000u
 #define NOBODY      ((uint64_t)1 << 63) /* a label that no host has */
 
 static int add_unit(void *arg, const struct pt_plan_unit *unit, struct pt_err *err)
@@ -97,12 +98,24 @@ static enum pt_exclusive exclusive_of(const char *word)
     return !word ? PT_EXCLUSIVE_NOT : strcmp(word, "run") == 0 ? PT_EXCLUSIVE_RUN : PT_EXCLUSIVE_HOST;
 }
 
+/* More than any host has slots is told later, with the number. */
+static uint32_t ranks_of(const struct pt_json *v)
+{
+    double ranks = pt_json_number(v, 1);
+    if (ranks >= 2)
+        return ranks < RANKS_READ ? (uint32_t)ranks : RANKS_READ;
+    return ranks > -1 && ranks < 1 ? PT_PLAN_ALL : 1;
+}
+
 static void read_traits(const struct pt_run *run, const struct pt_json *o, struct pt_traits *t)
 {
+    struct pt_fields f = {.object = o};
     double scope = pt_json_number(pt_json_get(o, "scope"), 0);
     double weight = pt_json_number(pt_json_get(o, "weight"), 1);
     *t = (struct pt_traits){.scope = scope > 0 && scope <= PT_MAX_NODEID ? (uint32_t)scope : 0,
                             .weight = weight >= 1 && weight <= PT_SLOTS_MAX ? (uint32_t)weight : 1,
+                            .ranks = ranks_of(pt_json_get(o, "ranks")),
+                            .numa = o && pt_field_bool(&f, "numa", false),
                             .group = pt_json_text(pt_json_get(o, "group")),
                             .exclusive = exclusive_of(pt_json_text(pt_json_get(o, "exclusive")))};
     for (const struct pt_json *l = pt_json_first(pt_json_get(o, "needs")); l; l = pt_json_next(l)) {
