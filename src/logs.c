@@ -3,8 +3,9 @@
 
 #include "common/auto.h"
 #include "common/err.h"
+#include "common/message.h"
 #include "common/quote.h"
-#include "common/wire.h"
+#include "interned.h"
 
 #include <dirent.h>
 #include <fcntl.h>
@@ -20,6 +21,14 @@ struct node {
     bool begun, in_line; /* the file is; its last byte is not the end of a line */
 };
 
+/* A rank of a group, numbered from PT_LOGS_NODES. */
+struct member {
+    struct node node;
+    char *host, *file;
+    uint32_t group, rank;
+};
+#define MAX_MEMBERS (64u << 10)
+
 struct pt_logs {
     char *top, *run; /* STATE/logs, and the folder's name in it */
     char *folder;    /* NULL until it is made */
@@ -27,12 +36,16 @@ struct pt_logs {
     bool failed;     /* it cannot be written */
     struct node *nodes;
     size_t n;
+    struct pt_interned names; /* of members, in their order */
+    struct member *members;
+    uint32_t nmembers;
 };
+
+#define SAFE "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789-_."
 
 static bool name_ok(const char *s)
 {
-    return *s && *s != '.' && strlen(s) < 100 &&
-           s[strspn(s, "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789-_.")] == '\0';
+    return *s && *s != '.' && strlen(s) < 100 && s[strspn(s, SAFE)] == '\0';
 }
 
 struct pt_logs *pt_logs_create(const char *state_dir, const char *run, struct pt_err *err)
@@ -50,18 +63,29 @@ error:
     return NULL;
 }
 
+static void node_fini(struct node *node)
+{
+    free(node->logged);
+    free(node->shown);
+    pt_buf_fini(&node->rest);
+}
+
 void pt_logs_destroy(struct pt_logs *l)
 {
     if (!l)
         return;
     int saved = errno;
-    for (size_t i = 0; i < l->n; i++) {
-        free(l->nodes[i].logged);
-        free(l->nodes[i].shown);
-        pt_buf_fini(&l->nodes[i].rest);
+    for (size_t i = 0; i < l->n; i++)
+        node_fini(&l->nodes[i]);
+    for (uint32_t i = 0; i < l->nmembers; i++) {
+        node_fini(&l->members[i].node);
+        free(l->members[i].host);
+        free(l->members[i].file);
     }
     if (l->fd >= 0)
         close(l->fd);
+    pt_interned_fini(&l->names);
+    free(l->members);
     free(l->nodes);
     free(l->folder);
     free(l->top);
@@ -75,10 +99,62 @@ const char *pt_logs_folder(const struct pt_logs *l)
     return l ? l->folder : NULL;
 }
 
+/* --- nodes --- */
+
+static struct member *get_member(const struct pt_logs *l, uint32_t node)
+{
+    bool is = node >= PT_LOGS_NODES && node - PT_LOGS_NODES < l->nmembers;
+    return is ? &l->members[node - PT_LOGS_NODES] : NULL;
+}
+
+static int add_member(struct pt_logs *l, const char *host, uint32_t group, uint32_t rank)
+{
+    struct member *members =
+        l->nmembers < MAX_MEMBERS ? realloc(l->members, (l->nmembers + 1) * sizeof(*members)) : NULL;
+    if (!members)
+        return -1;
+    l->members = members;
+    struct member *m = &members[l->nmembers];
+    *m = (struct member){.host = strdup(host), .group = group, .rank = rank};
+    if (!m->host || asprintf(&m->file, "%.100s-group%u-rank%u.log", host, group, rank) < 0) {
+        free(m->host);
+        return -1;
+    }
+    for (char *p = m->file; *(p += strspn(p, SAFE)); p++)
+        *p = '_';
+    m->file[0] = m->file[0] == '.' ? '_' : m->file[0];
+    l->nmembers++;
+    return 0;
+}
+
+uint32_t pt_logs_member(struct pt_logs *l, const char *host, uint32_t group, uint32_t rank)
+{
+    pt_auto_free char *name = NULL;
+    if (asprintf(&name, "%u %u %s", group, rank, host) < 0) {
+        name = NULL;
+        return PT_NONE;
+    }
+    uint32_t i =
+        l->nmembers < MAX_MEMBERS ? pt_interned_add(&l->names, name) : pt_interned_find(&l->names, name);
+    if (i == PT_NONE || i > l->nmembers || (i == l->nmembers && add_member(l, host, group, rank) < 0))
+        return PT_NONE;
+    return PT_LOGS_NODES + i;
+}
+
+void pt_logs_who(const struct pt_logs *l, uint32_t node, char *out, size_t size)
+{
+    const struct member *m = get_member(l, node);
+    if (m)
+        snprintf(out, size, "group %u rank %u", m->group, m->rank);
+    else
+        snprintf(out, size, "gw%u", node);
+}
+
 static struct node *get_node(struct pt_logs *l, uint32_t node)
 {
-    if (node >= PT_LOGS_NODES)
-        return NULL;
+    struct member *m = get_member(l, node);
+    if (m || node >= PT_LOGS_NODES)
+        return m ? &m->node : NULL;
     if (node >= l->n) {
         struct node *nodes = realloc(l->nodes, (node + 1) * sizeof(*nodes));
         if (!nodes)
@@ -155,14 +231,14 @@ static void put_heading(struct pt_buf *b, const char *text)
 }
 
 /* What stands before these bytes: whose they are, when that changes. */
-static int put_headings(struct node *at, uint32_t node, const char *host, const char *nodeid,
+static int put_headings(struct node *at, const char *who, const char *host, const char *nodeid,
                         struct pt_buf *b)
 {
     pt_auto_free char *first = NULL;
     const char *test = nodeid ? nodeid : "";
     bool same = at->logged && strcmp(at->logged, test) == 0;
     if (!at->begun) {
-        if (asprintf(&first, "gw%u on %s", node, host) < 0) {
+        if (asprintf(&first, "%s on %s", who, host) < 0) {
             first = NULL;
             return -1;
         }
@@ -200,16 +276,20 @@ static int write_all(int fd, const void *data, size_t n)
 int pt_logs_add(struct pt_logs *l, uint32_t node, const char *host, const char *nodeid, const void *bytes,
                 size_t n, struct pt_err *err)
 {
-    char name[32];
+    char who[PT_LOGS_WHO];
+    char own[PT_LOGS_WHO + 4];
     struct pt_buf head = {0};
     struct node *at = get_node(l, node);
+    const struct member *m = get_member(l, node);
     if (n == 0 || l->failed)
         return 0;
-    if (!at || put_headings(at, node, host, nodeid, &head) < 0 || head.bad) {
+    pt_logs_who(l, node, who, sizeof(who));
+    if (!at || put_headings(at, who, host, nodeid, &head) < 0 || head.bad) {
         pt_buf_fini(&head);
         return pt_err_set(err, "logs: out of memory");
     }
-    snprintf(name, sizeof(name), "gw%u.log", node);
+    snprintf(own, sizeof(own), "%s.log", who);
+    const char *name = m ? m->file : own;
     pt_auto_fd int fd =
         make_folder(l, err) < 0
             ? -2
@@ -268,8 +348,17 @@ static void show_rest(uint32_t node, struct node *at, bool all, pt_logs_line_fn 
 
 void pt_logs_flush(struct pt_logs *l, uint32_t node, pt_logs_line_fn *fn, void *arg)
 {
-    if (node < l->n && l->nodes[node].rest.len)
-        show_rest(node, &l->nodes[node], true, fn, arg);
+    struct member *m = get_member(l, node);
+    struct node *at = m ? &m->node : node < l->n ? &l->nodes[node] : NULL;
+    if (at && at->rest.len)
+        show_rest(node, at, true, fn, arg);
+}
+
+void pt_logs_flush_members(struct pt_logs *l, const char *host, pt_logs_line_fn *fn, void *arg)
+{
+    for (uint32_t i = 0; i < l->nmembers; i++)
+        if (strcmp(l->members[i].host, host) == 0)
+            pt_logs_flush(l, PT_LOGS_NODES + i, fn, arg);
 }
 
 int pt_logs_lines(struct pt_logs *l, uint32_t node, const char *nodeid, const void *bytes, size_t n,

@@ -132,6 +132,7 @@ int pt_report_read(const struct pt_json *object, struct pt_report *r, struct pt_
     r->properties = pt_field_array(&f, "properties");
     r->junit = pt_field_array(&f, "junit");
     r->junit_counts = pt_field_object(&f, "junit_counts");
+    r->ranks = pt_field_u32(&f, "ranks", PT_RANKS_MAX, 1);
     if (!f.bad && !get_outcome(&f, &r->outcome))
         f.bad = "outcome";
     if (!f.bad && !get_phase(&f, &r->phase))
@@ -182,15 +183,20 @@ static void put_domain(struct pt_buf *out, const char *nodeid)
     }
 }
 
+void pt_report_headline(struct pt_buf *out, unsigned phase, const char *nodeid)
+{
+    if (phase == PT_PHASE_COLLECT) {
+        pt_buf_append(out, "ERROR collecting ", 17);
+        pt_buf_append(out, nodeid, strlen(nodeid));
+    } else {
+        put_domain(out, nodeid);
+    }
+}
+
 static void put_headline(struct pt_json_out *o, const struct pt_report_new *what)
 {
     struct pt_buf text = {0};
-    if (what->phase == PT_PHASE_COLLECT) {
-        pt_buf_append(&text, "ERROR collecting ", 17);
-        pt_buf_append(&text, what->nodeid, strlen(what->nodeid));
-    } else {
-        put_domain(&text, what->nodeid);
-    }
+    pt_report_headline(&text, what->phase, what->nodeid);
     o->bad = o->bad || text.bad;
     pt_json_put_strn(o, "headline", (char *)text.data, text.len);
     pt_buf_fini(&text);
@@ -241,10 +247,20 @@ static int hand_over(struct pt_json_out *o, struct pt_buf *out)
     return rc < 0 || out->bad ? -1 : 0;
 }
 
+static void put_made_skip(struct pt_json_out *o, const struct pt_report_new *what)
+{
+    pt_json_open_array(o, "skip");
+    pt_json_put_str(o, NULL, what->file);
+    pt_json_put_str(o, NULL, NULL);
+    pt_json_put_str(o, NULL, what->message);
+    pt_json_close(o);
+}
+
 int pt_report_make(const struct pt_report_new *what, struct pt_buf *out)
 {
     struct pt_json_out o;
     const char *longrepr = what->longrepr ? what->longrepr : what->message;
+    bool skipped = what->outcome == PT_OUTCOME_SKIPPED;
     pt_json_out_init(&o, NULL);
     pt_json_open_object(&o, NULL);
     pt_json_put_str(&o, "nodeid", what->nodeid);
@@ -258,9 +274,11 @@ int pt_report_make(const struct pt_report_new *what, struct pt_buf *out)
         pt_json_put_int(&o, pt_outcome_name(what->outcome), 1);
     pt_json_close(&o);
     pt_json_put_str(&o, "message", what->message);
-    if (longrepr)
+    if (skipped)
+        put_made_skip(&o, what);
+    if (longrepr && !skipped)
         put_longrepr(&o, longrepr, what->output);
-    if (longrepr && !what->silent)
+    if (longrepr && !skipped && !what->silent)
         put_problem(&o, what, longrepr);
     pt_json_close(&o);
     return hand_over(&o, out);
@@ -299,7 +317,7 @@ static size_t memory_line(const struct pt_death *d, char *used, size_t size)
     return n + 1;
 }
 
-static void death_words(const struct pt_death *d, uint64_t memory, char *out, size_t size)
+void pt_death_words(const struct pt_death *d, uint64_t memory, char *out, size_t size)
 {
     char status[64];
     char used[40] = "";
@@ -320,13 +338,18 @@ static void death_words(const struct pt_death *d, uint64_t memory, char *out, si
         snprintf(out, size, "crashed in %s: %s", phase, status);
 }
 
+const char *pt_death_output(const struct pt_death *d)
+{
+    char used[40];
+    return d->output ? d->output + memory_line(d, used, sizeof(used)) : NULL;
+}
+
 int pt_report_from_death(const struct pt_death *d, uint64_t memory, const char *nodeid, const char *file,
                          bool silent, struct pt_buf *out)
 {
     char message[160];
-    char used[40];
     struct pt_buf text = {0};
-    death_words(d, memory, message, sizeof(message));
+    pt_death_words(d, memory, message, sizeof(message));
     pt_buf_append(&text, message, strlen(message));
     if (d->stack && *d->stack) {
         pt_buf_append(&text, "\n\n", 2);
@@ -340,7 +363,7 @@ int pt_report_from_death(const struct pt_death *d, uint64_t memory, const char *
         .file = file,
         .message = message,
         .longrepr = (char *)text.data,
-        .output = d->output ? d->output + memory_line(d, used, sizeof(used)) : NULL,
+        .output = pt_death_output(d),
         .duration = (double)d->duration_us / 1e6,
         .silent = silent,
     };

@@ -36,6 +36,7 @@ struct pt_report {
     const struct pt_json
         *junit_counts; /* {"tests","failures","errors","skipped"}: what junit adds to the suite */
     const char *stop;
+    uint32_t ranks; /* of MPI that ran it together; 1: an ordinary test */
 };
 
 /* -1 with err when it is not such JSON, or above the limits. */
@@ -99,6 +100,12 @@ int pt_report_make(const struct pt_report_new *what, struct pt_buf *out);
  * the limit of its slot, for a death by that. */
 int pt_report_from_death(const struct pt_death *d, uint64_t memory, const char *nodeid, const char *file,
                          bool silent, struct pt_buf *out);
+/* How it died, in a line: "crashed in call: killed by signal 11 (SIGSEGV)". memory as above. */
+void pt_death_words(const struct pt_death *d, uint64_t memory, char *out, size_t size);
+/* Its last output, without what is no output of it; NULL: none. */
+const char *pt_death_output(const struct pt_death *d);
+/* What a made report is headed by: "TestA.test_x[1]", or "ERROR collecting" and the node id. */
+void pt_report_headline(struct pt_buf *out, unsigned phase, const char *nodeid);
 /* "killed by signal 11 (SIGSEGV)", "exited with status 3": a wait status in words. */
 void pt_status_words(uint32_t status, char *out, size_t size);
 /* A chosen test of a file that did not collect on its host: the outcome and words of that file's report. */

@@ -3,6 +3,7 @@
  * a bundle that the host holds, and its first report is the one that counts. */
 #include "common/auto.h"
 #include "common/log.h"
+#include "common/message_group.h"
 #include "logs.h"
 #include "run_nodes.h"
 #include "run_results.h"
@@ -144,7 +145,9 @@ static int on_death(struct pt_run_host *h, struct pt_reader *r, struct pt_err *e
 static void show_line(void *arg, uint32_t node, const char *nodeid, const char *line, size_t n)
 {
     struct pt_run_host *h = arg;
-    pt_terminal_live(h->run->terminal, h->number, node, nodeid, line, n);
+    char who[PT_LOGS_WHO];
+    pt_logs_who(h->run->logs, node, who, sizeof(who));
+    pt_terminal_live(h->run->terminal, h->number, who, nodeid, line, n);
 }
 
 static int on_output(struct pt_run_host *h, struct pt_reader *r, struct pt_err *err)
@@ -156,25 +159,29 @@ static int on_output(struct pt_run_host *h, struct pt_reader *r, struct pt_err *
     pt_get_u32(r);
     uint32_t test = pt_get_u32(r);
     const void *bytes = pt_get_bytes(r, &n);
-    if (!pt_get_end(r) || !is_rank(h, rank))
+    if (!pt_get_end(r) || !(is_rank(h, rank) || pt_member_of(rank, NULL, NULL)))
         return pt_err_set(err, "malformed OUTPUT");
     const struct pt_suite_test *t = pt_suite_get(run->suite, test);
     const char *nodeid = t ? t->nodeid : NULL;
-    uint32_t node = h->base + rank;
-    if (!run->logs)
+    uint32_t node = is_rank(h, rank) ? h->base + rank : pt_run_member_log(h, rank);
+    if (!run->logs || node == PT_NONE)
         return 0;
     if (pt_logs_add(run->logs, node, h->host->name, nodeid, bytes, n, &why) < 0)
         pt_terminal_note(run->terminal, why.msg);
     if (run->opts->live && pt_logs_lines(run->logs, node, nodeid, bytes, n, show_line, h) < 0)
-        pt_info("gw%u: output is not shown: out of memory", node);
+        pt_info("%s: output is not shown: out of memory", h->host->name);
     return 0;
 }
 
 /* What it wrote last need not wait for the end of its line. */
 static void flush_output(struct pt_run_host *h, uint32_t rank)
 {
-    if (h->run->logs && h->run->opts->live && is_rank(h, rank))
+    if (!h->run->logs || !h->run->opts->live)
+        return;
+    if (is_rank(h, rank))
         pt_logs_flush(h->run->logs, h->base + rank, show_line, h);
+    else
+        pt_logs_flush_members(h->run->logs, h->host->name, show_line, h);
 }
 
 /* --- bundles --- */
@@ -194,6 +201,7 @@ static int on_done(struct pt_run_host *h, struct pt_reader *r, struct pt_err *er
     if (!pt_get_end(r))
         return pt_err_set(err, "malformed DONE");
     idle(h, rank);
+    pt_status_end_bundle(run->status, h->number, bundle);
     flush_output(h, rank);
     if (!pt_plan_done(run->plan, h->number, bundle, attempt, pt_run_lost_test, run))
         return 0;
@@ -257,12 +265,13 @@ static int on_broken(struct pt_run_host *h, struct pt_reader *r, struct pt_err *
 
 static int on_started(struct pt_run_host *h, struct pt_reader *r, struct pt_err *err)
 {
-    uint32_t rank = pt_get_u32(r);
-    pt_get_u32(r);
+    uint32_t rank = pt_get_u32(r), bundle = pt_get_u32(r);
     pt_get_u32(r);
     uint32_t test = pt_get_u32(r);
     if (!pt_get_end(r))
         return pt_err_set(err, "malformed STARTED");
+    if (pt_run_member_started(h, rank, bundle, test))
+        return 0;
     const struct pt_suite_test *t = pt_suite_get(h->run->suite, test);
     pt_run_nodes_ready(h, rank);
     if (t && h->run->status && is_rank(h, rank))
@@ -299,10 +308,10 @@ static int next_seq(struct pt_run_host *h, uint64_t seq, struct pt_err *err)
 int pt_run_message(struct pt_run_host *h, uint8_t type, struct pt_reader *body, struct pt_err *err)
 {
     static int (*const handlers[])(struct pt_run_host *, struct pt_reader *, struct pt_err *) = {
-        [PT_L_STARTED] = on_started,   [PT_L_REPORT] = on_report, [PT_L_DEATH] = on_death,
-        [PT_L_NOTE] = pt_run_note,     [PT_L_DONE] = on_done,     [PT_L_BROKEN] = on_broken,
-        [PT_L_RECALLED] = on_recalled, [PT_L_BYE] = on_bye,       [PT_L_STOLEN] = on_stolen,
-        [PT_L_OUTPUT] = on_output,
+        [PT_L_STARTED] = on_started,   [PT_L_REPORT] = on_report,   [PT_L_DEATH] = on_death,
+        [PT_L_NOTE] = pt_run_note,     [PT_L_DONE] = on_done,       [PT_L_BROKEN] = on_broken,
+        [PT_L_RECALLED] = on_recalled, [PT_L_BYE] = on_bye,         [PT_L_STOLEN] = on_stolen,
+        [PT_L_OUTPUT] = on_output,     [PT_L_RANKS] = pt_run_ranks, [PT_L_FALL] = pt_run_fall,
     };
     if (type >= PT_COUNT(handlers) || !handlers[type])
         return pt_err_set(err, "unknown link message %u", type);

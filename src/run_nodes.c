@@ -22,6 +22,7 @@ struct node {
 
 struct pt_nodes {
     char *session; /* JSON object that every runner gets */
+    char show[16]; /* --show-capture, or "" */
     bool wanted;   /* plugins here want to know */
     struct node *node;
     uint32_t n;
@@ -46,9 +47,17 @@ int pt_run_nodes_begin(struct pt_run *run, const struct pt_json *line, struct pt
     }
     pt_buf_append(&text, "", 1);
     run->nodes->session = (char *)text.data;
+    const char *show = pt_json_text(pt_json_get(line, "show_capture"));
+    if (show && strlen(show) < sizeof(run->nodes->show))
+        memcpy(run->nodes->show, show, strlen(show) + 1);
     run->nodes->wanted =
         pt_json_kind(pt_json_get(line, "nodes")) == PT_JSON_BOOL && run->opts->collect != PT_COLLECT_REMOTE;
     return text.bad ? pt_err_set(err, "out of memory") : 0;
+}
+
+const char *pt_run_nodes_show(const struct pt_run *run)
+{
+    return run->nodes && run->nodes->show[0] ? run->nodes->show : NULL;
 }
 
 void pt_run_nodes_fini(struct pt_run *run)

@@ -7,6 +7,8 @@ struct pt_nodes;
 
 /* The collector's session line came; it is looked at, and what runners need of it is kept. */
 int pt_run_nodes_begin(struct pt_run *run, const struct pt_json *line, struct pt_err *err);
+/* --show-capture as that line has it; NULL: it did not say. */
+const char *pt_run_nodes_show(const struct pt_run *run);
 void pt_run_nodes_fini(struct pt_run *run);
 /* A line of the collector: true when it was an answer of the plugins' controller, which may come as long as
  * there is a collector. May call pt_run_host_begin, pt_run_fail. */

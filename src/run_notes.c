@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Notes: what a worker says that is no report of a chosen test (docs/protocol.md 7.3). */
+#include "common/message_group.h"
 #include "history.h"
 #include "run_nodes.h"
 #include "run_results.h"
@@ -51,11 +52,12 @@ static int note_missing(struct pt_run_host *h, const struct pt_note *note, uint3
     return pt_run_take_made(run, a, &json, rc, err);
 }
 
-/* An error while session fixtures end is told on the last test that worker ran. */
+/* An error while session fixtures end is told on the last test that worker, or group of ranks, ran. */
 static int note_report(struct pt_run_host *h, const struct pt_note *note, uint32_t rank, struct pt_err *err)
 {
     struct pt_buf json = {0};
     struct pt_arrival a = {.h = h, .test = note->test, .bundle = PT_NONE, .rank = rank};
+    pt_member_of(rank, &a.rank, NULL);
     int rc = pt_json_print(pt_json_get(note->json, "report"), &json);
     a.json = json.data;
     a.n = json.len;

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #pragma once
-/* What run_results.c (what counts), run_messages.c (what links say) and run_notes.c (their notes) share. */
+/* What run_results.c (what counts), run_messages.c (what links say), run_groups.c (what groups of
+ * ranks say) and run_notes.c (their notes) share. */
 #include "report.h"
 #include "run_parts.h"
 
@@ -25,3 +26,12 @@ void pt_run_amend(struct pt_run *run, const struct pt_arrival *a, const struct p
 const struct pt_bundle_file *pt_run_file_of(const struct pt_bundle *b, const char *path, uint32_t *i);
 /* Body of a NOTE. */
 int pt_run_note(struct pt_run_host *h, struct pt_reader *r, struct pt_err *err);
+
+/* --- run_groups.c --- */
+/* Bodies of RANKS and FALL, after their number. */
+int pt_run_ranks(struct pt_run_host *h, struct pt_reader *r, struct pt_err *err);
+int pt_run_fall(struct pt_run_host *h, struct pt_reader *r, struct pt_err *err);
+/* A test began on that rank of the host, as STARTED has it: false when it is no member of a group. */
+bool pt_run_member_started(struct pt_run_host *h, uint32_t rank, uint32_t bundle, uint32_t test);
+/* Where the output of that member goes; PT_NONE when it is none, or none is kept. */
+uint32_t pt_run_member_log(struct pt_run_host *h, uint32_t rank);

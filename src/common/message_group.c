@@ -10,12 +10,12 @@ static int finish(struct pt_reader *r, const char *what, struct pt_err *err)
     return pt_get_end(r) ? 0 : pt_err_set(err, "%s: malformed message", what);
 }
 
-_Static_assert(PT_RANKS_MAX <= 1u << 12 && PT_GROUP_MAX < 1u << 18, "a member's number has room for both");
+_Static_assert(PT_RANKS_MAX <= 1u << 12 && PT_GROUPS_MAX < 1u << 18, "a member's number has room for both");
 
 bool pt_member_of(uint32_t field, uint32_t *group, uint32_t *rank)
 {
     uint32_t g = (field & 0x7fffffffu) >> 12;
-    if (!(field & 0x80000000u) || g >= PT_GROUP_MAX)
+    if (!(field & 0x80000000u) || g >= PT_GROUPS_MAX)
         return false;
     if (group)
         *group = g;

@@ -5,7 +5,16 @@
 #include "common/message.h"
 
 #define PT_SIZES_MAX 256u /* in one SIZES */
-#define PT_GROUP_MAX 256u /* groups of a host are numbered below it, the lowest free number first */
+
+/* Between the hub of a host's workers and the agent, over RUNDIR/group.sock. */
+enum pt_group_message {
+    PT_G_START = 1,  /* hub: u32 group, u32 ranks, u8 1: ranks and cores are not one to one, so ranks yield */
+    PT_G_END = 2,    /* hub: u32 group: it is wanted no more */
+    PT_G_ENDED = 16, /* agent: u32 group, u32 wait status, bytes last output; whatever the reason, once for
+                      * each START */
+};
+/* Groups of a host that live at a time; their numbers are below it, the lowest free first. */
+#define PT_GROUPS_MAX 256u
 
 /* The rank field of what one member says (STARTED, NOTE, OUTPUT): its group's number and its rank in it. */
 #define PT_MEMBER(group, rank) (0x80000000u | (uint32_t)(group) << 12 | (uint32_t)(rank))

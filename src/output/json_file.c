@@ -123,6 +123,8 @@ static int put_result(void *arg, const struct pt_ledger_test *test, const struct
     if (r.row->json)
         pt_json_put_str(o, "phase", pt_phase_name(told->phase));
     put_where(w, r.row);
+    if (own->ranks > 1)
+        pt_json_put_int(o, "ranks", own->ranks);
     put_times(o, own);
     pt_json_put_str(o, "message", told->message);
     pt_json_put_str(o, "longrepr", told->longrepr);

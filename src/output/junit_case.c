@@ -81,27 +81,47 @@ static void put_element(FILE *f, const struct element *e)
     fputc('>', f);
 }
 
-static void put_host(FILE *f, const char *host)
+/* Where a test ran: what its testcases have as properties besides their own. */
+struct place {
+    const char *host; /* or NULL */
+    uint32_t ranks;
+};
+
+static struct place place_of(const struct pt_junit_case *c)
 {
-    if (!host)
-        return;
-    fputs("<property name=\"host\"", f);
-    pt_xml_attribute(f, "value", host);
+    return (struct place){c->host, c->result->own.ranks};
+}
+
+static void put_property(FILE *f, const char *name, const char *value)
+{
+    fputs("<property", f);
+    pt_xml_attribute(f, "name", name);
+    pt_xml_attribute(f, "value", value);
     fputs(" />", f);
 }
 
-/* The testcase's own <properties> with the host in front, or one made for it. */
-static void put_properties(FILE *f, const struct pt_json *children, const char *host)
+static void put_place(FILE *f, const struct place *at)
+{
+    char ranks[16];
+    if (at->host)
+        put_property(f, "host", at->host);
+    snprintf(ranks, sizeof(ranks), "%u", at->ranks);
+    if (at->ranks > 1)
+        put_property(f, "ranks", ranks);
+}
+
+/* The testcase's own <properties> with the place in front, or one made for it. */
+static void put_properties(FILE *f, const struct pt_json *children, const struct place *at)
 {
     struct element e;
     struct element property;
     bool any = false;
     for (const struct pt_json *c = pt_json_first(children); c; c = pt_json_next(c))
         any = any || (get_element(c, &e) && is(&e, "properties"));
-    if (!any && !host)
+    if (!any && !at->host && at->ranks <= 1)
         return;
     fputs("<properties>", f);
-    put_host(f, host);
+    put_place(f, at);
     for (const struct pt_json *c = pt_json_first(children); c; c = pt_json_next(c)) {
         if (!get_element(c, &e) || !is(&e, "properties"))
             continue;
@@ -168,14 +188,14 @@ static void put_tries(FILE *f, const struct pt_junit_case *c)
 
 /* `more`: elements of a report on the same test that came later, which pytest would have had in this one.
  * `tries`: whose earlier tries stand in it; NULL: they stand in another. */
-static void put_testcase(FILE *f, const struct element *e, const struct pt_json *more, const char *host,
+static void put_testcase(FILE *f, const struct element *e, const struct pt_json *more, const struct place *at,
                          const struct pt_junit_case *tries)
 {
     struct element extra = {0};
     fputs("<testcase", f);
     put_attributes(f, e->attributes);
     fputc('>', f);
-    put_properties(f, e->children, host);
+    put_properties(f, e->children, at);
     put_children(f, e->children, false);
     if (more && get_element(more, &extra))
         put_children(f, extra.children, false);
@@ -269,6 +289,7 @@ static void put_made(FILE *f, const struct pt_junit_case *c)
     const struct pt_report *r = &c->result->own;
     struct pt_buf class = {0};
     struct pt_buf name = {0};
+    struct place at = place_of(c);
     mangle(r->nodeid, c->prefix, &class, &name);
     bool old = c->family && (strcmp(c->family, "xunit1") == 0 || strcmp(c->family, "legacy") == 0);
     if (!class.bad && !name.bad) {
@@ -278,7 +299,7 @@ static void put_made(FILE *f, const struct pt_junit_case *c)
         if (old && r->file)
             pt_xml_attribute(f, "file", r->file);
         fprintf(f, " time=\"%.3f\">", r->duration > 0 ? r->duration : 0.0);
-        put_properties(f, NULL, c->host);
+        put_properties(f, NULL, &at);
         put_child(f, r);
         put_tries(f, c);
         fputs("</testcase>", f);
@@ -347,6 +368,7 @@ void pt_junit_case_write(FILE *f, const struct pt_junit_case *c, struct pt_junit
     const struct pt_report *r = &c->result->own;
     const struct pt_report *extra = c->result->has_extra ? &c->result->extra : NULL;
     const struct pt_json *more = extra ? pt_json_first(extra->junit) : NULL;
+    struct place at = place_of(c);
     struct element e;
     if (r->outcome == PT_OUTCOME_NOTRUN)
         return;
@@ -359,12 +381,12 @@ void pt_junit_case_write(FILE *f, const struct pt_junit_case *c, struct pt_junit
         if (!get_element(v, &e))
             continue;
         bool merge = more && !pt_json_next(v) && !has_failure(&e);
-        put_testcase(f, &e, merge ? more : NULL, c->host, v == pt_json_first(r->junit) ? c : NULL);
+        put_testcase(f, &e, merge ? more : NULL, &at, v == pt_json_first(r->junit) ? c : NULL);
         if (merge)
             more = NULL;
     }
     if (more && get_element(more, &e)) {
-        put_testcase(f, &e, NULL, c->host, NULL);
+        put_testcase(f, &e, NULL, &at, NULL);
         sums->tests--;
     }
 }

@@ -67,8 +67,8 @@ void pt_terminal_reported(struct pt_terminal *t, const struct pt_report *r, uint
 /* The test that gave this report runs again; call after the verdict took it back. */
 void pt_terminal_rerun(struct pt_terminal *t, const struct pt_report *r, uint32_t host,
                        const struct pt_verdict *v);
-/* --live: a line (no line end) that a node wrote while that test ran; nodeid NULL: none did. */
-void pt_terminal_live(struct pt_terminal *t, uint32_t host, uint32_t node, const char *nodeid,
+/* --live: a line (no line end) that `who` ("gw3") wrote while that test ran; nodeid NULL: none did. */
+void pt_terminal_live(struct pt_terminal *t, uint32_t host, const char *who, const char *nodeid,
                       const char *line, size_t n);
 /* One line for the user between the progress (a host was lost, a note, a log line). */
 void pt_terminal_note(struct pt_terminal *t, const char *text);

@@ -105,14 +105,14 @@ void pt_terminal_rerun(struct pt_terminal *t, const struct pt_report *r, uint32_
         verbose_line(t, r, true, h ? h->name : NULL, v);
 }
 
-void pt_terminal_live(struct pt_terminal *t, uint32_t host, uint32_t node, const char *nodeid,
+void pt_terminal_live(struct pt_terminal *t, uint32_t host, const char *who, const char *nodeid,
                       const char *text, size_t n)
 {
     struct pt_buf b = {0};
     const struct pt_terminal_host *h = pt_terminal_get_host(t, host);
     pt_terminal_append(&b, "[");
     pt_buf_append(&b, h && h->name ? h->name : "?", strlen(h && h->name ? h->name : "?"));
-    pt_terminal_append(&b, " gw%u", node);
+    pt_terminal_append(&b, " %s", who);
     if (nodeid)
         pt_buf_append(&b, " ", 1);
     if (nodeid)

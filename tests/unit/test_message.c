@@ -210,21 +210,55 @@ Test(message, bundle)
                                      {.test = 2, .occurrence = 1, .nodeid = (char *)"a.py::t[x]"}};
     struct pt_bundle_file files[] = {{.path = (char *)"a.py", .tests = tests, .ntests = 2},
                                      {.path = (char *)"b.py", .tests = NULL, .ntests = 0}};
-    const struct pt_bundle bundle = {
-        .bundle = 5, .attempt = 1, .timeout_ms = 100, .rank = 3, .files = files, .nfiles = 2};
+    const struct pt_bundle bundle = {.bundle = 5,
+                                     .attempt = 1,
+                                     .timeout_ms = 100,
+                                     .rank = 3,
+                                     .ranks = 4,
+                                     .flags = PT_BUNDLE_NUMA,
+                                     .files = files,
+                                     .nfiles = 2};
     struct pt_buf b = {0};
     struct pt_bundle got;
     pt_bundle_encode(&bundle, PT_L_BUNDLE, &b);
     struct pt_reader r = body_of(&b);
     cr_assert_eq(pt_bundle_decode(&r, &got, NULL), 0);
     cr_assert_eq(got.nfiles, 2);
-    cr_expect_eq(got.rank, 3);
+    cr_expect(got.rank == 3 && got.ranks == 4 && got.flags == PT_BUNDLE_NUMA);
     cr_assert_eq(got.files[0].ntests, 2);
     cr_expect_eq(got.files[0].tests[1].occurrence, 1);
     cr_expect_str_eq(got.files[0].tests[1].nodeid, "a.py::t[x]");
     cr_expect_eq(got.files[1].ntests, 0);
     pt_bundle_fini(&got);
     check(bundle_once, &b);
+}
+
+/* Unsaid is one rank; none, or more than there can be, is refused, as is a flag that is none. */
+Test(message, bundle_of_ranks)
+{
+    static const uint32_t ranks[] = {0, 1, PT_RANKS_MAX, PT_RANKS_MAX + 1, PT_NONE};
+    static const uint32_t want[] = {1, 1, PT_RANKS_MAX, 0, 0};
+    for (size_t i = 0; i < 5; i++) {
+        for (uint32_t flags = 0; flags <= PT_BUNDLE_FLAGS + 1; flags++) {
+            const struct pt_bundle bundle = {.ranks = ranks[i], .flags = flags};
+            struct pt_buf b = {0};
+            struct pt_bundle got;
+            pt_bundle_encode(&bundle, PT_R_BUNDLE, &b);
+            struct pt_reader r = body_of(&b);
+            bool ok = want[i] && flags <= PT_BUNDLE_FLAGS;
+            cr_expect_eq(pt_bundle_decode(&r, &got, NULL), ok ? 0 : -1, "%u ranks, flags %u", ranks[i],
+                         flags);
+            cr_expect(!ok || (got.ranks == want[i] && got.flags == flags));
+            if (ok)
+                pt_bundle_fini(&got);
+            pt_buf_fini(&b);
+        }
+    }
+    struct pt_buf none = {0};
+    for (int i = 0; i < 7; i++)
+        pt_put_u32(&none, 0);
+    cr_expect_eq(decode_copy(bundle_once, none.data, none.len, NULL), -1, "no ranks");
+    pt_buf_fini(&none);
 }
 
 Test(message, death)
@@ -265,7 +299,7 @@ Test(message, death_of_a_cause_that_is_none)
         pt_death_encode(&odd, 1, &b);
         struct pt_reader r = body_of(&b);
         pt_get_u64(&r);
-        bool known = cause >= PT_CAUSE_DIED && cause <= PT_CAUSE_OOM;
+        bool known = cause >= PT_CAUSE_DIED && cause <= PT_CAUSE_FALL;
         cr_expect_eq(decode_copy(death_once, r.p, r.left, NULL), known ? 0 : -1, "cause %u", cause);
         pt_buf_fini(&b);
     }
@@ -273,13 +307,24 @@ Test(message, death_of_a_cause_that_is_none)
 
 Test(message, limits)
 {
-    const struct pt_limits limits = {.runners = 3, .memory = 5ull << 32, .output_ms = 7, .grace_ms = 9};
+    const struct pt_limits limits = {.runners = 3,
+                                     .memory = 5ull << 32,
+                                     .output_ms = 7,
+                                     .grace_ms = 9,
+                                     .mpi_grace_ms = 3000,
+                                     .fresh = PT_FRESH_TEST};
     struct pt_buf b = {0};
     struct pt_limits got;
     pt_limits_encode(&limits, &b);
     struct pt_reader r = body_of(&b);
     cr_assert_eq(pt_limits_decode(&r, &got, NULL), 0);
     cr_expect(got.runners == 3 && got.memory == 5ull << 32 && got.output_ms == 7 && got.grace_ms == 9);
+    cr_expect(got.mpi_grace_ms == 3000 && got.fresh == PT_FRESH_TEST);
+    struct pt_buf odd = {0};
+    pt_limits_encode(&(struct pt_limits){.fresh = PT_FRESH_TEST + 1}, &odd);
+    r = body_of(&odd);
+    cr_expect_eq(decode_copy(limits_once, r.p, r.left, NULL), -1);
+    pt_buf_fini(&odd);
     check(limits_once, &b);
 }
 

@@ -179,13 +179,13 @@ Test(tries, lines_that_tests_write_are_labelled)
     struct lab lab = {.o = {.tty = true, .width = 60}};
     start(&lab);
     pt_terminal_tick(lab.t, lab.v, 0);
-    pt_terminal_live(lab.t, 1, 3, "t/a.py::x[\x1b]", "a\tb\x07", 4);
-    pt_terminal_live(lab.t, 0, 0, NULL, "", 0);
-    pt_terminal_live(lab.t, 99, 4, NULL, "x", 1);
+    pt_terminal_live(lab.t, 1, "gw3", "t/a.py::x[\x1b]", "a\tb\x07", 4);
+    pt_terminal_live(lab.t, 0, "group 1 rank 0", NULL, "", 0);
+    pt_terminal_live(lab.t, 99, "gw4", NULL, "x", 1);
     fflush(lab.o.out);
     const char *lines = strstr(lab.text, "\r\033[K");
     cr_assert_not_null(lines);
-    cr_assert_str_eq(lines + 4, "[h2 gw3 t/a.py::x[\\x1b]] a\tb\\x07\n[h1 gw0] \n[? gw4] x\n");
+    cr_assert_str_eq(lines + 4, "[h2 gw3 t/a.py::x[\\x1b]] a\tb\\x07\n[h1 group 1 rank 0] \n[? gw4] x\n");
     stop(&lab);
 }
 
