@@ -149,7 +149,7 @@ Test(agent, workers_end_and_start_again)
         send_u32(PT_C_END_WORKERS, 3000);
         expect_exited(PT_PROGRAM_WORKERS, &output);
         cr_expect(strstr(output, "rank 0 is up") && strstr(output, "rank 1 is up"), "%s", output);
-        cr_expect_eq(count_marked(w.mark, "python3", NULL), 0, "ranks or their daemons are left");
+        cr_expect_eq(count_marked(w.mark, "ptremote-worker", NULL), 0, "ranks or their daemons are left");
         turn_until(link_closed, "the end of the link");
         m.nclosed = 0;
         pt_buf_clear(&m.link);
@@ -166,7 +166,7 @@ Test(agent, workers_that_stay)
     turn_until(got_link, "an answer of the rank");
     send_u32(PT_C_END_WORKERS, 50);
     expect_exited(PT_PROGRAM_WORKERS, NULL);
-    cr_expect_eq(count_marked(w.mark, "python3", NULL), 0, "ranks or their daemons are left");
+    cr_expect_eq(count_marked(w.mark, "ptremote-worker", NULL), 0, "ranks or their daemons are left");
     stop();
 }
 

@@ -24,7 +24,7 @@ Test(agent_end, rank_dies)
     pt_mux_send(m.mux, m.stream, "die", 3);
     uint32_t status = expect_exited(PT_PROGRAM_WORKERS, NULL);
     cr_expect(status != 0);
-    cr_expect_eq(count_marked(w.mark, "python3", NULL), 0, "ranks or their daemons are left");
+    cr_expect_eq(count_marked(w.mark, "ptremote-worker", NULL), 0, "ranks or their daemons are left");
     pt_buf_clear(&m.link);
     launch(2);
     stop();
@@ -37,7 +37,7 @@ Test(agent_end, mpirun_is_killed)
     kill(mpirun, SIGKILL);
     uint32_t status = expect_exited(PT_PROGRAM_WORKERS, NULL);
     cr_expect(WIFSIGNALED((int)status) && WTERMSIG((int)status) == SIGKILL);
-    cr_expect_eq(count_marked(w.mark, "python3", NULL), 0, "ranks or their daemons are left");
+    cr_expect_eq(count_marked(w.mark, "ptremote-worker", NULL), 0, "ranks or their daemons are left");
     cr_expect_eq(count_marked(w.mark, "cat", NULL), 1, "the fork server must live");
     pt_buf_clear(&m.link);
     launch(2);
