@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* SETUP makes the parts (init, tools, tree, links, python, launcher, collector); after that control messages
- * and the ends of children move them on. It ends in one of two ways. STOP: workers get their grace,
+/* SETUP makes the parts (init, tools, tree, links, groups, python, launcher, collector); after that control
+ * messages and the ends of children move them on. It ends in one of two ways. STOP: workers get their grace,
  * everything below is killed, folders go, STOPPED is said. Otherwise (the channel or the keeper is gone, the
  * master is silent or talks nonsense): the same without a word. Whatever this process misses, the keeper
  * does. */
@@ -10,6 +10,7 @@
 #include "remote/agent/bulk.h"
 #include "remote/agent/child.h"
 #include "remote/agent/collect.h"
+#include "remote/agent/groups.h"
 #include "remote/agent/init.h"
 #include "remote/agent/kit.h"
 #include "remote/agent/launch.h"
@@ -363,7 +364,7 @@ static void on_signal(void *arg, int fd, short revents)
     for (pid_t pid; (pid = waitpid(-1, &status, WNOHANG)) > 0;)
         if (!pt_init_reaped(a->init, pid, status) && !pt_tree_reaped(a->tree, pid, status) &&
             !pt_python_reaped(a->python, pid, status) && !pt_launcher_reaped(a->launcher, pid, status) &&
-            !pt_kit_reaped(a->kit, pid, status))
+            !pt_groups_reaped(a->groups, pid, status) && !pt_kit_reaped(a->kit, pid, status))
             pt_collector_reaped(a->collector, pid, status);
     pt_agent_advance(a);
 }

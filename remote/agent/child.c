@@ -67,7 +67,8 @@ static void become(const struct pt_child_spec *spec, int *fds, int report, pid_t
     pt_child_detach();
     if (spec->death_signal)
         prctl(PR_SET_PDEATHSIG, spec->death_signal, 0, 0, 0);
-    if (getppid() == agent && arrange(fds, n, &report) == 0 && chdir(spec->cwd) == 0)
+    if (getppid() == agent && arrange(fds, n, &report) == 0 && chdir(spec->cwd) == 0 &&
+        (!spec->between || spec->between(spec->between_arg) == 0))
         execve(spec->path, spec->argv, spec->env);
     int why = errno;
     while (write(report, &why, sizeof(why)) < 0 && errno == EINTR)

@@ -21,6 +21,9 @@ struct pt_child_spec {
     int fds[4]; /* more, given as 3, 4, ... */
     size_t nfds;
     int death_signal; /* when the agent dies, or 0 */
+    /* NULL, or called in the child last of all: 0 in the process that becomes the program, -1 with errno. */
+    int (*between)(const void *arg);
+    const void *between_arg;
 };
 
 struct pt_child {

@@ -2,30 +2,24 @@
 #include "remote/agent/launch.h"
 
 #include "common/auto.h"
-#include "remote/agent/child.h"
 #include "remote/agent/collect.h"
+#include "remote/agent/groups.h"
 #include "remote/agent/init.h"
+#include "remote/agent/job.h"
 #include "remote/agent/kit.h"
 #include "remote/agent/links.h"
-#include "remote/agent/mpirun.h"
 #include "remote/agent/python.h"
 #include "remote/agent/state.h"
 #include "remote/agent/sweep.h"
 #include "remote/agent/tools.h"
 #include "remote/agent/tree.h"
 
-#include <errno.h>
 #include <signal.h>
-#include <stdio.h>
-#include <string.h>
-#include <sys/stat.h>
-#include <sys/statvfs.h>
 
 #define SWEEP_MS   10   /* between two rounds */
 #define REMAINS_MS 8000 /* then what cannot be killed is left to the keeper */
 #define LINKS_MS   5000 /* for the last bytes of the links to reach the master */
 #define SLOTS_MAX  4096u
-#define SEGMENT    (5ull << 20) /* bytes of shared memory a rank takes */
 
 enum phase {
     IDLE,
@@ -39,10 +33,9 @@ struct pt_launcher {
     struct pt_agent *agent;
     enum phase phase;
     struct pt_launch launch;
-    struct pt_child child;
+    struct pt_job job;
     int status;
-    bool ending; /* was told to */
-    char *session_dir, *shm_dir;
+    bool ending;     /* was told to */
     uint64_t timer;  /* the next step of sweeping, or the end of the grace */
     int64_t give_up; /* in this phase */
 };
@@ -55,7 +48,7 @@ struct pt_launcher *pt_launcher_create(struct pt_agent *a, struct pt_err *err)
         return NULL;
     }
     l->agent = a;
-    l->child.output = -1;
+    l->job.child.output = -1;
     return l;
 }
 
@@ -65,15 +58,10 @@ static void clear(struct pt_launcher *l)
     struct pt_agent *a = l->agent;
     if (a->links)
         pt_links_allow(a->links, NULL, 0);
+    pt_groups_end(a->groups);
     pt_loop_cancel(a->loop, l->timer);
     l->timer = 0;
-    pt_child_fini(&l->child);
-    if (l->session_dir)
-        pt_sweep_folder(l->session_dir);
-    if (l->shm_dir)
-        pt_sweep_folder(l->shm_dir);
-    free(pt_steal_ptr(&l->session_dir));
-    free(pt_steal_ptr(&l->shm_dir));
+    pt_job_fini(&l->job);
 }
 
 static void forget(struct pt_launcher *l)
@@ -112,64 +100,19 @@ int pt_launcher_want(struct pt_launcher *l, struct pt_reader *body, struct pt_er
     return 0;
 }
 
-/* Open MPI's segments: on /dev/shm where it is big enough, else beside the sockets. */
-static int make_folders(struct pt_launcher *l, struct pt_err *err)
-{
-    const struct pt_rundir *dir = l->agent->dir;
-    const char *base = dir->path;
-    struct statvfs vfs;
-    if (dir->shm && statvfs(dir->shm, &vfs) == 0 &&
-        (unsigned long long)vfs.f_bavail * vfs.f_frsize > l->launch.slots * SEGMENT)
-        base = dir->shm;
-    if (asprintf(&l->session_dir, "%s/mpi%u", dir->path, l->launch.launch) < 0 ||
-        asprintf(&l->shm_dir, "%s/seg%u", base, l->launch.launch) < 0)
-        return pt_err_set(err, "out of memory");
-    if ((mkdir(l->session_dir, 0700) < 0 && errno != EEXIST) ||
-        (mkdir(l->shm_dir, 0700) < 0 && errno != EEXIST))
-        return pt_err_set_kind(err, PT_ERR_INFRA, "cannot make folders in %s: %s", base, strerror(errno));
-    return 0;
-}
-
 static void say_launched(struct pt_launcher *l)
 {
     struct pt_buf b = {0};
     size_t mark = pt_frame_begin(&b, PT_C_LAUNCHED);
-    pt_put_u32(&b, (uint32_t)l->child.pid);
+    pt_put_u32(&b, (uint32_t)l->job.child.pid);
     pt_frame_end(&b, mark);
     pt_agent_send(l->agent, &b);
 }
 
 static int start(struct pt_launcher *l, struct pt_err *err)
 {
-    struct pt_agent *a = l->agent;
-    struct pt_environ env = {0};
-    char *argv[PT_MPIRUN_ARGS], numbers[3][16], slots[16];
-    struct pt_mpirun m = {
-        .run_dir = a->dir->path, .slots = l->launch.slots, .host = a->setup.host, .launch = l->launch.launch};
-    pt_auto_free char *program = pt_mpirun_find(&a->env, a->setup.mpirun, err), *cwd = NULL;
-    pt_auto_free char *worker = program ? pt_kit_worker(a->kit, program, err) : NULL;
-    if (!worker || make_folders(l, err) < 0)
-        return -1;
-    if (asprintf(&cwd, "%s%s%s", a->workspace, a->setup.cwd[0] ? "/" : "", a->setup.cwd) < 0)
-        return pt_err_set(err, "out of memory");
-    m.program = program;
-    m.worker = worker;
-    m.session_dir = l->session_dir;
-    m.shm_dir = l->shm_dir;
-    snprintf(slots, sizeof(slots), "%u", m.slots);
-    pt_mpirun_argv(&m, argv, numbers);
-    pt_environ_add(&env, a->env.v);
-    pt_mpirun_environ(&m, &env);
-    pt_environ_set(&env, "PTREMOTE_WORKSPACE", a->workspace);
-    pt_environ_set(&env, "PTREMOTE_CWD", cwd);
-    pt_environ_set(&env, "PTREMOTE_SLOTS", slots);
-    pt_environ_set(&env, "PTREMOTE_RUN", a->setup.run);
-    struct pt_child_spec spec = {
-        .path = program, .argv = argv, .env = env.v, .cwd = a->dir->path, .in = -1, .out = -1};
-    spec.death_signal = SIGTERM;
-    int rc = env.bad ? pt_err_set(err, "out of memory") : pt_child_start(&l->child, a->loop, &spec, err);
-    pt_environ_fini(&env);
-    return rc;
+    struct pt_job_spec spec = {.launch = &l->launch, .ranks = l->launch.slots, .group = PT_NONE};
+    return pt_job_start(&l->job, l->agent, &spec, err);
 }
 
 void pt_launcher_advance(struct pt_launcher *l)
@@ -183,7 +126,8 @@ void pt_launcher_advance(struct pt_launcher *l)
         return;
     }
     l->phase = RUNNING;
-    pt_links_allow(l->agent->links, &l->launch, l->child.pid);
+    pt_links_allow(l->agent->links, &l->launch, l->job.child.pid);
+    pt_groups_allow(l->agent->groups, &l->launch, l->job.child.pid);
     say_launched(l);
 }
 
@@ -194,7 +138,7 @@ static void on_kill(void *arg)
     struct pt_launcher *l = arg;
     l->timer = 0;
     if (l->phase == RUNNING)
-        kill(l->child.pid, SIGKILL);
+        kill(l->job.child.pid, SIGKILL);
 }
 
 void pt_launcher_end(struct pt_launcher *l, uint32_t grace_ms)
@@ -209,15 +153,15 @@ void pt_launcher_end(struct pt_launcher *l, uint32_t grace_ms)
     l->ending = true;
     if (l->phase != RUNNING)
         return;
-    kill(l->child.pid, grace_ms ? SIGTERM : SIGKILL);
+    kill(l->job.child.pid, grace_ms ? SIGTERM : SIGKILL);
     pt_loop_cancel(l->agent->loop, l->timer);
     l->timer = grace_ms ? pt_loop_after(l->agent->loop, grace_ms, on_kill, l) : 0;
 }
 
 static void say_exited(struct pt_launcher *l)
 {
-    struct pt_child child = l->child;
-    l->child = (struct pt_child){.output = -1};
+    struct pt_child child = l->job.child;
+    l->job.child = (struct pt_child){.output = -1};
     int status = l->status;
     pt_child_drain(&child);
     if (!l->ending && pt_kit_take(l->agent->kit, status, &child.tail)) {
@@ -240,7 +184,8 @@ static void on_drain(void *arg)
         say_exited(l);
 }
 
-/* Everything below this agent but the other parts' own processes came from the launch that ended. */
+/* Everything below this agent but the other parts' own processes came from the launch that ended, or from its
+ * groups. */
 static void on_sweep(void *arg)
 {
     struct pt_launcher *l = arg;
@@ -252,7 +197,7 @@ static void on_sweep(void *arg)
         {.pid = pt_python_pid(a->python), .below = false},
     };
     int left = pt_sweep_round(spared, PT_COUNT(spared));
-    if (left != 0 && pt_now_ms() < l->give_up) {
+    if ((left != 0 || pt_groups_busy(a->groups)) && pt_now_ms() < l->give_up) {
         l->timer = pt_loop_after(l->agent->loop, SWEEP_MS, on_sweep, l);
         return;
     }
@@ -265,14 +210,15 @@ static void on_sweep(void *arg)
 
 bool pt_launcher_reaped(struct pt_launcher *l, pid_t pid, int status)
 {
-    if (!l || l->phase != RUNNING || pid != l->child.pid)
+    if (!l || l->phase != RUNNING || pid != l->job.child.pid)
         return false;
     pt_loop_cancel(l->agent->loop, l->timer);
-    l->child.pid = 0;
+    l->job.child.pid = 0;
     l->status = status;
     l->phase = SWEEPING;
     l->give_up = pt_now_ms() + REMAINS_MS;
     pt_links_allow(l->agent->links, NULL, 0);
+    pt_groups_end(l->agent->groups);
     on_sweep(l);
     return true;
 }

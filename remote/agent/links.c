@@ -2,15 +2,12 @@
 #include "remote/agent/links.h"
 
 #include "common/auto.h"
+#include "remote/agent/door.h"
 #include "remote/agent/state.h"
-#include "remote/agent/sweep.h"
 
 #include <errno.h>
-#include <stdio.h>
 #include <string.h>
 #include <sys/socket.h>
-#include <sys/stat.h>
-#include <sys/un.h>
 
 #define LINKS_MAX  64
 #define QUEUED_MAX (256u << 10) /* bytes in the mux at which the socket waits */
@@ -190,20 +187,6 @@ bool pt_links_busy(const struct pt_links *links)
 
 /* --- RUNDIR/link.sock --- */
 
-/* A worker of the launch that runs, not anything else that this user has. */
-static int check_peer(const struct pt_links *links, int fd, struct pt_err *err)
-{
-    struct ucred peer;
-    socklen_t n = sizeof(peer);
-    if (getsockopt(fd, SOL_SOCKET, SO_PEERCRED, &peer, &n) < 0)
-        return pt_err_set(err, "link: %m");
-    if (peer.uid != geteuid())
-        return pt_err_set(err, "link: refused a process of user %u", (unsigned)peer.uid);
-    if (!links->launch || !pt_sweep_below(peer.pid, links->mpirun))
-        return pt_err_set(err, "link: refused process %d, which is no worker", (int)peer.pid);
-    return 0;
-}
-
 /* The keys are a few KB and the socket is new: it takes them at once, or something is wrong. */
 static int give_keys(const struct pt_links *links, int fd, struct pt_err *err)
 {
@@ -234,28 +217,13 @@ static void on_accept(void *arg, int fd, short revents)
     pt_auto_fd int peer = accept4(fd, NULL, NULL, SOCK_NONBLOCK | SOCK_CLOEXEC);
     if (peer < 0)
         return;
-    int rc = check_peer(links, peer, &err);
+    int rc = pt_door_check(peer, links->launch ? links->mpirun : 0, "link", &err);
     if (rc == 0)
         rc = give_keys(links, peer, &err);
     if (rc == 0 && !links->launch->address[0])
         rc = pt_links_carry(links, pt_steal_fd(&peer), PT_MUX_KIND_LINK, &err);
     if (rc < 0)
         pt_warn("%s", err.msg);
-}
-
-static int start_listening(struct pt_links *links, struct pt_err *err)
-{
-    struct pt_agent *a = links->agent;
-    struct sockaddr_un addr = {.sun_family = AF_UNIX};
-    int n = snprintf(addr.sun_path, sizeof(addr.sun_path), "%s/link.sock", a->dir->path);
-    if (n >= (int)sizeof(addr.sun_path))
-        return pt_err_set(err, "%s is too long", a->dir->path);
-    links->listener = socket(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
-    if (links->listener < 0 || bind(links->listener, (struct sockaddr *)&addr, sizeof(addr)) < 0 ||
-        chmod(addr.sun_path, 0600) < 0 || listen(links->listener, 16) < 0 ||
-        pt_loop_watch(a->loop, links->listener, POLLIN, on_accept, links) < 0)
-        return pt_err_set(err, "%s: %s", addr.sun_path, strerror(errno));
-    return 0;
 }
 
 struct pt_links *pt_links_create(struct pt_agent *a, struct pt_err *err)
@@ -266,9 +234,9 @@ struct pt_links *pt_links_create(struct pt_agent *a, struct pt_err *err)
         return NULL;
     }
     links->agent = a;
-    links->listener = -1;
     links->next_stream = PT_MUX_FIRST;
-    if (start_listening(links, err) == 0)
+    links->listener = pt_door_open(a, "link.sock", on_accept, links, err);
+    if (links->listener >= 0)
         return links;
     pt_links_destroy(links);
     return NULL;

@@ -3,6 +3,7 @@
 
 #include "common/auto.h"
 #include "common/err.h"
+#include "common/message.h"
 
 #include <glob.h>
 #include <limits.h>
@@ -94,22 +95,34 @@ static size_t put_setting(char **argv, const char *name, const char *value)
     return 3;
 }
 
-void pt_mpirun_argv(const struct pt_mpirun *m, char *argv[PT_MPIRUN_ARGS], char numbers[3][16])
+void pt_mpirun_argv(const struct pt_mpirun *m, char *argv[PT_MPIRUN_ARGS], char numbers[4][16])
 {
     const char *const first[] = {m->program, "-np", numbers[0], "--bind-to", "none", "--oversubscribe"};
     const char *const last[] = {m->worker,  "--run-dir", m->run_dir, "--host",
-                                numbers[1], "--launch",  numbers[2], NULL};
-    _Static_assert(PT_COUNT(first) + 3 * PT_COUNT(settings) + 6 + PT_COUNT(last) <= PT_MPIRUN_ARGS, "room");
+                                numbers[1], "--launch",  numbers[2]};
+    const char *const group[] = {"--group", numbers[3]};
+    _Static_assert(PT_COUNT(first) + 3 * PT_COUNT(settings) + 10 + PT_COUNT(last) + PT_COUNT(group) <
+                       PT_MPIRUN_ARGS,
+                   "room");
+    bool member = m->group != PT_NONE;
+    const uint32_t values[] = {m->ranks, m->host, m->launch, m->group};
     size_t n = PT_COUNT(first);
-    snprintf(numbers[0], sizeof(numbers[0]), "%u", m->slots);
-    snprintf(numbers[1], sizeof(numbers[1]), "%u", m->host);
-    snprintf(numbers[2], sizeof(numbers[2]), "%u", m->launch);
+    for (size_t i = 0; i < PT_COUNT(values); i++)
+        snprintf(numbers[i], sizeof(numbers[i]), "%u", values[i]);
     memcpy(argv, first, sizeof(first));
     for (size_t i = 0; i < PT_COUNT(settings); i++)
         n += put_setting(argv + n, settings[i].name, settings[i].value);
     n += put_setting(argv + n, "orte_tmpdir_base", m->session_dir);
     n += put_setting(argv + n, "btl_vader_backing_directory", m->shm_dir);
+    if (member && m->yield)
+        n += put_setting(argv + n, "mpi_yield_when_idle", "1");
+    if (member)
+        argv[n++] = (char *)"-quiet";
     memcpy(argv + n, last, sizeof(last));
+    n += PT_COUNT(last);
+    if (member)
+        memcpy(argv + n, group, sizeof(group));
+    argv[n + (member ? PT_COUNT(group) : 0)] = NULL;
 }
 
 /* An mpirun that is not in a system folder has its libraries beside it, where the loader does not look. */

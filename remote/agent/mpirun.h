@@ -3,6 +3,7 @@
 /* How mpirun is found and called: one local job, nothing of it on the network or in shared folders. */
 #include "remote/agent/environ.h"
 
+#include <stdbool.h>
 #include <stdint.h>
 
 struct pt_err;
@@ -11,7 +12,9 @@ struct pt_mpirun {
     const char *program; /* what pt_mpirun_find gave */
     const char *worker;
     const char *run_dir, *session_dir, *shm_dir;
-    uint32_t slots, host, launch;
+    uint32_t ranks, host, launch;
+    uint32_t group; /* the number of a group, or PT_NONE: the workers */
+    bool yield;     /* of a group: more ranks than cores, so none spins for long */
 };
 
 #define PT_MPIRUN_ARGS 48
@@ -20,6 +23,6 @@ struct pt_mpirun {
  */
 char *pt_mpirun_find(const struct pt_environ *env, const char *wanted, struct pt_err *err);
 /* Fills argv (NULL-terminated). Numbers are written to `numbers`. */
-void pt_mpirun_argv(const struct pt_mpirun *m, char *argv[PT_MPIRUN_ARGS], char numbers[3][16]);
+void pt_mpirun_argv(const struct pt_mpirun *m, char *argv[PT_MPIRUN_ARGS], char numbers[4][16]);
 /* The suite's environment made into mpirun's. */
 void pt_mpirun_environ(const struct pt_mpirun *m, struct pt_environ *env);

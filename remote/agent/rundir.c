@@ -17,7 +17,7 @@
 
 #define NAME      "ptremote-"
 #define TEMP_NAME "ptremote-tests-" /* as in remote/python/ptremote/xdist.py */
-#define BASE_MAX  80                /* RUNDIR/link.sock has to fit sun_path */
+#define BASE_MAX  80                /* RUNDIR/group.sock has to fit sun_path */
 #define ROOM      (8u << 20)        /* bytes that must be free */
 #define STALE_MAX 64
 

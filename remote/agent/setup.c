@@ -2,6 +2,7 @@
 #include "remote/agent/setup.h"
 
 #include "remote/agent/collect.h"
+#include "remote/agent/groups.h"
 #include "remote/agent/init.h"
 #include "remote/agent/kit.h"
 #include "remote/agent/launch.h"
@@ -83,9 +84,9 @@ static int find_tree(struct pt_agent *a, struct pt_err *err)
 static int make_parts(struct pt_agent *a, struct pt_err *err)
 {
     if (find_tree(a, err) < 0 || !(a->tools = pt_tools_create(a, err)) || !(a->kit = pt_kit_create(a, err)) ||
-        !(a->links = pt_links_create(a, err)) || !(a->python = pt_python_create(a, err)) ||
-        !(a->launcher = pt_launcher_create(a, err)) || !(a->collector = pt_collector_create(a, err)) ||
-        !(a->init = pt_init_create(a, err)))
+        !(a->links = pt_links_create(a, err)) || !(a->groups = pt_groups_create(a, err)) ||
+        !(a->python = pt_python_create(a, err)) || !(a->launcher = pt_launcher_create(a, err)) ||
+        !(a->collector = pt_collector_create(a, err)) || !(a->init = pt_init_create(a, err)))
         return -1;
     return 0;
 }
@@ -114,6 +115,7 @@ void pt_agent_take_down(struct pt_agent *a)
 {
     pt_collector_destroy(a->collector);
     pt_launcher_destroy(a->launcher);
+    pt_groups_destroy(a->groups);
     pt_python_destroy(a->python);
     pt_tree_destroy(a->tree);
     pt_kit_destroy(a->kit);

@@ -37,6 +37,7 @@ struct pt_agent {
     struct pt_kit *kit;
     struct pt_tree *tree; /* NULL with a shared tree */
     struct pt_links *links;
+    struct pt_groups *groups;
     struct pt_python *python;
     struct pt_launcher *launcher;
     struct pt_collector *collector;

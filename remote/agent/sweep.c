@@ -21,7 +21,7 @@
 #define PAUSE_MAX_NS 5000000
 
 struct proc {
-    pid_t pid, parent;
+    pid_t pid, parent, session;
     char state;
     enum { UNKNOWN, OURS, SPARED, OTHER } kind;
 };
@@ -37,7 +37,7 @@ static int by_pid(const void *a, const void *b)
     return x < y ? -1 : x > y;
 }
 
-/* pid, state and parent from /proc/PID/stat; the name in it may hold anything. */
+/* pid, state, parent and session from /proc/PID/stat; the name in it may hold anything. */
 static int read_proc(const char *name, struct proc *out)
 {
     char path[64], text[512];
@@ -48,11 +48,9 @@ static int read_proc(const char *name, struct proc *out)
         return -1;
     text[n] = '\0';
     const char *after = strrchr(text, ')');
-    int parent;
-    if (!after || sscanf(after + 1, " %c %d", &out->state, &parent) != 2)
+    if (!after || sscanf(after + 1, " %c %d %*d %d", &out->state, &out->parent, &out->session) != 3)
         return -1;
     out->pid = atoi(name);
-    out->parent = parent;
     out->kind = UNKNOWN;
     return 0;
 }
@@ -121,7 +119,8 @@ static bool is_spared(pid_t pid, const struct pt_spared *spared, size_t n)
     return false;
 }
 
-int pt_sweep_round(const struct pt_spared *spared, size_t nspared)
+/* session 0: of any. */
+static int sweep(const struct pt_spared *spared, size_t nspared, pid_t session)
 {
     struct procs procs = {0};
     if (list_procs(&procs) < 0) {
@@ -131,14 +130,37 @@ int pt_sweep_round(const struct pt_spared *spared, size_t nspared)
     int found = 0;
     for (size_t i = 0; i < procs.n; i++) {
         struct proc *p = &procs.list[i];
-        if (p->state == 'Z' || kind_of(&procs, p, spared, nspared, 0) != OURS ||
-            is_spared(p->pid, spared, nspared))
+        if (p->state == 'Z' || (session && p->session != session) ||
+            kind_of(&procs, p, spared, nspared, 0) != OURS || is_spared(p->pid, spared, nspared))
             continue;
         kill(p->pid, SIGKILL);
         found++;
     }
     free(procs.list);
     return found;
+}
+
+int pt_sweep_round(const struct pt_spared *spared, size_t nspared)
+{
+    return sweep(spared, nspared, 0);
+}
+
+int pt_sweep_session(pid_t session)
+{
+    return sweep(NULL, 0, session);
+}
+
+int pt_sweep_children(pid_t parent, int sig)
+{
+    struct procs procs = {0};
+    int found = 0, rc = list_procs(&procs);
+    for (size_t i = 0; rc == 0 && i < procs.n; i++)
+        if (procs.list[i].parent == parent && procs.list[i].state != 'Z') {
+            kill(procs.list[i].pid, sig);
+            found++;
+        }
+    free(procs.list);
+    return rc < 0 ? -1 : found;
 }
 
 /* Whatever is below us is a child of ours, or of one: without a child there is nothing. */

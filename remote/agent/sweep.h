@@ -14,6 +14,10 @@ struct pt_spared {
 /* SIGKILL to every descendant of this process but those spared. How many were there, 0: none is left; -1
  * with errno when /proc cannot be read. */
 int pt_sweep_round(const struct pt_spared *spared, size_t nspared);
+/* The same to those descendants that are of that session (see setsid(2)). */
+int pt_sweep_session(pid_t session);
+/* That signal to the children of a process, 0: to none. How many live, -1 as above. */
+int pt_sweep_children(pid_t parent, int sig);
 /* Rounds, and reaping, until nothing is left below this process or max_ms are over. 0 or -1. */
 int pt_sweep_all(int max_ms);
 /* True when pid is `ancestor` or below it. */
