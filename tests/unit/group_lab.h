@@ -16,7 +16,7 @@
  * are up by a file, leave a daemon, and sleep. */
 static const char hub_text[] =
     "#!/usr/bin/python3\n"
-    "import os, select, socket, struct, sys, time\n"
+    "import os, select, signal, socket, struct, sys, time\n"
     "def word(name):\n"
     "    return sys.argv[sys.argv.index(name) + 1]\n"
     "def connect(name):\n"
@@ -38,6 +38,8 @@ static const char hub_text[] =
     "    if os.path.exists(os.environ['HOME'] + '/speak'):\n"
     "        from mpi4py import MPI\n"
     "        said = '%d of %d' % (MPI.COMM_WORLD.allreduce(1), MPI.COMM_WORLD.size)\n"
+    "    if os.path.exists(os.environ['HOME'] + '/stay'):\n"
+    "        signal.signal(signal.SIGTERM, signal.SIG_IGN)\n"
     "    daemon()\n"
     "    print('member', rank, 'is up', flush=True)\n"
     "    name = '%s/up.%s.%s' % (os.environ['HOME'], word('--group'), rank)\n"
@@ -214,6 +216,14 @@ static inline void start_launch(const struct pt_setup *setup)
     expect_hub(HUB_UP);
     find_shm();
     tell_hub('o', NULL, 0);
+}
+
+/* A file of this name tells members what to do: "speak" MPI, "stay" when SIGTERM comes. */
+static inline void tell_members(const char *name)
+{
+    char path[128];
+    snprintf(path, sizeof(path), "%s/%s", w.dir, name);
+    write_file(path, "", 0600);
 }
 
 static inline void start_all(void)

@@ -32,11 +32,9 @@ Test(agent_groups, start_and_end)
 
 Test(agent_groups, ranks_speak_mpi)
 {
-    char path[128];
     if (system("/usr/bin/python3 -c 'import mpi4py.MPI' 2>/dev/null") != 0)
         cr_skip_test("mpi4py is not here");
-    snprintf(path, sizeof(path), "%s/speak", w.dir);
-    write_file(path, "", 0600);
+    tell_members("speak");
     start_all();
     start_group(1, 3, 1);
     start_group(2, 2, 1);
@@ -78,7 +76,19 @@ Test(agent_groups, twenty_one_after_the_other)
     stop();
 }
 
-Test(agent_groups, does_not_care_for_sigterm)
+Test(agent_groups, members_do_not_care_for_sigterm)
+{
+    tell_members("stay");
+    start_all();
+    start_group(1, 3, 0);
+    wait_members(1, 3);
+    end_group(1);
+    cr_expect_neq(expect_group_ended(1, NULL), 0);
+    expect_no_groups();
+    stop();
+}
+
+Test(agent_groups, mpirun_does_not_care_for_sigterm)
 {
     char path[128], up[128], body[300];
     snprintf(up, sizeof(up), "%s/trapped", w.dir);
