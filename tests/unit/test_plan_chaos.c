@@ -17,14 +17,15 @@ enum feature {
     LOSSES = 32,
     NEVER = 64,
     RAGGED = 128, /* runners give back whatever they like */
-    FEATURES = 256,
+    RANKS = 256,  /* tests of several */
+    FEATURES = 512,
 };
 
 struct fact { /* what is true of a test */
-    uint32_t unit, weight, host, rank, tries, holders;
+    uint32_t unit, weight, ranks, host, rank, tries, holders;
     enum pt_exclusive exclusive;
     uint64_t needs;
-    bool joined, told, kills; /* kills: takes its host along */
+    bool numa, joined, told, kills; /* kills: takes its host along */
 };
 
 struct live {
@@ -63,7 +64,8 @@ static const struct fact *fact_of(const struct sim *sim, const struct live *live
 static bool able(const struct sim *sim, const struct fact *f, uint32_t h)
 {
     return (sim->labels[h] & f->needs) == f->needs && f->weight <= sim->slots[h] &&
-           (f->host == PT_NONE || f->host == h) && (f->rank == PT_NONE || f->rank < sim->slots[h]);
+           (f->host == PT_NONE || f->host == h) &&
+           (f->rank == PT_NONE || f->ranks != 1 || f->rank < sim->slots[h]);
 }
 
 /* --- adding --- */
@@ -82,7 +84,27 @@ static void random_traits(struct sim *sim, struct pt_plan_unit *unit)
         if (pick(2))
             unit->rank = pick(sim->slots[unit->host] + (pick(20) == 0));
     }
+    if ((sim->features & RANKS) && pick(3) == 0)
+        unit->ranks = pick(6) ? 1 + pick(5) : PT_PLAN_ALL;
+    unit->numa = (sim->features & RANKS) && pick(9) == 0;
     unit->alone = pick(10) == 0;
+}
+
+static struct fact unit_fact(const struct sim *sim, const struct pt_plan_unit *unit)
+{
+    struct fact f = {.unit = sim->units_added,
+                     .weight = unit->weight ? unit->weight : 1,
+                     .ranks = unit->ranks ? unit->ranks : 1,
+                     .numa = unit->numa,
+                     .exclusive = unit->exclusive,
+                     .needs = unit->needs,
+                     .host = unit->host,
+                     .rank = unit->rank};
+    if (f.ranks == PT_PLAN_ALL && !f.exclusive)
+        f.exclusive = PT_EXCLUSIVE_HOST;
+    else if (f.ranks != PT_PLAN_ALL && f.ranks > f.weight)
+        f.weight = f.ranks;
+    return f;
 }
 
 static void collect_one(struct sim *sim)
@@ -106,14 +128,9 @@ static void collect_one(struct sim *sim)
         tests[i] = (struct pt_bundle_test){.test = number, .nodeid = ids[i]};
         atoms[i] = i == 0 ? 7 : atoms[i - 1] + (pick(3) > 0);
         seconds[i] = pick(4) ? (float)pick(100) / 50 : -1;
-        sim->facts[number] = (struct fact){.unit = sim->units_added,
-                                           .weight = unit.weight ? unit.weight : 1,
-                                           .exclusive = unit.exclusive,
-                                           .needs = unit.needs,
-                                           .host = unit.host,
-                                           .rank = unit.rank,
-                                           .kills = (sim->features & LOSSES) && pick(300) == 0,
-                                           .joined = i > 0 && (whole || atoms[i] == atoms[i - 1])};
+        sim->facts[number] = unit_fact(sim, &unit);
+        sim->facts[number].kills = (sim->features & LOSSES) && pick(300) == 0;
+        sim->facts[number].joined = i > 0 && (whole || atoms[i] == atoms[i - 1]);
     }
     for (uint32_t f = 0, at = 0; f < nfiles; f++) {
         snprintf(paths[f], sizeof(paths[f]), "test_%u.py", pick(3) ? sim->units_added / 4 : f);
@@ -166,7 +183,7 @@ static void check_order(struct sim *sim, const struct live *live)
     if (b->attempt > 1 || f->tries > 0 || live->deal.copy)
         return;
     if (f->rank != PT_NONE && sim->schedule != PT_SCHEDULE_SEQUENTIAL) {
-        uint32_t *last = &sim->last_pinned[live->deal.host][f->rank];
+        uint32_t *last = &sim->last_pinned[live->deal.host][f->rank + (f->ranks != 1 ? 8 : 0)];
         cr_assert_gt(f->unit + 1, *last, "pinned units out of order");
         *last = f->unit + 1;
     }
@@ -191,7 +208,8 @@ static void check_tests(struct sim *sim, const struct live *live)
         if (f->tries == 0) /* one that runs again may still be in the line of a copy */
             cr_assert_leq(others, live->deal.copy, "test %u is held already", number);
         cr_assert(f->weight == first->weight && f->needs == first->needs && f->host == first->host &&
-                  f->rank == first->rank && f->exclusive == first->exclusive);
+                  f->rank == first->rank && f->exclusive == first->exclusive && f->ranks == first->ranks &&
+                  f->numa == first->numa);
         if (f->joined && f->tries == 0 && !sim->facts[number - 1].told && sim->facts[number - 1].tries == 0 &&
             !(sim->features & RAGGED))
             cr_assert(i > 0 && test_at(b, i - 1)->test == number - 1, "an atom was parted");
@@ -210,8 +228,13 @@ static void check_deal(struct sim *sim, const struct pt_plan_deal *deal)
     cr_assert(sim->up[deal->host]);
     const struct fact *f = fact_of(sim, live);
     cr_assert(able(sim, f, deal->host));
-    if (f->rank != PT_NONE)
+    if (f->ranks != 1)
+        cr_assert_eq(deal->bundle->rank, PT_NONE);
+    else if (f->rank != PT_NONE)
         cr_assert_eq(deal->bundle->rank, f->rank);
+    cr_assert_eq(deal->bundle->ranks, f->ranks == PT_PLAN_ALL ? sim->slots[deal->host] : f->ranks);
+    cr_assert_eq(deal->bundle->flags, f->numa ? PT_BUNDLE_NUMA : 0);
+    cr_assert(f->ranks == 1 || !deal->copy);
     sim->copies += deal->copy;
     check_tests(sim, live);
     check_neighbours(sim, live);
