@@ -27,6 +27,7 @@ struct merge {
     uint32_t gravest, longest;
     unsigned outcome, phase;
     bool some_skipped; /* and others not */
+    bool others_ran;   /* the call, then */
     struct joined *problems;
     size_t nproblems;
     bool bad;
@@ -87,11 +88,15 @@ static const struct pt_report *report_of(const struct merge *m, uint32_t rank)
     return m->voices[rank].has ? &m->voices[rank].r : &left_out;
 }
 
-/* Only says that another rank went wrong. */
+/* Only says what it did not do, because of another rank. */
 static bool is_bystander(const struct pt_report *r)
 {
-    return r->message && (strncmp(r->message, "set-up failed on rank ", 22) == 0 ||
-                          strncmp(r->message, "not collected on rank ", 22) == 0);
+    static const char *const words[] = {"set-up failed on rank ", "set-up skipped on rank ",
+                                        "not collected on rank "};
+    for (size_t i = 0; r->message && i < PT_COUNT(words); i++)
+        if (strncmp(r->message, words[i], strlen(words[i])) == 0)
+            return true;
+    return false;
 }
 
 static bool went_wrong(const struct pt_report *r)
@@ -103,7 +108,7 @@ static bool is_graver(const struct pt_report *a, const struct pt_report *b)
 {
     if (a->outcome != b->outcome)
         return a->outcome > b->outcome;
-    return went_wrong(a) && !is_bystander(a) && is_bystander(b);
+    return !is_bystander(a) && is_bystander(b);
 }
 
 static void weigh(struct merge *m)
@@ -124,6 +129,9 @@ static void weigh(struct merge *m)
     if (!m->some_skipped)
         return;
     m->outcome = PT_OUTCOME_FAILED;
+    m->others_ran = true;
+    for (uint32_t i = 0; i < m->of; i++)
+        m->others_ran = m->others_ran && !is_bystander(report_of(m, i));
     for (m->gravest = 0; report_of(m, m->gravest)->outcome != PT_OUTCOME_SKIPPED;)
         m->gravest++;
     m->phase = report_of(m, m->gravest)->phase;
@@ -273,6 +281,8 @@ static void put_message(struct pt_json_out *o, const struct merge *m)
     const struct pt_report *worst = report_of(m, m->gravest);
     struct pt_said_list who = {0};
     struct pt_buf text = {0};
+    if (m->outcome == PT_OUTCOME_PASSED)
+        return;
     for (uint32_t i = 0; i < m->of; i++) {
         const struct pt_report *r = report_of(m, i);
         if (r->outcome == worst->outcome && (m->some_skipped || same(r->message, worst->message)))
@@ -280,7 +290,8 @@ static void put_message(struct pt_json_out *o, const struct merge *m)
     }
     if (m->outcome >= PT_OUTCOME_ERROR && who.n < m->of) {
         pt_said_who(who.items, who.n, m->of, &text);
-        pt_buf_words(&text, m->some_skipped ? " skipped, others ran" : "");
+        if (m->some_skipped)
+            pt_buf_words(&text, m->others_ran ? " skipped, others ran" : " skipped, others did not");
         pt_buf_words(&text, worst->message && *worst->message ? ": " : "");
     }
     pt_buf_words(&text, worst->message ? worst->message : "");

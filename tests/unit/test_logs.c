@@ -219,6 +219,31 @@ Test(logs, a_long_line_comes_in_pieces_of_whole_characters)
     free(text);
 }
 
+Test(logs, ranks_of_groups_have_files_of_their_own)
+{
+    char who[PT_LOGS_WHO];
+    uint32_t one = pt_logs_member(logs, "h1", 0, 1);
+    uint32_t other = pt_logs_member(logs, "../h 2", 3, 0);
+    cr_assert(one >= PT_LOGS_NODES && other == one + 1 && pt_logs_member(logs, "h1", 0, 1) == one);
+    add(one, "h1", "a.py::x", "one\n");
+    add(other, "../h 2", NULL, "two");
+    add(0, "h1", NULL, "plain\n");
+    check_file("h1-group0-rank1.log", "=== group 0 rank 1 on h1\n=== a.py::x\none\n");
+    check_file("_._h_2-group3-rank0.log", "=== group 3 rank 0 on ../h 2\ntwo");
+    check_file("gw0.log", "=== gw0 on h1\nplain\n");
+    pt_logs_who(logs, other, who, sizeof(who));
+    cr_assert_str_eq(who, "group 3 rank 0");
+    pt_logs_who(logs, 7, who, sizeof(who));
+    cr_assert_str_eq(who, "gw7");
+    pt_logs_lines(logs, one, "t", "rest", 4, take, NULL);
+    pt_logs_lines(logs, other, "t", "more", 4, take, NULL);
+    pt_logs_flush_members(logs, "h1", take, NULL);
+    char want[64];
+    snprintf(want, sizeof(want), "[%u t]rest|", one);
+    check_shown(want);
+    cr_assert_eq(pt_logs_add(logs, other + 1, "h1", NULL, "x", 1, NULL), -1, "no such member");
+}
+
 Test(logs, the_same_lines_however_it_is_cut)
 {
     static const char text[] = "a\n\nbc\r\nd\xe2\x82\xac\x1b"

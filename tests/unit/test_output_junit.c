@@ -158,6 +158,14 @@ Test(junit, tests_that_could_not_speak)
         "<testcase classname=\"tests.sub.a.TestA\" name=\"test_x[a::b/c.py]\" time=\"1.500\">"
         "<error type=\"crashed\" message=\"crashed in call: killed by signal 11 (SIGSEGV)\">stack &lt;1&gt;"
         "</error></testcase>");
+    check_made("{" ID ",\"outcome\":\"failed\",\"phase\":\"call\",\"ranks\":3,\"message\":\"m\"}",
+               PT_OUTCOME_FAILED, o,
+               "<testcase classname=\"tests.sub.a.TestA\" name=\"test_x[a::b/c.py]\" time=\"0.000\">"
+               "<properties><property name=\"ranks\" value=\"3\" /></properties>"
+               "<failure message=\"m\">m</failure></testcase>");
+    check_made("{" ID ",\"outcome\":\"passed\",\"ranks\":2,\"junit\":[[\"testcase\",{},null,[]]]}",
+               PT_OUTCOME_PASSED, o,
+               "<testcase><properties><property name=\"ranks\" value=\"2\" /></properties></testcase>");
     check_made("lost", PT_OUTCOME_LOST, o,
                "<testcase classname=\"tests.sub.a.TestA\" name=\"test_x[a::b/c.py]\" time=\"0.500\">"
                "<error type=\"lost\" message=\"no host gave a report of this test\"></error></testcase>");

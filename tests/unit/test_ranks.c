@@ -182,6 +182,27 @@ Test(ranks, skipped_by_all_and_by_some)
     pt_report_fini(&r);
 }
 
+/* Where it was skipped in set-up or while its file was imported, the others only looked on. */
+Test(ranks, skipped_before_any_call)
+{
+    struct words w = {0};
+    struct pt_report r;
+    words_report(&w, PT_OUTCOME_PASSED,
+                 "{\"nodeid\":\"a\",\"outcome\":\"passed\",\"message\":\"set-up skipped on rank 1\"}");
+    words_report(&w, PT_OUTCOME_SKIPPED, SKIPPED);
+    merged(&w, &here, &r);
+    cr_expect_eq(r.outcome, PT_OUTCOME_FAILED);
+    cr_expect_str_eq(r.message, "rank 1 of 2 skipped, others did not: no gpu");
+    pt_report_fini(&r);
+    words_report(&w, PT_OUTCOME_SKIPPED,
+                 "{\"nodeid\":\"a\",\"outcome\":\"skipped\",\"message\":\"not collected on rank 1\"}");
+    words_report(&w, PT_OUTCOME_SKIPPED, SKIPPED);
+    merged(&w, &here, &r);
+    cr_expect(r.outcome == PT_OUTCOME_SKIPPED && r.skip_line == 3);
+    cr_expect_str_eq(r.message, "no gpu");
+    pt_report_fini(&r);
+}
+
 Test(ranks, expected_failures_go_by_gravity)
 {
     static const uint8_t pairs[][3] = {

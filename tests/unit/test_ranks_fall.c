@@ -173,3 +173,47 @@ Test(ranks_fall, a_file_is_told_by_one_of_its_tests)
     pt_report_fini(&r);
     words_fini(&w);
 }
+
+/* --- whatever hosts send --- */
+
+/* A frame with a few bytes changed: a report comes of it or an error, and nothing worse. */
+Test(ranks_fall, changed_frames_do_no_harm)
+{
+    struct words w = {0};
+    struct pt_buf b = {0};
+    uint32_t seed = 1;
+    int ok = 0;
+    words_report(&w, PT_OUTCOME_FAILED, FAILED_BY("boom", "1"));
+    words_death(&w,
+                (struct pt_death){.phase = PT_PHASE_CALL, .cause = PT_CAUSE_DEADLOCK, .stack = STACK("02")});
+    words_death(&w, (struct pt_death){.phase = PT_PHASE_CALL, .status = 11, .output = (char *)"out"});
+    struct pt_fall m = fall_of(&w, PT_CAUSE_DEADLOCK, PT_PHASE_CALL, 0);
+    pt_fall_encode(&m, 0, &b);
+    size_t n = b.len - PT_FRAME_HEAD - 8;
+    for (int round = 0; round < 6000; round++) {
+        unsigned char *copy = malloc(n);
+        struct pt_err err = PT_ERR_INIT;
+        struct pt_buf out = {0};
+        struct pt_fall got;
+        memcpy(copy, b.data + PT_FRAME_HEAD + 8, n);
+        for (int k = 0; k <= round % 3; k++) {
+            seed = seed * 1664525u + 1013904223u;
+            copy[(seed >> 8) % n] =
+                round % 2 ? (unsigned char)(seed >> 24) : (unsigned char)((seed >> 24) % 8);
+        }
+        struct pt_reader r = {.p = copy, .left = n};
+        if (pt_fall_decode(&r, &got, &err) == 0) {
+            char words[64];
+            pt_ranks_fall_words(&got, words, sizeof(words));
+            int rc = pt_ranks_fall_report(&got, &here, &out, &err);
+            cr_expect(rc == 0 || err.msg[0]);
+            ok += rc == 0;
+            pt_fall_fini(&got);
+        }
+        pt_buf_fini(&out);
+        free(copy);
+    }
+    cr_expect_gt(ok, 100);
+    pt_buf_fini(&b);
+    words_fini(&w);
+}

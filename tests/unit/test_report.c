@@ -346,3 +346,22 @@ Test(report, every_kind_of_test_can_be_made)
         pt_report_fini(&r);
     }
 }
+
+Test(report, a_skip_that_was_made_is_no_problem)
+{
+    struct pt_report_new what = {.outcome = PT_OUTCOME_SKIPPED,
+                                 .phase = PT_PHASE_SETUP,
+                                 .nodeid = "a.py::x",
+                                 .file = "a.py",
+                                 .message = "Not enough procs",
+                                 .duration = -1};
+    struct pt_buf b = {0};
+    struct pt_report r;
+    cr_assert_eq(pt_report_make(&what, &b), 0);
+    decode_made(&b, &r);
+    cr_assert(r.nproblems == 0 && !r.longrepr && r.ranks == 1 && r.skip_line == PT_NONE);
+    cr_assert_str_eq(r.skip_file, "a.py");
+    cr_assert_str_eq(r.skip_reason, "Not enough procs");
+    cr_assert_str_eq(r.message, "Not enough procs");
+    pt_report_fini(&r);
+}
