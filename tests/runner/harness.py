@@ -126,6 +126,10 @@ class Frames:
                 return None
             self.buffer += data
 
+    def holds_one(self):
+        """Whether the next frame is here."""
+        return len(self.buffer) >= 4 and len(self.buffer) >= 4 + int.from_bytes(self.buffer[:4], "big")
+
     def close(self):
         self.sock.close()
         for fd in self.fds:
@@ -206,9 +210,9 @@ class Runner:
         self.control.send(wire.R_SESSION, wire.field(json.dumps(session)))
         return self.until("up", "broken")
 
-    def bundle(self, files, number=1, wait=True):
+    def bundle(self, files, number=1, wait=True, ranks=1):
         """files: [(path, [(test number, node id, occurrence)])]. Waits until it is done: else False."""
-        body = struct.pack(">IIIIIII", number, 1, 0, wire.NONE, 1, 0, len(files))
+        body = struct.pack(">IIIIIII", number, 1, 0, wire.NONE, ranks, 0, len(files))
         for path, tests in files:
             body += wire.field(path) + struct.pack(">I", len(tests))
             for test, nodeid, occurrence in tests:
@@ -246,6 +250,8 @@ class Runner:
             return ("import", fields.u32())
         if kind == wire.R_START:
             return ("start", fields.u32(), wire.PHASES[fields.u8()])
+        if kind == wire.R_FAILED:
+            return ("failed", fields.u32(), wire.PHASES[fields.u8()])
         if kind == wire.R_REPORT:
             test, outcome = fields.u32(), fields.u8()
             told = json.loads(fields.bytes().decode("utf-8"))
@@ -296,6 +302,123 @@ class Runner:
     def close(self):
         self.control.close()
         self.fork.close()
+
+
+class Member(Runner):
+    """One rank of a Group."""
+
+    def __init__(self, fork, output):
+        kind, fields = fork.next()
+        assert kind == wire.F_PID
+        self.rank, self.pid = fields.u32(), fields.u32()
+        control, out = fork.fds
+        fork.fds = [out]
+        self.fork, self.control = fork, Frames(socket.socket(fileno=control))
+        self.output = "%s.out.%d" % (output, self.rank)
+        self.events, self.broken = [], None
+
+
+MPIRUN = (
+    "mpirun --bind-to none --oversubscribe -quiet --mca pml ob1 --mca btl self,vader --mca plm isolated "
+    "--mca oob_tcp_if_include lo --mca oob_tcp_disable_ipv6_family 1 --mca mpi_yield_when_idle 1"
+).split()
+AS_ROOT = {"OMPI_ALLOW_RUN_AS_ROOT": "1", "OMPI_ALLOW_RUN_AS_ROOT_CONFIRM": "1"}
+
+
+class Group:
+    """Ranks of one mpirun; the hub of them is played here."""
+
+    count = 0
+
+    def __init__(self, host, size, cwd, slots=4, index=0, **env):
+        Group.count += 1
+        self.hub = os.path.join(host.folder, "hub.%d" % Group.count)
+        listener = socket.socket(socket.AF_UNIX)
+        listener.bind(self.hub)
+        listener.listen(size)
+        listener.settimeout(DEADLINE)
+        worker = {"PTREMOTE_WORKER": "h0.%d" % (slots * (1 + index)), "PTREMOTE_SLOTS": str(slots)}
+        given = json.dumps(dict(worker, PTREMOTE_WORKSPACE=str(cwd), **env))
+        member = os.path.join(os.path.dirname(os.path.abspath(__file__)), "member.py")
+        command = [*MPIRUN, "-np", str(size), PYTHON, member, host.socket, self.hub, str(cwd), given]
+        self.mpirun = subprocess.Popen(
+            command,
+            env=environment(**AS_ROOT),
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+        )
+        members = [Member(Frames(listener.accept()[0]), self.hub) for _ in range(size)]
+        self.members = sorted(members, key=lambda member: member.rank)
+        listener.close()
+
+    def start(self, session):
+        for member in self.members:
+            member.control.send(wire.R_SESSION, wire.field(json.dumps(session)))
+        return self.until("up", "broken")
+
+    def bundle(self, files, number=1, wait=True):
+        for member in self.members:
+            member.bundle(files, number, False, len(self.members))
+        return self.until("done", "ended") if wait else True
+
+    def quit(self):
+        for member in self.members:
+            member.control.send(wire.R_QUIT)
+        return self.until("ended")
+
+    def until(self, *kinds, members=None, deadline=DEADLINE):
+        """True when each of them said one of the kinds, False when some were gone, or did not in time."""
+        waiting = {member.control.sock: member for member in (self.members if members is None else members)}
+        good, end = True, time.monotonic() + deadline
+        while waiting:
+            ready = [sock for sock, member in waiting.items() if member.control.holds_one()]
+            ready = ready or select.select(list(waiting), [], [], max(0, end - time.monotonic()))[0]
+            if not ready:
+                return False
+            for sock in ready:
+                member = waiting[sock]
+                message = member.control.next()
+                if message is not None:
+                    member.events.append(member._event(*message))
+                last = member.events[-1][0] if message is not None else "gone"
+                if last in kinds or last == "gone":
+                    del waiting[sock]
+                    good = good and last not in ("gone", "broken") and (last != "ended" or "ended" in kinds[:1])
+        return good
+
+    def reports(self):
+        """number -> the reports of all ranks, as far as told."""
+        found = {}
+        for member in self.members:
+            for test, told in member.of("report"):
+                found.setdefault(test, {})[member.rank] = told
+        return found
+
+    def outcomes(self):
+        return {test: [told[rank]["outcome"] for rank in sorted(told)] for test, told in self.reports().items()}
+
+    def exits(self):
+        return [member.exit() for member in self.members]
+
+    def text(self):
+        return "".join(member.text() for member in self.members)
+
+    def close(self):
+        for member in self.members:
+            member.close()
+        try:
+            self.mpirun.wait(10)
+        except subprocess.TimeoutExpired:
+            self.mpirun.kill()
+            self.mpirun.wait()
+        self.mpirun.stdout.close()
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *_):
+        self.close()
 
 
 class Result:

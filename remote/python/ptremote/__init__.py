@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""For test suites that ptremote runs; they also run under plain pytest (`-p ptremote` makes it know the marks)."""
+"""For test suites that ptremote runs; they also run under plain pytest (`-p ptremote` makes it know marks and fixtures)."""
 
 __version__ = "0.1.0"
 __all__ = ["mark"]
@@ -8,9 +8,9 @@ __all__ = ["mark"]
 def __getattr__(name):
     # pytest is imported when a suite asks for a mark, not before: helpers import this package too.
     if name == "mark":
-        import pytest
+        from ptremote import marks
 
-        return pytest.mark
+        return marks.MARKS
     raise AttributeError("module %r has no attribute %r" % (__name__, name))
 
 

@@ -40,18 +40,19 @@ def _run(request):
         return 4
     args = _arguments(request)
     sys.argv[:] = [os.path.join(os.path.dirname(pytest.__file__), "__main__.py")] + args
-    from ptremote import xdist
+    from ptremote import mpi, xdist
     from ptremote.collecting import Collecting
 
     for name in xdist.VARIABLES:  # whoever started the master may be a worker itself
         os.environ.pop(name, None)
     xdist.stand_in()
+    mpi.stand_in()
     plugin = Collecting(request, args, speaker)
     words = Echo(sys.stderr)
     sys.stderr = words
     status, trouble = 3, None
     try:
-        status = int(pytest.main(list(args), plugins=[plugin]))
+        status = int(pytest.main(list(args), plugins=[mpi, plugin]))
     except BaseException as error:  # pytest.exit() outside of a session, a plugin's own mistake
         trouble = "%s: %s" % (type(error).__name__, error)
     finally:

@@ -32,6 +32,8 @@ class Control:
         poll.register(fd, select.POLLIN)
         self._poll = poll.poll
         self._held = b""  # a report, that goes with the frame after it
+        self.dropped = frozenset()  # kinds of notes that another rank tells
+        self.phase = wire.COLLECT  # the last that began
         # What a child does with the socket, so that the session knows where a child that died left it.
         self.shared = bytearray(RESULT)
         self._place, self._put_place, self._clock = bytearray(PLACE_SIZE), struct.Struct(">IIQ").pack_into, time.monotonic_ns
@@ -83,6 +85,7 @@ class Control:
 
     def start(self, test, phase):
         """Only the first phase is worth a message: the place has the others."""
+        self.phase = phase
         if self._getpid() == self._owner:
             self._put_place(self._place, 0, test, phase, self._clock() // 1000000)
             if phase == wire.SETUP:
@@ -94,7 +97,15 @@ class Control:
             self.flush()
             self._held = self._report(10 + len(data), wire.R_REPORT, test, outcome, len(data)) + data
 
+    def failed(self, test, phase):
+        """Of a rank of several: that phase ended here with an exception."""
+        self.say(wire.R_FAILED, test.to_bytes(4, "big") + bytes((phase,)))
+
     def note(self, kind, **values):
+        if kind not in self.dropped:
+            self.tell_note(kind, values)
+
+    def tell_note(self, kind, values):
         from ptremote import reports
 
         values["kind"] = kind

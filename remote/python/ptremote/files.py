@@ -195,21 +195,23 @@ class Files:
 
     # ---- choosing ----
 
-    def choose(self, bundle, stopped):
-        """(number, node id, item) of the chosen tests; tells of those that are not here. Once the session is
-        stopped the item may be None."""
+    def choose(self, bundle, stopped, unable=None):
+        """(number, node id, item) of the chosen tests; tells of those that are not here, or puts their reports into
+        `unable` {number: report}. Once the session is stopped the item may be None."""
         chosen = []
         for entry in bundle.files:
             file = self.known.get(entry.path)
             if file is None:
                 chosen += [(test.test, test.nodeid, None) for test in entry.tests]
+            elif not file.items and not stopped and unable is not None:
+                self._note_uncollected(entry, file, unable)
             elif not file.items and not stopped:
                 self._tell_uncollected(bundle, file)
             else:
-                chosen += self._choose(entry, file, stopped)
+                chosen += self._choose(entry, file, stopped, unable)
         return chosen
 
-    def _choose(self, entry, file, stopped):
+    def _choose(self, entry, file, stopped, unable):
         for test in entry.tests:
             tail = test.nodeid.partition("::")[2]
             items = file.items.get(tail)
@@ -217,6 +219,8 @@ class Files:
                 yield test.test, test.nodeid, items[test.occurrence % len(items)]
             elif stopped:
                 yield test.test, test.nodeid, None
+            elif unable is not None:
+                unable[test.test] = self._report_missing(entry, file, test, tail)
             else:
                 self._tell_missing(entry, file, test, tail)
 
@@ -226,6 +230,17 @@ class Files:
         if key in self.told:
             return
         self.told.add(key)
+        told = self._report_uncollected(file)
+        self.control.note("collect", path=file.name, outcome=told["outcome"], report=told)
+
+    def _note_uncollected(self, entry, file, unable):
+        """The whole of it by the first of its tests."""
+        told = self._report_uncollected(file)
+        for test in entry.tests:
+            unable[test.test] = dict(told, nodeid=test.nodeid, file=entry.path)
+            told = {key: told[key] for key in ("outcome", "phase", "counts", "message") if key in told}
+
+    def _report_uncollected(self, file):
         if file.trouble and isinstance(file.trouble[0][1], pytest.CollectReport):
             told = self.teller.collect(file.trouble[0][1])
         else:
@@ -238,16 +253,36 @@ class Files:
             told = reports.synthetic(file.name, "error", "collect", text.strip().rpartition("\n")[2], longrepr=text)
             told["counts"] = {"error": 1}
             told["problems"] = [reports.problem("collect", "error", "ERROR collecting " + file.name, text)]
-        self.control.note("collect", path=file.name, outcome=told["outcome"], report=told)
+        return told
 
     def _tell_missing(self, entry, file, test, tail):
         """A chosen test that is not in its file here: a collector above it failed, or the file differs."""
+        told = self._report_above(entry, file, test, tail)
+        if told is not None:
+            self.control.report(test.test, wire.GRAVITY[told["outcome"]], reports.encode(told))
+            return
+        self.control.note(
+            "missing", path=entry.path, test=test.test, nodeid=test.nodeid, found=self._there(entry, file)
+        )
+
+    def _report_above(self, entry, file, test, tail):
+        """Of the collector above the test that failed, or None."""
         for nodeid, report in file.trouble:
             above = nodeid.partition("::")[2] if nodeid else ""
             if isinstance(report, pytest.CollectReport) and above and tail.startswith(above + "::"):
-                told = self.teller.collect(report)
-                told.update(nodeid=test.nodeid, file=entry.path)
-                self.control.report(test.test, wire.GRAVITY[told["outcome"]], reports.encode(told))
-                return
-        found = [entry.path + "::" + name for name in list(file.items)[:20]]
-        self.control.note("missing", path=entry.path, test=test.test, nodeid=test.nodeid, found=found)
+                return dict(self.teller.collect(report), nodeid=test.nodeid, file=entry.path)
+        return None
+
+    @staticmethod
+    def _there(entry, file):
+        return [entry.path + "::" + name for name in list(file.items)[:20]]
+
+    def _report_missing(self, entry, file, test, tail):
+        told = self._report_above(entry, file, test, tail)
+        if told is not None:
+            return told
+        line = "%s is not in its file on this host" % test.nodeid
+        text = "\n    ".join([line + "; these are:", *self._there(entry, file)])
+        told = reports.synthetic(test.nodeid, "error", "collect", line, longrepr=text, counts={"error": 1})
+        told["problems"] = [reports.problem("collect", "error", "ERROR collecting " + test.nodeid, text)]
+        return told

@@ -56,6 +56,20 @@ def file_path(item):
     return str(item.path)
 
 
+def fixture_function(item, name):
+    """The function behind the fixture that an item gets by that name, or None."""
+    found = getattr(getattr(item, "_fixtureinfo", None), "name2fixturedefs", {}).get(name)
+    return found[-1].func if found else None
+
+
+def want_fixture(metafunc, name):
+    """As if the test function used it."""
+    if name not in metafunc.fixturenames:
+        known = metafunc.definition._fixtureinfo
+        object.__setattr__(known, "initialnames", (*known.initialnames, name))
+        metafunc.fixturenames.append(name)
+
+
 # ---- hooks ----
 
 

@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The marks that decide where and with whom a test runs: registered with pytest, and read off collected tests."""
+"""The marks that decide where and with whom a test runs: made for suites, registered with pytest, and read off
+collected tests."""
 import re
 
 from ptremote import wire
@@ -12,13 +13,73 @@ LINES = (
 )
 MAX_WEIGHT = 65536
 MAX_NAME = 256
+MAX_RANKS = 4096
+ALL = 0  # ranks: as many as the host has slots
+COMM = "comm"  # the fixture whose parameter says how many ranks
 _NAMES = frozenset(("weight", "exclusive", "needs", "xdist_group"))
 _LABEL = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]*")
 
 
 def register(config):
+    from ptremote import mpi
+
     for line in LINES:
         config.addinivalue_line("markers", line)
+    mpi.register(config)
+
+
+class Ranks(int):
+    """How many ranks of MPI a test wants, as the parameter of its fixture `comm`. Shown as a number."""
+
+    slots = 0  # at least so many of the host's slots are taken; 0: one a rank
+    numa = False  # they have a NUMA domain to themselves
+
+
+def _ranks(number, slots, numa):
+    if isinstance(number, bool) or not isinstance(number, int) or not 1 <= number <= MAX_RANKS:
+        raise ValueError("parallel: want a number of ranks from 1 to %d, got %s" % (MAX_RANKS, ascii(number)[:100]))
+    if slots is not None and (type(slots) is not int or not number <= slots <= MAX_WEIGHT):
+        raise ValueError(
+            "parallel: want slots from %d (the ranks) to %d, got %s" % (number, MAX_WEIGHT, ascii(slots)[:100])
+        )
+    made = Ranks(number)
+    made.slots, made.numa = slots or 0, bool(numa)
+    return made
+
+
+class Marks:
+    """`ptremote.mark`: pytest's marks, and those of MPI, which stand for a parametrization of `comm`."""
+
+    def __getattr__(self, name):
+        import pytest
+
+        return getattr(pytest.mark, name)
+
+    @staticmethod
+    def parallel(ranks, slots=None, exclusive_numa_domain=False):
+        """Run the test on so many ranks, or once for each number of a list. More slots of the host than ranks can be
+        taken, and a NUMA domain for the ranks alone."""
+        import pytest
+
+        numbers = [ranks] if isinstance(ranks, int) or not hasattr(ranks, "__iter__") else list(ranks)
+        sizes = [_ranks(number, slots, exclusive_numa_domain) for number in numbers]
+        return pytest.mark.parametrize(COMM, sizes, indirect=[COMM])
+
+    @property
+    def parallel_from_context(self):
+        """Run the test on as many ranks as its host has slots."""
+        import pytest
+
+        return pytest.mark.parametrize(COMM, [pytest.param(Ranks(ALL), id="all")], indirect=[COMM])
+
+
+MARKS = Marks()
+
+
+def are_ranks(mark):
+    """Whether a mark is one of those."""
+    values = mark.args[1] if mark.name == "parametrize" and len(mark.args) > 1 and mark.args[0] == COMM else ()
+    return isinstance(values, list) and any(isinstance(getattr(one, "values", [one])[0], Ranks) for one in values)
 
 
 class Wrong(Exception):
@@ -45,6 +106,9 @@ class Reader:
         found = read(own + marks) if own or marks else {}
         if scope and item.nodeid.startswith(prefix):
             found["scope"] = scope
+        params = getattr(getattr(item, "callspec", None), "params", ())
+        if COMM in params:
+            _add_ranks(found, item, params[COMM])
         return found
 
     @staticmethod
@@ -75,6 +139,31 @@ def read(marks):
     if needs:
         found["needs"] = sorted(needs)
     return found
+
+
+def _add_ranks(found, item, wanted):
+    """`wanted` is the parameter of `comm`, which may be another's."""
+    if not isinstance(wanted, Ranks):
+        from ptremote import mpi
+
+        if not mpi.is_ours(item):
+            return
+        mark = next(mark for mark in item.iter_markers("parametrize") if COMM in str(mark.args[:1]))
+        try:
+            wanted = _ranks(wanted, None, False)
+        except ValueError as error:
+            raise Wrong(mark, str(error)) from None
+    if wanted == ALL:
+        found.pop("weight", None)
+        found["ranks"] = 0
+        return
+    weight = max(found.get("weight", 1), wanted, wanted.slots)
+    if weight > 1:
+        found["weight"] = int(weight)
+    if wanted > 1:
+        found["ranks"] = int(wanted)
+        if wanted.numa:
+            found["numa"] = True
 
 
 def _group(mark):

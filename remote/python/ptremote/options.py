@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Options that a suite carries and that mean something else here: pytest-xdist's, and those of the master."""
+"""Options that a suite carries and that mean something else here: those of pytest-xdist, pytest_parallel and the master."""
 import sys
 
 from ptremote import insides
@@ -23,6 +23,22 @@ XDIST = [
     (("--no-loadscope-reorder",), {"dest": "loadscopereorder", "action": "store_false", "default": True}),
     (("-f", "--looponfail"), {"dest": "looponfail", "action": "store_true", "default": False}),
 ]
+# Flags of pytest_parallel, whose schedulers have nothing to do here.
+PARALLEL = [
+    (("--scheduler",), {"dest": "scheduler"}),
+    (("--n-workers",), {"dest": "n_workers"}),
+    (("--slurm-options",), {"dest": "slurm_options"}),
+    (("--slurm-srun-options",), {"dest": "slurm_srun_options"}),
+    (("--slurm-init-cmds",), {"dest": "slurm_init_cmds"}),
+    (("--slurm-file",), {"dest": "slurm_file"}),
+    (("--slurm-export-env",), {"dest": "slurm_export_env", "action": "store_true", "default": True}),
+    (("--no-slurm-export-env",), {"dest": "slurm_export_env", "action": "store_false", "default": True}),
+    (("--use-srun",), {"dest": "use_srun", "action": "store_true", "default": None}),
+    (("--no-use-srun",), {"dest": "use_srun", "action": "store_false", "default": None}),
+    (("--detach",), {"dest": "detach", "action": "store_true", "default": False}),
+]
+# Of that, what other plugins have too: known only where pytest_parallel would be loaded.
+PARALLEL_ALONE = [(("--timeout",), {"dest": "timeout"})]
 # What the master does itself; a runner is started as if they were not given.
 MASTER_ONLY = {
     "maxfail": 0,
@@ -42,8 +58,16 @@ MASTER_ONLY = {
 }
 
 
+def _add(parser, options):
+    insides.add_hidden_options(parser, [(flags, dict(settings, help="ignored")) for flags, settings in options])
+
+
 def accept(parser):
-    insides.add_hidden_options(parser, [(flags, dict(settings, help="ignored")) for flags, settings in XDIST])
+    _add(parser, XDIST + PARALLEL)
+
+
+def accept_parallel(parser):
+    _add(parser, PARALLEL + PARALLEL_ALONE)
 
 
 def ignore_xdist(config):

@@ -17,6 +17,10 @@ _PASSED = (
     '"nodeid":%s,"file":%s,"setup":%.6f,"call":%.6f,"teardown":%.6f,'
     '"outcome":"passed","phase":"call","counts":{"passed":1},"started":%.6f,"duration":%.6f'
 )
+# The same from a rank whose report is only merged with that of rank 0.
+_BRIEF = (
+    b'{"nodeid":"","outcome":"passed","phase":"call","setup":%.6f,"call":%.6f,"teardown":%.6f,"duration":%.6f}'
+)
 _PLAIN_NODEID = 4 << 10
 _LONG = 1e9  # seconds that no test takes
 _IN_ORDER = list(_PHASES)
@@ -96,6 +100,8 @@ def headline_of(report, category):
 class Teller:
     """Builds the reports of one session."""
 
+    brief = False  # one that passed with nothing to show says no more than that
+
     def __init__(self, config, xml=None):
         self.config = config
         self.xml = xml
@@ -163,6 +169,10 @@ class Teller:
             return None
         if self.extra["passed"] and (setup.sections or call.sections or teardown.sections):
             return None
+        if self.brief and not teardown.sections and not teardown.user_properties:
+            if self.xml is not None:
+                self.xml.take()
+            return _BRIEF % (setup.duration, call.duration, teardown.duration, duration)
         names = _quoted(nodeid), _quoted(nodeid.partition("::")[0])
         told = _PASSED % (*names, setup.duration, call.duration, teardown.duration, started, duration)
         data = told.encode("utf-8", "ptremote-visible")

@@ -54,7 +54,7 @@ def _folders(session):
 def run(control, session):
     import pytest
 
-    from ptremote import xdist
+    from ptremote import mpi, xdist
     from ptremote.running import Running
 
     control.tell_place()
@@ -66,12 +66,13 @@ def run(control, session):
     sys.argv[:] = [os.path.join(os.path.dirname(pytest.__file__), "__main__.py")] + args
     node = xdist.Node(session, _rank(), control)
     node.before()
+    mpi.stand_in()
     plugin = Running(control, session, mapping, node)
     words = collector.Echo(sys.stderr)
     sys.stderr = words
     trouble = None
     try:
-        status = int(pytest.main(list(args), plugins=[plugin, plugin.files, *node.plugins()]))
+        status = int(pytest.main(list(args), plugins=[mpi, plugin, plugin.files, *node.plugins()]))
     except BaseException:  # pytest.exit() outside of a session, a plugin's own mistake
         import traceback
 
@@ -80,6 +81,13 @@ def run(control, session):
         sys.stderr = words.original
     if not control.ours():
         os._exit(status)
+    status = _tell_end(control, plugin, status, trouble, words)
+    if plugin.group is not None:
+        plugin.group.leave(status)
+    return status
+
+
+def _tell_end(control, plugin, status, trouble, words):
     if not plugin.up:
         text = plugin.trouble or trouble or words.text() or "pytest ended with status %d before it was ready" % status
         control.say(wire.R_BROKEN, wire.field(text.strip()[-wire.MAX_TEXT // 2 :]))
@@ -89,6 +97,8 @@ def run(control, session):
         return 1
     if plugin.interrupt is None and (trouble or plugin.trouble):
         plugin.tell_end_trouble(trouble or plugin.trouble)
+    if plugin.group is not None:
+        plugin.group.end()
     control.say(wire.R_ENDED)
     return 0
 

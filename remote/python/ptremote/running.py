@@ -70,8 +70,12 @@ class Running:
         self.words = None  # reports.Words of this bundle
         self.files = files.Files(control, session["root"], mapping, self._stopped_by)
         self.forget_proxies = bool  # once there are any
-        self.isolation = None
-        if session.get("isolate", "session") != "session":
+        self.isolation = self.group = None
+        if os.environ.get("PTREMOTE_RANKS"):
+            from ptremote import ranks
+
+            self.group = ranks.of(self)
+        elif session.get("isolate", "session") != "session":
             self.isolation = isolating.Isolation(self, session["isolate"] == "test", node)
 
     # ---- start ----
@@ -80,6 +84,7 @@ class Running:
     def pytest_load_initial_conftests(self, parser):
         yield
         options.accept(parser)
+        options.accept_parallel(parser)
 
     @pytest.hookimpl(hookwrapper=True, tryfirst=True)
     def pytest_cmdline_main(self, config):
@@ -142,6 +147,10 @@ class Running:
         if fds:
             self.control.captures(fds)
         self.files.begin(session, self.search, self.teller)
+        if self.group is not None:
+            self.trouble = self.group.join(session)
+            if self.trouble is not None:
+                return True
         self.up = True
         self.control.say(wire.R_UP)
         while not self.finished:
@@ -171,15 +180,17 @@ class Running:
                 gc.freeze()  # no test has run: nothing of this is garbage
             insides.keep_log_handlers(self.config)
         self.words = reports.Words(self.config)
-        turn = Turn(self.control, bundle.number, self.files.choose(bundle, self.stop is not None))
-        if self.isolation is not None:
-            outcome = self.isolation.run(turn)
-        else:
-            self.run_tests(turn, self.between)
-            outcome = "quit" if turn.quit else "done"
+        outcome = self._run_chosen(bundle) if self.group is None else self.group.run(bundle, self.files)
         if outcome == "done":
             self.control.say(wire.R_DONE, bundle.number.to_bytes(4, "big"))
         self.finished = outcome in ("quit", "over")
+
+    def _run_chosen(self, bundle):
+        turn = Turn(self.control, bundle.number, self.files.choose(bundle, self.stop is not None))
+        if self.isolation is not None:
+            return self.isolation.run(turn)
+        self.run_tests(turn, self.between)
+        return "quit" if turn.quit else "done"
 
     def run_tests(self, turn, after):
         """In this process, until the end of the turn; `after` stands for the test that follows its last."""
@@ -195,6 +206,8 @@ class Running:
 
     def _end(self):
         insides.forget_history(self.config)
+        if self.group is not None:
+            self.group.end()
         if self.interrupt is not None:
             raise self.interrupt
         self.end_fixtures()
@@ -202,10 +215,13 @@ class Running:
 
     def end_fixtures(self):
         """Tear down what is still set up, as a part of the last test."""
-        if not insides.fixtures_left(self.session):
-            return
-        report = insides.end_session_fixtures(self.session, self.last[1] if self.last else None)
-        if report.failed:
+        report = None
+        if insides.fixtures_left(self.session):
+            report = insides.end_session_fixtures(self.session, self.last[1] if self.last else None)
+        failed = report is not None and report.failed
+        if self.group is not None and self.stop is None:
+            failed = self.group.tells_end(failed)
+        if failed:
             self.gathered = []
             self.config.hook.pytest_runtest_logreport(report=report)
             gathered = self.gathered or [(report, "error")]
@@ -267,6 +283,8 @@ class Running:
             self.stop = (str(self.session.shouldfail or self.session.shouldstop), None)
             kind = self.session.Failed if self.session.shouldfail else self.session.Interrupted
             self.interrupt = kind(self.stop[0])
+        if self.group is not None:
+            self.group.through(trouble is not None or self.stop is not None)
         self._tell(number, nodeid, started, trouble)
         self.current = None
 
@@ -282,6 +300,10 @@ class Running:
             told.update(nodeid=nodeid, file=nodeid.partition("::")[0], started=started)
         elif self.gathered and (told_enough or self.stop is None):
             outcome, told = self.teller.test(nodeid, self.gathered, started)
+            if self.group is not None and self.group.why and told["outcome"] == "passed":
+                told["message"] = self.group.why
+                told.pop("junit", None)
+                told.pop("junit_counts", None)
         else:
             outcome = wire.GRAVITY["notrun"]
             reason = self.stop[0] if self.stop else "pytest made no report of it"
@@ -296,6 +318,10 @@ class Running:
 
     def _not_run(self, number, nodeid):
         told = reports.synthetic(nodeid, "notrun", "setup", self.stop[0])
+        if self.group is not None and self.interrupt is not None:
+            told["stop"] = self.stop[0]  # its note may have been another rank's to tell
+            if self.stop[1] is not None:
+                told["exit"] = self.stop[1]
         self.control.report(number, wire.GRAVITY["notrun"], reports.encode(told))
 
     def _stopped_by(self, error):

@@ -183,7 +183,7 @@ def calm(config):
 # ---- the node ----
 
 
-def _run_folder():
+def run_folder():
     """This run's folder on this host for the temporary files of tests: the first worker makes it, and whoever
     removes PTREMOTE_RUN_DIR removes it too. None without one."""
     home = os.environ.get("PTREMOTE_RUN_DIR")
@@ -202,17 +202,21 @@ def _run_folder():
 class Node:
     """A runner as pytest-xdist's suites see it: its id, its part of `workerinput`, its temporary folder."""
 
-    def __init__(self, session, rank, control=None):
-        self.id = "gw%d" % (int(session.get("base") or 0) + rank)
+    def __init__(self, session, number, control=None):
+        """`number` is a rank of the host, or of a member of a group of ranks: SLOTS * (1 + group) + its rank there."""
+        slots = int(os.environ.get("PTREMOTE_SLOTS") or 0)
+        round_, rank = divmod(number, slots) if slots else (0, number)
+        count = int(session.get("count") or 1)
+        self.id = "gw%d" % (round_ * count + int(session.get("base") or 0) + rank)
         self.control = control
         self.isolate = session.get("isolate") or "session"
-        self.want_output = bool(session.get("want_output"))
+        self.want_output = bool(session.get("want_output")) and not round_
         inputs = session.get("inputs") or []
         given = inputs[rank] if rank < len(inputs) else None
-        self.controlled = given is not None
+        self.controlled = given is not None and not round_  # of a group's ranks the controller does not know
         self.input = unpack(given) if given is not None else {}
         self.input["workerid"] = self.id
-        self.input["workercount"] = int(session.get("count") or 1)
+        self.input["workercount"] = count
         self.input["testrunuid"] = session.get("testrun_uid") or os.environ.get("PTREMOTE_RUN") or os.urandom(16).hex()
         self._coverage = None
 
@@ -265,7 +269,7 @@ class Node:
         if not self.controlled:
             known.no_cov = True
             return
-        run = _run_folder()
+        run = run_folder()
         if run:
             folder = os.path.join(run, "coverage-" + self.id)
             shutil.rmtree(folder, ignore_errors=True)
@@ -280,7 +284,7 @@ class Node:
         given = getattr(config.option, "basetemp", None)
         if given:
             os.makedirs(given, exist_ok=True)
-        run = os.path.abspath(given) if given else _run_folder()
+        run = os.path.abspath(given) if given else run_folder()
         if run:
             config.option.basetemp = os.path.join(run, "popen-" + self.id)
         yield

@@ -1,0 +1,606 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Marks of MPI, and runners that are ranks of a real mpirun."""
+import os
+import re
+import shutil
+import signal
+import subprocess
+import time
+
+import harness
+import pytest
+
+wire = harness.wire
+HEAD = "import os, sys, time, pytest, ptremote\n"
+needs_mpi = pytest.mark.skipif(
+    not shutil.which("mpirun")
+    or subprocess.run([harness.PYTHON, "-c", "import mpi4py"], stderr=subprocess.DEVNULL).returncode != 0,
+    reason="no mpirun or no mpi4py",
+)
+
+
+def traits(found):
+    return {test[0]: test[2] if len(test) > 2 else {} for line in found.of("file") for test in line["tests"]}
+
+
+def entries(found):
+    """The bundle of all that was collected."""
+    files = {}
+    for number, (nodeid, occurrence) in enumerate(found.order):
+        files.setdefault(nodeid.partition("::")[0], []).append((number, nodeid, occurrence))
+    return list(files.items())
+
+
+@pytest.fixture
+def group(tmp_path):
+    """group(files, size) -> (a Group that is up, the bundle of all its tests)."""
+    opened = []
+
+    def make(files, size, *args, start=True, session=None, **env):
+        project = str(tmp_path / "project")
+        if not opened:
+            harness.write(project, files)
+            run = tmp_path / "run"
+            run.mkdir()
+            opened.append(harness.Host(tmp_path, PTREMOTE_RUN_DIR=str(run)))
+            opened.append(harness.collect(project, *args, want_junit=True))
+        host, found = opened[:2]
+        assert found.of("final"), (found.lines, found.stderr)
+        one = harness.Group(host, size, project, **env)
+        opened.append(one)
+        one.found = found
+        if start:
+            assert one.start(dict(found.session, count=4, **(session or {}))), [m.broken for m in one.members]
+        return one, entries(found)
+
+    make.run = tmp_path / "run"
+    yield make
+    for one in reversed(opened):
+        if hasattr(one, "close"):
+            one.close()
+    if opened:
+        left = [name for name in os.listdir(tmp_path / "run") if name.startswith("ranks-")]
+        assert not left or opened[2].members[0].events[-1][0] != "ended", left
+
+
+# ---- marks ----
+
+MARKED = {
+    "test_a.py": HEAD + "import pytest_parallel\n"
+    "@ptremote.mark.parallel(2)\ndef test_two(comm): pass\n"
+    "@ptremote.mark.parallel([2, 4], slots=8)\ndef test_list(comm): pass\n"
+    "@pytest.mark.parametrize('val', [3, 4])\n@pytest_parallel.mark.parallel([1, 2])\ndef test_combined(comm, val): pass\n"
+    "@ptremote.mark.parallel(3, exclusive_numa_domain=True)\ndef test_numa(comm): pass\n"
+    "@ptremote.mark.parallel_from_context\ndef test_all(comm): pass\n"
+    "@ptremote.mark.parallel(2)\n@ptremote.mark.weight(5)\ndef test_heavy(): pass\n"
+    "@pytest.mark.parametrize('comm', [2], indirect=['comm'])\ndef test_equivalent(comm): pass\n"
+    "@ptremote.mark.parallel(2)\n@pytest.mark.parametrize('x', [1])\ndef test_unnamed(x): pass\n"
+    "@ptremote.mark.parallel(2)\nclass TestClass:\n    def test_in(self, comm): pass\n    def test_too(self): pass\n"
+    "def test_plain(): assert 'mpi4py' not in sys.modules\n",
+    "test_b.py": HEAD + "pytestmark = ptremote.mark.parallel(3)\ndef test_module(comm): pass\n",
+    "test_own.py": HEAD + "@pytest.fixture\ndef comm(request): return request.param\n"
+    "@pytest.mark.parametrize('comm', [2], indirect=['comm'])\ndef test_other(comm): assert comm == 2\n",
+}
+
+
+def test_traits(tmp_path, tree):
+    found = harness.collect(harness.write(tmp_path / "project", MARKED), tree=tree)
+    assert found.of("final"), (found.lines, found.stderr)
+    told = {nodeid.partition("::")[2]: what for nodeid, what in traits(found).items()}
+    scope = told["TestClass::test_in[2]"].pop("scope")
+    assert scope == len("test_a.py::TestClass") == told["TestClass::test_too[2]"].pop("scope")
+    assert told == {
+        "test_two[2]": {"ranks": 2, "weight": 2},
+        "test_list[2]": {"ranks": 2, "weight": 8},
+        "test_list[4]": {"ranks": 4, "weight": 8},
+        "test_combined[1-3]": {},
+        "test_combined[1-4]": {},
+        "test_combined[2-3]": {"ranks": 2, "weight": 2},
+        "test_combined[2-4]": {"ranks": 2, "weight": 2},
+        "test_numa[3]": {"ranks": 3, "weight": 3, "numa": True},
+        "test_all[all]": {"ranks": 0},
+        "test_heavy[2]": {"ranks": 2, "weight": 5},
+        "test_equivalent[2]": {"ranks": 2, "weight": 2},
+        "test_unnamed[1-2]": {"ranks": 2, "weight": 2},
+        "TestClass::test_in[2]": {"ranks": 2, "weight": 2},
+        "TestClass::test_too[2]": {"ranks": 2, "weight": 2},
+        "test_plain": {},
+        "test_module[3]": {"ranks": 3, "weight": 3},
+        "test_other[2]": {},
+    }
+
+
+WRONG = {
+    "parallel(0)": "want a number of ranks from 1 to 4096, got 0",
+    "parallel('two')": "want a number of ranks from 1 to 4096, got 't'",
+    "parallel(True)": "want a number of ranks from 1 to 4096, got True",
+    "parallel([2, 5000])": "want a number of ranks from 1 to 4096, got 5000",
+    "parallel(4, slots=3)": "want slots from 4 (the ranks) to 65536, got 3",
+}
+
+
+@pytest.mark.parametrize("call", sorted(WRONG))
+def test_wrong_marks(tmp_path, call):
+    files = {"test_a.py": HEAD + "@ptremote.mark.%s\ndef test_1(comm): pass\n" % call, "test_b.py": "def test_2(): pass\n"}
+    found = harness.collect(harness.write(tmp_path / "project", files))
+    (told,) = found.of("report")
+    assert WRONG[call] in told["message"] and found.order == [("test_b.py::test_2", 0)]
+
+
+def test_a_wrong_number_by_parametrize(tmp_path):
+    files = {
+        "test_a.py": HEAD + "@pytest.mark.parametrize('comm', [-1, 2], indirect=['comm'])\ndef test_1(comm): pass\n"
+    }
+    found = harness.collect(harness.write(tmp_path / "project", files))
+    (told,) = found.of("report")
+    assert "want a number of ranks" in told["message"] and found.order == [("test_a.py::test_1[2]", 0)]
+
+
+def test_nothing_imports_mpi4py(tmp_path):
+    """Neither ptremote nor our pytest_parallel."""
+    code = "import sys, ptremote, pytest_parallel, pytest_parallel.plugin; ptremote.mark.parallel(2)"
+    code += "; sys.exit(any(name.startswith('mpi4py') for name in sys.modules))"
+    env = harness.environment(PYTHONPATH=harness.SOURCE)
+    assert subprocess.run([harness.PYTHON, "-c", code], env=env).returncode == 0
+    code = "import sys, ptremote; sys.exit('pytest' in sys.modules)"
+    assert subprocess.run([harness.PYTHON, "-c", code], env=env).returncode == 0
+
+
+def test_an_installed_pytest_parallel_is_not_used(tmp_path):
+    """With its entry point, options and all. Also where the suite's ini file has its options."""
+    site = harness.write(
+        tmp_path / "site",
+        {
+            "pytest_parallel/__init__.py": "raise RuntimeError('the installed one')\n",
+            "pytest_parallel/plugin.py": "",
+            "pytest_parallel-1.3.dist-info/METADATA": "Metadata-Version: 2.1\nName: pytest_parallel\nVersion: 1.3\n",
+            "pytest_parallel-1.3.dist-info/RECORD": "pytest_parallel/__init__.py,,\npytest_parallel/plugin.py,,\n",
+            "pytest_parallel-1.3.dist-info/entry_points.txt": "[pytest11]\nparallel = pytest_parallel.plugin\n",
+        },
+    )
+    files = {
+        "pytest.ini": "[pytest]\naddopts = --scheduler=static --timeout=100 --n-workers=2\n",
+        "test_a.py": "import pytest_parallel\n@pytest_parallel.mark.parallel(2)\ndef test_a(comm): pass\n"
+        "def test_b(pytestconfig):\n    assert pytestconfig.pluginmanager.has_plugin('parallel')\n",
+    }
+    project = harness.write(tmp_path / "project", files)
+    found = harness.collect(project, env={"PYTHONPATH": site})
+    assert len(found.order) == 2 and not found.of("warning"), (found.lines, found.stderr)
+    with harness.Host(tmp_path, PYTHONPATH=site) as host:
+        runner = harness.Runner(host, project, PTREMOTE_WORKSPACE=project)
+        assert runner.start(found.session), runner.broken
+        assert runner.bundle([("test_a.py", [(1, "test_a.py::test_b", 0)])])
+        assert runner.reports()[1]["outcome"] == "passed" and not runner.notes("warning")
+        runner.close()
+
+
+# ---- one rank ----
+
+
+@needs_mpi
+def test_one_rank_in_an_ordinary_runner(tmp_path):
+    files = {
+        "test_a.py": HEAD + "@ptremote.mark.parallel(1)\ndef test_one(comm, mpi_tmpdir):\n"
+        "    from mpi4py import MPI\n    assert comm == MPI.COMM_WORLD and comm.size == 1 and mpi_tmpdir.is_dir()\n"
+        "    (mpi_tmpdir / 'x').write_text('')\n"
+        "    (mpi_tmpdir.parent / 'where').write_text(str(mpi_tmpdir))\n"
+        "@ptremote.mark.parallel(2)\ndef test_two(comm): pass\n"
+        "@ptremote.mark.parallel_from_context\ndef test_all(comm): assert comm.size == 1\n"
+        "def test_unmarked(comm): pass\n",
+    }
+    project = harness.write(tmp_path / "project", files)
+    found = harness.collect(project)
+    temporary = tmp_path / "temporary"
+    temporary.mkdir()
+    with harness.Host(tmp_path, TMPDIR=str(temporary)) as host:
+        result = harness.run(host, found, project)
+    told = {nodeid.rpartition("::")[2]: told for (nodeid, _), told in result.reports.items()}
+    assert told["test_one[1]"]["outcome"] == told["test_all[all]"]["outcome"] == "passed", told
+    assert told["test_two[2]"]["outcome"] == "skipped"
+    assert told["test_two[2]"]["message"] == "Not enough procs to execute: 2 required but only 1 available"
+    assert (told["test_unmarked"]["outcome"], told["test_unmarked"]["phase"]) == ("error", "setup")
+    assert "this one says no number of ranks" in told["test_unmarked"]["message"]
+    assert not os.path.exists((temporary / "where").read_text())
+
+
+PLAIN = {
+    "conftest.py": "pytest_plugins = ['ptremote']\n",
+    "test_a.py": HEAD + "@ptremote.mark.parallel([1, 2, 3])\ndef test_sizes(comm):\n"
+    "    assert comm.allreduce(1) == comm.size\n    print('ran', comm.size)\n"
+    "@ptremote.mark.parallel(2)\ndef test_folder(mpi_tmpdir, comm):\n"
+    "    assert len(set(comm.allgather(str(mpi_tmpdir)))) == 1 and mpi_tmpdir.is_dir()\n"
+    "@ptremote.mark.parallel(2)\ndef test_world():\n"
+    "    from mpi4py import MPI\n    assert MPI.COMM_WORLD.allreduce(1) == 2\n",
+}
+
+
+@needs_mpi
+def test_plain_pytest(tmp_path):
+    project = harness.write(tmp_path, PLAIN)
+    env = harness.environment(PYTHONPATH=harness.SOURCE, **harness.AS_ROOT)
+    command = [harness.PYTHON, "-m", "pytest", "-p", "no:cacheprovider", "-rs", "-v"]
+    done = subprocess.run(command, cwd=project, env=env, capture_output=True, text=True, timeout=harness.DEADLINE)
+    assert "1 passed, 4 skipped" in done.stdout, done.stdout
+    assert "Not enough procs to execute: 3 required but only 1 available" in done.stdout
+    assert re.search(r"test_sizes\[1\] PASSED", done.stdout)
+
+
+@needs_mpi
+def test_plain_pytest_under_mpirun(tmp_path):
+    project = harness.write(tmp_path, PLAIN)
+    env = harness.environment(PYTHONPATH=harness.SOURCE, **harness.AS_ROOT)
+    command = [*harness.MPIRUN, "-np", "2", harness.PYTHON, "-m", "pytest", "-p", "no:cacheprovider", "-rs", "--color=no"]
+    done = subprocess.run(command, cwd=project, env=env, capture_output=True, text=True, timeout=harness.DEADLINE)
+    assert "4 passed, 1 skipped" in done.stdout and "3 passed, 2 skipped" in done.stdout, done.stdout
+    assert "Not enough procs to execute: 3 required but only 2 available" in done.stdout
+    assert "rank 1 has no part in it: 1 of 2 ranks have" in done.stdout
+
+
+# ---- groups ----
+
+SUITE = {
+    "conftest.py": "import pytest\n"
+    "@pytest.fixture(scope='session')\ndef session(): print('session+'); yield; print('session-')\n"
+    "@pytest.fixture(scope='module')\ndef module(): print('module+'); yield; print('module-')\n",
+    "test_a.py": HEAD + "pytestmark = ptremote.mark.parallel(3)\n"
+    "def test_world(comm, session, module):\n"
+    "    from mpi4py import MPI\n"
+    "    assert comm == MPI.COMM_WORLD and comm.size == 3 and comm.allreduce(1) == 3\n"
+    "def test_folder(comm, session, module, mpi_tmpdir):\n"
+    "    (mpi_tmpdir / str(comm.rank)).write_text('here')\n    comm.barrier()\n"
+    "    assert len(os.listdir(mpi_tmpdir)) == 3 and len(set(comm.allgather(str(mpi_tmpdir)))) == 1\n"
+    "    if comm.rank == 1: open('where', 'w').write(str(mpi_tmpdir))\n"
+    "def test_folder_is_gone(session): assert not os.path.exists(open('where').read())\n"
+    "def test_ids(worker_id): assert worker_id == 'gw%d' % (4 * 2 + 8 + int(os.environ['PTREMOTE_GROUP_RANK']))\n"
+    "def test_output(comm): print('from', comm.rank)\n"
+    "def test_warns(): import warnings; warnings.warn('careful')\n",
+    "test_b.py": HEAD + "@ptremote.mark.parallel(3)\ndef test_other(comm, session, module): comm.barrier()\n",
+}
+
+
+@needs_mpi
+def test_a_group(group):
+    ranks, files = group(SUITE, 3, "-s", index=1, session={"base": 8})
+    assert ranks.bundle(files[:1]) and ranks.bundle(files[1:], 2)
+    assert set(map(tuple, ranks.outcomes().values())) == {("passed",) * 3}, ranks.reports()
+    assert len(ranks.reports()) == 7
+    for member in ranks.members:
+        assert member.of("failed") == [] and member.of("done") == [(1,), (2,)]
+        assert [test for test, _ in member.of("report")] == list(range(7))
+        assert (member.notes("warning") != []) == (member.notes("file") != []) == (member.rank == 0)
+        told = member.reports()[0]
+        assert ("counts" in told) == (member.rank == 0) and ("junit" in told) == (member.rank == 0)
+        assert {"setup", "call", "teardown", "duration"} <= set(told)
+    assert ranks.quit() and ranks.exits() == [0, 0, 0]
+    for member in ranks.members:
+        text = member.text()
+        assert text.count("session+") == text.count("session-") == 1
+        assert text.count("module+") == text.count("module-") == 2
+        assert text.index("session-") > text.rindex("module-")
+    ranks.close()
+    assert ranks.mpirun.returncode == 0
+    left = [name for _, folders, names in os.walk(group.run) for name in folders + names]
+    assert not [name for name in left if "ranks" in name or name.startswith("mpi")], left
+
+
+@needs_mpi
+@pytest.mark.parametrize("size", [2, 4])
+def test_captured_output(group, size):
+    files = {
+        "test_a.py": HEAD + "@ptremote.mark.parallel(%d)\ndef test_1(comm, record_property):\n"
+        "    record_property('rank', comm.rank)\n    if comm.rank: print('from', comm.rank)\n" % size
+    }
+    ranks, bundle = group(files, size)
+    assert ranks.bundle(bundle)
+    for rank, told in ranks.reports()[0].items():
+        assert told["properties"] == [["rank", rank]]
+        assert told.get("stdout") == ("from %d\n" % rank if rank else None)
+
+
+FAILING = {
+    "test_a.py": HEAD + "pytestmark = ptremote.mark.parallel(3)\n"
+    "LOG = []\n"
+    "@pytest.fixture\ndef setup(comm):\n    if comm.rank == 1: assert 0, 'set-up'\n    yield\n    LOG.append('down')\n"
+    "@pytest.fixture\ndef skipping(comm):\n    if comm.rank == 2: pytest.skip('not here')\n"
+    "@pytest.fixture\ndef teardown(comm):\n    yield\n    assert comm.rank != 2, 'tear-down'\n"
+    "def test_setup(setup): LOG.append('call')\n"
+    "def test_none_called(): assert 'call' not in LOG and LOG in ([], ['down'])\n"
+    "def test_call(comm): assert comm.rank != 1, 'call'\n"
+    "def test_teardown(teardown): pass\n"
+    "def test_skipped(skipping): LOG.append('never')\n"
+    "@pytest.mark.xfail\ndef test_xfails(comm): assert comm.rank != 0\n"
+    "@pytest.mark.skip(reason='all')\ndef test_all_skip(): pass\n"
+    "def test_after(comm): assert comm.allreduce(1) == 3 and 'never' not in LOG\n"
+}
+
+
+@needs_mpi
+def test_failures_on_one_rank(group):
+    ranks, bundle = group(FAILING, 3)
+    assert ranks.bundle(bundle)
+    told = ranks.reports()
+    assert ranks.outcomes() == {
+        0: ["passed", "error", "passed"],
+        1: ["passed"] * 3,
+        2: ["passed", "failed", "passed"],
+        3: ["passed", "passed", "error"],
+        4: ["passed", "passed", "skipped"],
+        5: ["xfailed", "xpassed", "xpassed"],
+        6: ["skipped"] * 3,
+        7: ["passed"] * 3,
+    }
+    assert told[0][0]["message"] == told[0][2]["message"] == "set-up failed on rank 1"
+    assert "call" not in told[0][0] and "teardown" in told[0][0] and "junit" not in told[0][0]
+    assert (told[0][1]["phase"], told[0][1]["message"]) == ("setup", "AssertionError: set-up")
+    assert told[4][0]["message"] == "set-up skipped on rank 2"
+    failed = [member.of("failed") for member in ranks.members]
+    assert failed == [[(5, "call")], [(0, "setup"), (2, "call")], [(3, "teardown")]]
+    for member in ranks.members:
+        kinds = [event[:2] for event in member.events if event[0] in ("failed", "report")]
+        for _, test in [kind for kind in kinds if kind[0] == "failed"]:
+            assert kinds.index(("failed", test)) < kinds.index(("report", test))
+    assert ranks.quit() and ranks.exits() == [0, 0, 0]
+
+
+@needs_mpi
+def test_a_failure_is_told_before_the_tear_down(group):
+    files = {
+        "test_a.py": HEAD + "@pytest.fixture\ndef slow():\n    yield\n    while not os.path.exists('go'): time.sleep(0.01)\n"
+        "@ptremote.mark.parallel(2)\ndef test_1(comm, slow):\n    assert comm.rank\n    comm.barrier()\n"
+    }
+    ranks, bundle = group(files, 2)
+    ranks.bundle(bundle, wait=False)
+    assert ranks.until("failed", members=ranks.members[:1])
+    assert not ranks.members[0].of("report")
+    deadlocked = ranks.members[1]
+    assert ranks.until("start", members=[deadlocked])
+    assert harness.wait_for(lambda: deadlocked.place() == (0, "call"))
+    # It spins in Barrier, and still says where it is.
+    before = os.path.getsize(deadlocked.output)
+    os.kill(deadlocked.pid, signal.SIGRTMIN + 5)
+    assert harness.wait_for(lambda: "test_a.py" in deadlocked.text()[before:])
+    assert re.search(r'File ".*test_a.py", line 9 in test_1', deadlocked.text())
+    os.kill(deadlocked.pid, 0)
+
+
+@needs_mpi
+def test_stacks_whatever_tests_do_to_signals(group):
+    """Also in a rank that waits for others, and after a test that took the signal."""
+    files = {
+        "test_a.py": HEAD + "import faulthandler, signal\npytestmark = ptremote.mark.parallel(2)\n"
+        "def test_takes(): signal.signal(signal.SIGRTMIN + 5, signal.SIG_IGN); faulthandler.disable()\n"
+        "def test_closes(): os.closerange(20, 256)\n"
+        "def test_waits(comm):\n"
+        "    while comm.rank and not os.path.exists('go'): time.sleep(0.01)\n"
+    }
+    ranks, bundle = group(files, 2)
+    ranks.bundle(bundle, wait=False)
+    first = ranks.members[0]
+    assert harness.wait_for(lambda: ranks.until("report", members=[first]) and len(first.of("report")) == 3)
+    os.kill(first.pid, signal.SIGRTMIN + 5)
+    assert harness.wait_for(lambda: "agree" in first.text())
+    harness.write(os.path.dirname(first.output) + "/project", {"go": ""})
+    assert ranks.until("done")
+
+
+@needs_mpi
+@pytest.mark.parametrize("how", ["ctypes.string_at(0)", "os.abort()"])
+def test_fatal_signals_are_pythons(group, how):
+    """Open MPI's handlers would print a trace of their own, and Python's none."""
+    files = {
+        "test_a.py": HEAD + "import ctypes\n@ptremote.mark.parallel(2)\ndef test_1(comm):\n"
+        "    if comm.rank: %s\n    comm.barrier()\n" % how
+    }
+    ranks, bundle = group(files, 2)
+    ranks.bundle(bundle, wait=False)
+    dead = ranks.members[1]
+    assert not ranks.until("done", members=[dead])
+    assert os.WTERMSIG(dead.exit()) == (signal.SIGSEGV if "ctypes" in how else signal.SIGABRT)
+    assert re.search(r'File ".*test_a.py", line 5 in test_1', dead.text())
+    assert "Process received signal" not in dead.text()
+
+
+@needs_mpi
+def test_files_that_one_rank_cannot_collect(group):
+    rank = "os.environ.get('PTREMOTE_GROUP_RANK')"
+    files = {
+        "test_a.py": HEAD + "if %s == '1': raise ValueError('no import')\n" % rank
+        + "pytestmark = ptremote.mark.parallel(3)\ndef test_1(): pass\ndef test_2(): pass\n",
+        "test_b.py": HEAD + "if %s == '2': pytest.skip('not here', allow_module_level=True)\n" % rank
+        + "@ptremote.mark.parallel(3)\ndef test_3(): pass\n",
+        "test_c.py": HEAD + "pytestmark = ptremote.mark.parallel(3)\n"
+        "if %s != '0':\n    def test_4(): pass\ndef test_5(comm): comm.barrier()\n" % rank,
+    }
+    ranks, bundle = group(files, 3)
+    bundle[2] = ("test_c.py", [(3, "test_c.py::test_4[3]", 0), (4, "test_c.py::test_5[3]", 0)])
+    assert ranks.bundle(bundle)
+    told = ranks.reports()
+    assert ranks.outcomes() == {0: ["error"] * 3, 1: ["error"] * 3, 2: ["skipped"] * 3, 3: ["error"] * 3, 4: ["passed"] * 3}
+    assert all(report["phase"] == "collect" for test in range(4) for report in told[test].values())
+    assert told[0][0]["message"] == told[1][2]["message"] == "not collected on rank 1"
+    assert "ValueError: no import" in told[0][1]["longrepr"] and told[0][1]["problems"]
+    assert told[1][1]["message"] == told[0][1]["message"] and "problems" not in told[1][1]
+    assert told[2][0]["message"] == "not collected on rank 2"
+    assert "test_c.py::test_4[3] is not in its file on this host" in told[3][0]["message"]
+    assert "test_c.py::test_5[3]" in told[3][0]["longrepr"]
+    assert not any(member.notes("collect") + member.notes("missing") for member in ranks.members)
+    assert ranks.bundle([("test_gone.py", [(9, "test_gone.py::test_9", 0)])], 2)
+    assert {report["outcome"] for report in ranks.reports()[9].values()} == {"error"}
+
+
+@needs_mpi
+def test_leftovers(group):
+    """Messages that nobody received are taken away, and told of that test."""
+    files = {
+        "test_a.py": HEAD + "pytestmark = ptremote.mark.parallel(2)\n"
+        "def test_leaves(comm):\n    if comm.rank == 0: comm.send('left', dest=1, tag=5); comm.send('x' * 100000, dest=1)\n"
+        "    assert comm.rank == 0\n"
+        "def test_next(comm):\n    if comm.rank == 0: comm.send('right', dest=1)\n    else: assert comm.recv() == 'right'\n"
+        "def test_handler(comm):\n    from mpi4py import MPI\n    comm.Set_errhandler(MPI.ERRORS_ARE_FATAL)\n"
+        "def test_raises(comm):\n    from mpi4py import MPI\n"
+        "    with pytest.raises(MPI.Exception): comm.send(1, dest=77)\n"
+    }
+    files["test_a.py"] = files["test_a.py"].replace("comm.send('x' * 100000, dest=1)", "comm.isend('y', dest=1)")
+    ranks, bundle = group(files, 2)
+    assert ranks.bundle(bundle)
+    assert ranks.outcomes() == {0: ["passed", "failed"], 1: ["passed"] * 2, 2: ["passed"] * 2, 3: ["passed"] * 2}
+    (note,) = ranks.members[1].notes("warning")
+    assert note["message"].startswith("2 messages to rank 1 of 2 never received (from rank 0)")
+    assert note["nodeid"] == "test_a.py::test_leaves[2]" and note["filename"].endswith("project/test_a.py")
+    assert note["category"] == "NeverReceived" and not ranks.members[0].notes("warning")
+
+
+@needs_mpi
+@pytest.mark.parametrize("where", ["call", "setup", "collection"])
+def test_a_session_that_one_rank_ends(group, where):
+    ends = "if os.environ.get('PTREMOTE_GROUP_RANK') == '1': pytest.exit('enough')\n"
+    files = {
+        "conftest.py": "import os, pytest\ndef pytest_itemcollected():\n    %s" % (ends if where == "collection" else "pass\n"),
+        "test_a.py": HEAD
+        + "@pytest.fixture\ndef ending():\n    %s" % (ends if where == "setup" else "pass\n")
+        + "pytestmark = ptremote.mark.parallel(3)\ndef test_1(ending):\n    %s" % (ends if where == "call" else "pass\n")
+        + "def test_2(): pass\n",
+    }
+    ranks, bundle = group(files, 3)
+    assert ranks.bundle(bundle)
+    told = ranks.reports()
+    assert sorted(told) == [0, 1] and all(len(reports) == 3 for reports in told.values())
+    assert {report["outcome"] for report in told[1].values()} == {"notrun"}
+    assert told[0][1]["stop"] == "enough"
+    assert told[1][0]["message"] == "rank 1 of 3 ended the session"
+    if where != "collection":
+        assert ranks.members[1].of("failed") == [(0, where)]
+    assert ranks.quit()
+
+
+@needs_mpi
+def test_quit_while_tests_run(group):
+    """Every rank ends after the same test, whenever it heard of it."""
+    files = {
+        "test_a.py": HEAD + "@pytest.mark.parametrize('i', range(50))\n@ptremote.mark.parallel(3)\n"
+        "def test_1(comm, i):\n    comm.barrier()\n    time.sleep(0.02)\n"
+    }
+    ranks, bundle = group(files, 3)
+    ranks.bundle(bundle, wait=False)
+    assert ranks.until("report", members=ranks.members[2:])
+    assert ranks.quit() and ranks.exits() == [0, 0, 0]
+    counts = {len(member.of("report")) for member in ranks.members}
+    assert len(counts) == 1 and counts.pop() < 50
+    assert not any(member.of("done") for member in ranks.members)
+
+
+@needs_mpi
+@pytest.mark.parametrize("dead", [0, 1, 2])
+def test_quit_when_a_rank_is_gone(group, dead):
+    """Nobody waits for it in MPI_Finalize, nor anywhere."""
+    files = {"test_a.py": HEAD + "@ptremote.mark.parallel(3)\ndef test_1(comm):\n    if comm.rank == %d: os._exit(3)\n" % dead}
+    ranks, bundle = group(files, 3)
+    ranks.bundle(bundle, wait=False)
+    assert not ranks.until("done", members=[ranks.members[dead]])
+    others = [member for member in ranks.members if member.rank != dead]
+    for member in others:
+        member.control.send(wire.R_QUIT)
+    assert ranks.until("ended", members=others)
+    assert [member.exit() for member in others] == [0, 0]
+
+
+@needs_mpi
+def test_session_fixtures_end_in_step(group):
+    files = {
+        "conftest.py": "import pytest\n"
+        "@pytest.fixture(scope='session')\ndef world():\n    from mpi4py import MPI\n    yield MPI.COMM_WORLD\n"
+        "    MPI.COMM_WORLD.barrier()\n    assert MPI.COMM_WORLD.rank != 1, 'at the end'\n",
+        "test_a.py": HEAD + "@ptremote.mark.parallel(3)\ndef test_1(world): pass\n",
+    }
+    ranks, bundle = group(files, 3)
+    assert ranks.bundle(bundle) and ranks.quit() and ranks.exits() == [0, 0, 0]
+    notes = [member.notes("report") for member in ranks.members]
+    assert [len(note) for note in notes] == [0, 1, 0]
+    assert notes[1][0]["report"]["message"].startswith("AssertionError: at the end")
+
+
+@needs_mpi
+def test_steal_gives_nothing_back(group):
+    files = {"test_a.py": HEAD + "pytestmark = ptremote.mark.parallel(2)\ndef test_1(): time.sleep(0.3)\ndef test_2(): pass\n"}
+    ranks, bundle = group(files, 2)
+    ranks.bundle(bundle, wait=False)
+    assert ranks.until("start")
+    for member in ranks.members:
+        member.steal([1])
+    assert ranks.until("done")
+    assert [member.of("stolen") for member in ranks.members] == [[(1, [])]] * 2
+    assert ranks.outcomes() == {0: ["passed"] * 2, 1: ["passed"] * 2}
+
+
+@needs_mpi
+def test_many_tests_in_two_groups(group):
+    files = {
+        "test_a.py": HEAD + "@pytest.mark.parametrize('i', range(200))\n@ptremote.mark.parallel(2)\n"
+        "def test_1(comm, i): assert comm.allreduce(i) == 2 * i\n"
+    }
+    first, bundle = group(files, 2)
+    second, _ = group(files, 2, index=1)
+    first.bundle(bundle, wait=False)
+    second.bundle(bundle, wait=False)
+    assert first.until("done") and second.until("done")
+    for ranks in (first, second):
+        assert len(ranks.reports()) == 200
+        assert set(map(tuple, ranks.outcomes().values())) == {("passed", "passed")}
+        assert ranks.quit() and ranks.exits() == [0, 0]
+
+
+@needs_mpi
+def test_isolation_is_the_hubs_matter(group):
+    files = {"test_a.py": HEAD + "@ptremote.mark.parallel(2)\ndef test_1(comm): comm.barrier(); print('PID', os.getpid())\n"}
+    ranks, bundle = group(files, 2, "-s", session={"isolate": "test"})
+    assert ranks.bundle(bundle)
+    assert all("PID %d" % member.pid in member.text() for member in ranks.members)
+
+
+@needs_mpi
+def test_waiting_ranks_sleep(group):
+    """Those that wait for a slower one, and those with nothing to do."""
+    files = {
+        "test_a.py": HEAD + "@ptremote.mark.parallel(2)\ndef test_1(comm):\n"
+        "    while comm.rank and not os.path.exists('go'): time.sleep(0.01)\n"
+    }
+
+    def used(member):
+        with open("/proc/%d/stat" % member.pid) as file:
+            return sum(map(int, file.read().rpartition(")")[2].split()[11:13]))
+
+    ranks, bundle = group(files, 2)
+    ranks.bundle(bundle, wait=False)
+    first = ranks.members[0]
+    assert ranks.until("report", members=[first])
+    before = used(first)
+    time.sleep(1)
+    assert used(first) - before <= 5  # of 100
+    harness.write(os.path.dirname(first.output) + "/project", {"go": ""})
+    assert ranks.until("done")
+
+
+# ---- what cannot be a rank ----
+
+
+@needs_mpi
+def test_without_mpi4py(group, tmp_path):
+    broken = harness.write(tmp_path / "none", {"mpi4py/__init__.py": "raise ImportError('not here')\n"})
+    ranks, _ = group({"test_a.py": "def test_1(): pass\n"}, 2, start=False, PYTHONPATH=broken)
+    assert not ranks.start(ranks.found.session)
+    for member in ranks.members:
+        assert member.broken.startswith("mpi4py is not installed on this host (Debian: python3-mpi4py): not here")
+        assert os.WEXITSTATUS(member.exit()) == 1
+
+
+@needs_mpi
+def test_another_size_than_promised(tmp_path):
+    """mpi4py of another MPI sees one rank."""
+    project = harness.write(tmp_path / "project", {"test_a.py": "def test_1(): pass\n"})
+    found = harness.collect(project)
+    with harness.Host(tmp_path) as host:
+        env = {"PTREMOTE_RANKS": "2", "PTREMOTE_GROUP_RANK": "0", "PTREMOTE_WORKSPACE": project}
+        runner = harness.Runner(host, project, **env, **harness.AS_ROOT)
+        assert not runner.start(found.session)
+        assert runner.broken.startswith("MPI.COMM_WORLD of mpi4py has 1 ranks"), runner.broken
+        runner.close()
