@@ -45,6 +45,7 @@ static void pause_peers(struct pt_hub *hub, bool pause)
     hub->paused = pause;
     for (struct pt_hub_peer *peer = hub->peers; peer; peer = peer->next)
         pt_conn_pause(peer->conn, pause);
+    pt_hub_groups_pause(hub->groups, pause);
 }
 
 /* Number, keep and send one frame. */
@@ -83,10 +84,16 @@ static void set_deadline(struct pt_hub *hub, int64_t ms)
     hub->deadline = pt_loop_after(hub->loop, ms, no_last_ack, hub);
 }
 
-/* All ranks are done: say so, and wait until the master has everything. */
-static void close_when_done(struct pt_hub *hub)
+void pt_hub_stir(struct pt_hub *hub)
 {
-    if (!hub->quitting || hub->closing || hub->gone < hub->config.slots)
+    if (hub->quitting && !hub->closing)
+        set_deadline(hub, (int64_t)hub->grace + QUIT_MS);
+}
+
+/* All ranks are done: say so, and wait until the master has everything. */
+void pt_hub_close_when_done(struct pt_hub *hub)
+{
+    if (!hub->quitting || hub->closing || hub->gone < hub->config.slots || !pt_hub_groups_over(hub->groups))
         return;
     struct pt_buf msg = {0};
     hub->closing = true;
@@ -112,6 +119,7 @@ static int on_session(struct pt_hub *hub, struct pt_frame *frame, struct pt_err 
     if (hub->session.bad)
         return pt_err_set(err, "out of memory");
     pt_hub_start(hub);
+    pt_hub_groups_session(hub->groups);
     return 0;
 }
 
@@ -126,6 +134,7 @@ static int on_limits(struct pt_hub *hub, struct pt_frame *frame, struct pt_err *
         return pt_err_set(err, "out of memory");
     hub->runners = limits.runners;
     send_peers(hub, frame);
+    pt_hub_groups_limits(hub->groups, &limits, frame);
     pt_hub_start(hub);
     return 0;
 }
@@ -162,8 +171,9 @@ static int on_order(struct pt_hub *hub, struct pt_frame *frame, struct pt_err *e
         hub->quitting = true;
         hub->grace = grace;
         set_deadline(hub, (int64_t)grace + QUIT_MS);
-        close_when_done(hub);
     }
+    pt_hub_groups_order(hub->groups, frame);
+    pt_hub_close_when_done(hub);
     return 0;
 }
 
@@ -184,6 +194,8 @@ static int obey_master(struct pt_hub *hub, struct pt_frame *frame, struct pt_err
         return pt_hub_steal(hub, frame, err);
     case PT_L_DROP:
         return pt_hub_drop(hub, frame, err);
+    case PT_L_SIZES:
+        return pt_hub_groups_sizes(hub->groups, &frame->body, err);
     case PT_L_CANCEL:
     case PT_L_QUIT:
         return on_order(hub, frame, err);
@@ -268,10 +280,6 @@ static int join(struct pt_hub_peer *peer, struct pt_frame *frame)
         if (other->rank == rank)
             return -1;
     peer->rank = rank;
-    if (++hub->joined == hub->config.slots && hub->listener >= 0) {
-        pt_loop_unwatch(hub->loop, hub->listener);
-        close(pt_steal_fd(&hub->listener));
-    }
     if (hub->limit.len)
         pt_conn_send(peer->conn, hub->limit.data, hub->limit.len);
     pt_hub_start(hub);
@@ -302,12 +310,12 @@ static void note(struct pt_hub_peer *peer, uint8_t type)
         peer->ready = false;
         pt_hub_give_back(peer);
         pt_hub_start(hub);
-    } else if (type == PT_L_OUTPUT && hub->quitting) {
-        set_deadline(hub, (int64_t)hub->grace + QUIT_MS);
+    } else if (type == PT_L_OUTPUT) {
+        pt_hub_stir(hub);
     } else if (type == PT_L_BYE && !peer->gone) {
         peer->gone = true;
         hub->gone++;
-        close_when_done(hub);
+        pt_hub_close_when_done(hub);
     }
 }
 
@@ -318,9 +326,17 @@ static bool is_told(uint8_t type)
            type == PT_L_OUTPUT;
 }
 
+void pt_hub_pass_started(struct pt_hub *hub, const void *frame, size_t n)
+{
+    if (pt_uplink_queued(hub->link) < STARTED_HIGH)
+        pt_uplink_send(hub->link, frame, n);
+}
+
 static int obey_peer(struct pt_hub_peer *peer, struct pt_frame *frame)
 {
     struct pt_hub *hub = peer->hub;
+    if (peer->rank == PT_NONE && frame->type == PT_RANK_MEMBER)
+        return pt_hub_groups_join(hub->groups, peer, frame);
     if (peer->rank == PT_NONE)
         return join(peer, frame);
     if (frame->type == PT_RANK_READY)
@@ -331,8 +347,7 @@ static int obey_peer(struct pt_hub_peer *peer, struct pt_frame *frame)
     if (r.bad || seq != 0 || rank != peer->rank || !is_told(frame->type))
         return -1;
     if (frame->type == PT_L_STARTED) {
-        if (pt_uplink_queued(hub->link) < STARTED_HIGH)
-            pt_uplink_send(hub->link, frame->data, frame->len);
+        pt_hub_pass_started(hub, frame->data, frame->len);
         return 0;
     }
     if (frame->type == PT_L_STOLEN && !pt_hub_stolen(peer, frame))
@@ -344,19 +359,28 @@ static int obey_peer(struct pt_hub_peer *peer, struct pt_frame *frame)
     return 0;
 }
 
-static void drop_peer(struct pt_hub_peer *peer)
+void pt_hub_unlink(struct pt_hub_peer *peer)
 {
     for (struct pt_hub_peer **at = &peer->hub->peers; *at; at = &(*at)->next)
         if (*at == peer) {
             *at = peer->next;
             break;
         }
+}
+
+static void drop_peer(struct pt_hub_peer *peer)
+{
+    pt_hub_unlink(peer);
     peer_destroy(peer);
 }
 
 static void on_peer_frame(void *arg, struct pt_frame *frame)
 {
     struct pt_hub_peer *peer = arg;
+    if (peer->group) {
+        pt_hub_groups_frame(peer, frame);
+        return;
+    }
     if (peer->hub->ended || obey_peer(peer, frame) == 0)
         return;
     char why[96];
@@ -375,7 +399,9 @@ static void on_peer_closed(void *arg, const char *why)
     struct pt_hub_peer *peer = arg;
     char text[160];
     snprintf(text, sizeof(text), "rank %d is gone: %s", (int)peer->rank, why);
-    if (peer->rank == PT_NONE)
+    if (peer->group)
+        pt_hub_groups_closed(peer, why);
+    else if (peer->rank == PT_NONE)
         drop_peer(peer);
     else if (!peer->gone)
         end(peer->hub, text);
@@ -386,8 +412,6 @@ static void on_peer_closed(void *arg, const char *why)
 static int start_listener(struct pt_hub *hub, struct pt_err *err)
 {
     char path[PT_LOCAL_PATH];
-    if (hub->config.slots < 2)
-        return 0;
     if (pt_local_path(path, hub->config.run_dir, PT_RANK_SOCKET, err) < 0 ||
         (hub->listener = pt_local_listen(path, err)) < 0)
         return -1;
@@ -408,7 +432,8 @@ struct pt_hub *pt_hub_create(struct pt_loop *loop, const struct pt_hub_config *c
     pt_queue_init(&hub->queue);
     pt_outbox_init(&hub->outbox);
     struct pt_uplink_config link = {config->run_dir, config->host, config->launch, config->slots};
-    if (add_peer(hub, own, err) < 0 || start_listener(hub, err) < 0 ||
+    if (add_peer(hub, own, err) < 0 || !(hub->groups = pt_hub_groups_create(hub, err)) ||
+        start_listener(hub, err) < 0 ||
         !(hub->link = pt_uplink_create(loop, &link, &link_callbacks, hub, err))) {
         pt_hub_destroy(hub);
         return NULL;
@@ -421,6 +446,7 @@ void pt_hub_destroy(struct pt_hub *hub)
     if (!hub)
         return;
     pt_loop_cancel(hub->loop, hub->deadline);
+    pt_hub_groups_destroy(hub->groups);
     while (hub->peers) {
         struct pt_hub_peer *next = hub->peers->next;
         peer_destroy(hub->peers);

@@ -107,7 +107,11 @@ int pt_hub_bundle(struct pt_hub *hub, struct pt_frame *frame, struct pt_err *err
     if (pt_bundle_decode(&frame->body, &bundle, err) < 0)
         return -1;
     struct pt_hub_peer *peer = find_peer(hub, bundle.rank);
-    if (bundle.rank != PT_NONE && bundle.rank >= hub->config.slots)
+    if (bundle.ranks > 1)
+        bundle.rank = PT_NONE; /* a group is no slot */
+    if (bundle.ranks > hub->config.slots)
+        rc = pt_err_set(err, "a bundle for %u ranks, with %u slots", bundle.ranks, hub->config.slots);
+    else if (bundle.rank != PT_NONE && bundle.rank >= hub->config.slots)
         rc = pt_err_set(err, "a bundle for rank %u, of %u", bundle.rank, hub->config.slots);
     else if (hub->order.len) /* cancelled or quitting */
         rc = 0;
@@ -118,6 +122,7 @@ int pt_hub_bundle(struct pt_hub *hub, struct pt_frame *frame, struct pt_err *err
     pt_bundle_fini(&bundle);
     pt_hub_start(hub);
     pt_hub_deal(hub);
+    pt_hub_groups_deal(hub->groups);
     return rc;
 }
 
@@ -153,6 +158,7 @@ int pt_hub_steal(struct pt_hub *hub, struct pt_frame *frame, struct pt_err *err)
 {
     struct pt_steal steal;
     const struct pt_queue_item *left = NULL;
+    uint32_t attempt = 0;
     if (pt_steal_decode(&frame->body, &steal, err) < 0)
         return -1;
     struct pt_hub_peer *peer = find_holder(hub, steal.bundle);
@@ -163,7 +169,8 @@ int pt_hub_steal(struct pt_hub *hub, struct pt_frame *frame, struct pt_err *err)
     } else if (rc > 0) {
         tell_taken(hub, &steal, left);
     } else {
-        tell_stolen(hub, PT_NONE, 0, &(struct pt_steal){.bundle = steal.bundle});
+        pt_hub_groups_holds(hub->groups, steal.bundle, &attempt); /* a group parts with none */
+        tell_stolen(hub, PT_NONE, attempt, &(struct pt_steal){.bundle = steal.bundle});
     }
     pt_steal_fini(&steal);
     return 0;
@@ -180,6 +187,8 @@ int pt_hub_drop(struct pt_hub *hub, struct pt_frame *frame, struct pt_err *err)
         tell_done(hub, item);
     else if (peer)
         pt_conn_send(peer->conn, frame->data, frame->len);
+    else
+        pt_hub_groups_drop(hub->groups, bundle);
     return 0;
 }
 

@@ -1,17 +1,22 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #pragma once
-/* What hub.c (the link and the ranks) and hub_deal.c (who gets which bundle) share; for nobody else. */
+/* What hub.c (the link and the ranks), hub_deal.c (who gets which bundle) and those of the groups
+ * (hub_groups_inside.h) share; for nobody else. */
 #include "common/message.h"
 #include "remote/worker/hub.h"
+#include "remote/worker/hub_groups.h"
 #include "remote/worker/outbox.h"
 #include "remote/worker/queue.h"
 #include "remote/worker/uplink.h"
 
+struct pt_live;
+
 struct pt_hub_peer {
     struct pt_hub *hub;
+    struct pt_live *group; /* NULL: a rank of the host's own, or not known yet */
     struct pt_conn *conn;
     struct pt_hub_peer *next;
-    uint32_t rank;            /* NONE until it joined */
+    uint32_t rank;            /* NONE until it joined; of a group's, in the group */
     uint32_t bundle, attempt; /* what it was given and has not told DONE of, or NONE */
     uint32_t thefts;          /* times it was asked for tests of that and has not answered */
     bool started, ready, broken, gone;
@@ -25,8 +30,9 @@ struct pt_hub {
     int listener;
     struct pt_uplink *link;
     struct pt_outbox outbox;
-    struct pt_hub_peer *peers;
-    struct pt_queue queue;               /* bundles that no rank has */
+    struct pt_hub_peer *peers; /* but those of groups */
+    struct pt_hub_groups *groups;
+    struct pt_queue queue;               /* bundles that no rank and no group has */
     struct pt_buf session, limit, order; /* SESSION, LIMITS; CANCEL and QUIT: for ranks that join later */
     uint32_t runners;                    /* ranks that may have a session */
     uint32_t grace;                      /* ms, as QUIT said */
@@ -37,6 +43,14 @@ struct pt_hub {
 
 /* Numbers, keeps, sends and frees what tell.h made. */
 void pt_hub_tell(struct pt_hub *hub, struct pt_buf *msg);
+/* A STARTED, unless much is on its way. */
+void pt_hub_pass_started(struct pt_hub *hub, const void *frame, size_t n);
+/* While it ends: something still comes, so wait for more. */
+void pt_hub_stir(struct pt_hub *hub);
+/* Say BYE once all ranks have and no group is left. */
+void pt_hub_close_when_done(struct pt_hub *hub);
+/* Off the list of peers. */
+void pt_hub_unlink(struct pt_hub_peer *peer);
 
 /* Give SESSION to the ranks that are to have one: as many as the limit says, the lowest that are not broken;
  * one at least while a bundle waits that any may run; and those that a waiting bundle names. */

@@ -28,8 +28,11 @@ static struct pt_queue_item *make_item(const struct pt_bundle *bundle)
     pt_bundle_encode(bundle, PT_L_BUNDLE, &frame);
     struct pt_queue_item *item = frame.bad ? NULL : malloc(sizeof(*item) + frame.len);
     if (item) {
-        *item = (struct pt_queue_item){
-            .bundle = bundle->bundle, .attempt = bundle->attempt, .rank = bundle->rank, .len = frame.len};
+        *item = (struct pt_queue_item){.bundle = bundle->bundle,
+                                       .attempt = bundle->attempt,
+                                       .rank = bundle->rank,
+                                       .ranks = bundle->ranks,
+                                       .len = frame.len};
         for (uint32_t i = 0; i < bundle->nfiles; i++)
             item->ntests += bundle->files[i].ntests;
         memcpy(item->frame, frame.data, frame.len);
@@ -48,6 +51,18 @@ int pt_queue_add(struct pt_queue *queue, const struct pt_bundle *bundle)
     return 0;
 }
 
+int pt_queue_back(struct pt_queue *queue, const struct pt_bundle *bundle)
+{
+    struct pt_queue_item *item = make_item(bundle);
+    if (!item)
+        return -1;
+    item->next = queue->head;
+    if (!item->next)
+        queue->tail = &item->next;
+    queue->head = item;
+    return 0;
+}
+
 static struct pt_queue_item *unlink_at(struct pt_queue *queue, struct pt_queue_item **at)
 {
     struct pt_queue_item *item = *at;
@@ -60,9 +75,34 @@ static struct pt_queue_item *unlink_at(struct pt_queue *queue, struct pt_queue_i
 struct pt_queue_item *pt_queue_take(struct pt_queue *queue, uint32_t rank)
 {
     for (struct pt_queue_item **at = &queue->head; *at; at = &(*at)->next)
-        if ((*at)->rank == PT_NONE || (*at)->rank == rank)
+        if ((*at)->ranks <= 1 && ((*at)->rank == PT_NONE || (*at)->rank == rank))
             return unlink_at(queue, at);
     return NULL;
+}
+
+struct pt_queue_item *pt_queue_take_ranks(struct pt_queue *queue, uint32_t ranks)
+{
+    for (struct pt_queue_item **at = &queue->head; *at; at = &(*at)->next)
+        if ((*at)->ranks == ranks)
+            return unlink_at(queue, at);
+    return NULL;
+}
+
+uint32_t pt_queue_largest(const struct pt_queue *queue, uint32_t below)
+{
+    uint32_t most = 0;
+    for (const struct pt_queue_item *item = queue->head; item; item = item->next)
+        if (item->ranks > 1 && item->ranks < below && item->ranks > most)
+            most = item->ranks;
+    return most;
+}
+
+uint32_t pt_queue_count(const struct pt_queue *queue, uint32_t ranks)
+{
+    uint32_t n = 0;
+    for (const struct pt_queue_item *item = queue->head; item; item = item->next)
+        n += item->ranks == ranks;
+    return n;
 }
 
 static struct pt_queue_item **find(struct pt_queue *queue, uint32_t bundle)
@@ -82,7 +122,7 @@ struct pt_queue_item *pt_queue_remove(struct pt_queue *queue, uint32_t bundle)
 const struct pt_queue_item *pt_queue_pinned(const struct pt_queue *queue, uint32_t rank)
 {
     const struct pt_queue_item *item = queue->head;
-    while (item && item->rank != rank)
+    while (item && (item->ranks > 1 || item->rank != rank))
         item = item->next;
     return item;
 }

@@ -156,3 +156,42 @@ Test(queue, every_allocation_fails)
     }
     pt_queue_fini(&queue);
 }
+
+static void add_ranks(struct pt_queue *queue, uint32_t number, uint32_t ranks, bool first)
+{
+    struct pt_bundle_test test = {.test = 1, .nodeid = (char *)"a.py::x"};
+    struct pt_bundle_file file = {(char *)"a.py", &test, 1};
+    struct pt_bundle bundle = {
+        .bundle = number, .rank = PT_NONE, .ranks = ranks, .files = &file, .nfiles = 1};
+    cr_assert_eq(first ? pt_queue_back(queue, &bundle) : pt_queue_add(queue, &bundle), 0);
+}
+
+static uint32_t take_ranks(struct pt_queue *queue, uint32_t ranks)
+{
+    struct pt_queue_item *item = pt_queue_take_ranks(queue, ranks);
+    uint32_t number = item ? item->bundle : 0;
+    cr_assert(!item || item->ranks == ranks);
+    free(item);
+    return number;
+}
+
+Test(queue, bundles_for_several_ranks_are_for_no_rank)
+{
+    struct pt_queue queue;
+    pt_queue_init(&queue);
+    add_ranks(&queue, 1, 2, true);
+    add_ranks(&queue, 2, 4, false);
+    cr_assert(!pt_queue_take(&queue, 0) && !pt_queue_pinned(&queue, PT_NONE));
+    add(&queue, 3, PT_NONE);
+    add_ranks(&queue, 4, 2, false);
+    cr_assert_eq(pt_queue_pinned(&queue, PT_NONE)->bundle, 3);
+    cr_assert(pt_queue_count(&queue, 2) == 2 && pt_queue_count(&queue, 4) == 1);
+    cr_assert(pt_queue_largest(&queue, PT_NONE) == 4 && pt_queue_largest(&queue, 4) == 2);
+    cr_assert_eq(pt_queue_largest(&queue, 2), 0);
+    add_ranks(&queue, 5, 2, true);
+    cr_assert(take_ranks(&queue, 2) == 5 && take_ranks(&queue, 2) == 1 && take_ranks(&queue, 2) == 4);
+    cr_assert_eq(take_ranks(&queue, 2), 0);
+    take(&queue, 0, 3);
+    cr_assert(take_ranks(&queue, 4) == 2 && !queue.head && queue.tail == &queue.head);
+    pt_queue_fini(&queue);
+}

@@ -5,7 +5,7 @@
 #include "common/auto.h"
 #include "common/err.h"
 #include "common/loop.h"
-#include "common/message.h"
+#include "common/message_group.h"
 #include "common/tls.h"
 
 #include <criterion/criterion.h>
@@ -31,6 +31,8 @@ struct event {
     struct pt_death death; /* DEATH */
     char *text;            /* JSON, why BROKEN, OUTPUT as a string */
     uint32_t tests[64], n; /* STOLEN */
+    struct pt_ranks ranks; /* RANKS, FALL */
+    struct pt_fall fall;
 };
 
 struct lab {
@@ -260,12 +262,32 @@ static inline char *get_text(struct pt_reader *r)
     return p ? strndup(p, n) : strdup("");
 }
 
+/* Their words point into a copy that stays. */
+static inline void decode_group(struct event *e, const struct pt_reader *r)
+{
+    struct pt_err err = PT_ERR_INIT;
+    unsigned char *copy = malloc(r->left);
+    cr_assert(copy);
+    memcpy(copy, r->p, r->left);
+    struct pt_reader own = {.p = copy, .left = r->left};
+    int rc =
+        e->type == PT_L_RANKS ? pt_ranks_decode(&own, &e->ranks, &err) : pt_fall_decode(&own, &e->fall, &err);
+    cr_assert_eq(rc, 0, "%s", err.msg);
+    e->text = (char *)copy;
+    e->bundle = e->type == PT_L_RANKS ? e->ranks.bundle : e->fall.bundle;
+    e->test = e->type == PT_L_RANKS ? e->ranks.test : e->fall.test;
+}
+
 static inline void decode_event(struct event *e, struct pt_reader *r)
 {
     struct pt_err err = PT_ERR_INIT;
     if (e->type == PT_L_HELLO)
         return;
     e->seq = pt_get_u64(r);
+    if (e->type == PT_L_RANKS || e->type == PT_L_FALL) {
+        decode_group(e, r);
+        return;
+    }
     if (e->type == PT_L_DEATH) {
         cr_assert_eq(pt_death_decode(r, &e->death, &err), 0, "%s", err.msg);
         e->rank = e->death.rank;
@@ -506,6 +528,8 @@ static inline void lab_destroy(struct lab *lab)
     for (size_t i = 0; i < lab->nevents; i++) {
         free(lab->events[i].text);
         pt_death_fini(&lab->events[i].death);
+        pt_ranks_fini(&lab->events[i].ranks);
+        pt_fall_fini(&lab->events[i].fall);
     }
     if (lab->fd >= 0)
         close(lab->fd);
