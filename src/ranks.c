@@ -16,7 +16,7 @@ struct joined {
     const struct pt_problem *first;
     unsigned phase;
     size_t order;
-    struct pt_said_list texts;
+    struct pt_told_list texts;
     struct pt_ranks_sections sections;
 };
 
@@ -195,7 +195,7 @@ static void take_problems(struct merge *m, uint32_t rank)
         struct joined *j = m->outcome >= PT_OUTCOME_ERROR && is_good(p->category) ? NULL : join(m, p);
         if (!j)
             continue;
-        pt_said_add(&j->texts, 0, rank, p->longrepr, NULL);
+        pt_told_add(&j->texts, 0, rank, p->longrepr, NULL);
         for (const struct pt_json *e = pt_json_first(p->sections); e; e = pt_json_next(e))
             pt_ranks_section(&j->sections, rank, pt_json_text(pt_json_first(e)),
                              pt_json_text(pt_json_next(pt_json_first(e))));
@@ -208,9 +208,9 @@ static void take_others(struct merge *m, uint32_t rank, struct joined *j, bool q
 {
     const struct pt_report *r = report_of(m, rank);
     if (went_wrong(r) && r->nproblems == 0 && !(quiet && is_bystander(r)))
-        pt_said_add(&j->texts, 0, rank, pt_ranks_words(r), NULL);
+        pt_told_add(&j->texts, 0, rank, pt_ranks_words(r), NULL);
     else if (r->outcome == PT_OUTCOME_SKIPPED)
-        pt_said_add(&j->texts, 0, rank, r->message && *r->message ? r->message : "skipped", NULL);
+        pt_told_add(&j->texts, 0, rank, r->message && *r->message ? r->message : "skipped", NULL);
     if (!went_wrong(r))
         pt_ranks_captured(&j->sections, rank, r, m->of_test->show);
 }
@@ -261,8 +261,8 @@ static void put_problems(struct pt_json_out *o, struct merge *m)
     for (size_t i = 0; i < m->nproblems; i++) {
         struct joined *j = &m->problems[i];
         struct pt_buf text = {0};
-        pt_said_sort(&j->texts);
-        pt_said_put(&j->texts, m->of, &text);
+        pt_told_sort(&j->texts);
+        pt_told_put(&j->texts, m->of, &text);
         pt_json_open_object(o, NULL);
         pt_json_put_str(o, "phase", j->first->phase);
         pt_json_put_str(o, "category", j->first->category);
@@ -279,44 +279,44 @@ static void put_problems(struct pt_json_out *o, struct merge *m)
 static void put_message(struct pt_json_out *o, const struct merge *m)
 {
     const struct pt_report *worst = report_of(m, m->gravest);
-    struct pt_said_list who = {0};
+    struct pt_told_list who = {0};
     struct pt_buf text = {0};
     if (m->outcome == PT_OUTCOME_PASSED)
         return;
     for (uint32_t i = 0; i < m->of; i++) {
         const struct pt_report *r = report_of(m, i);
         if (r->outcome == worst->outcome && (m->some_skipped || same(r->message, worst->message)))
-            pt_said_add(&who, 0, i, "-", NULL);
+            pt_told_add(&who, 0, i, "-", NULL);
     }
     if (m->outcome >= PT_OUTCOME_ERROR && who.n < m->of) {
-        pt_said_who(who.items, who.n, m->of, &text);
+        pt_told_who(who.items, who.n, m->of, &text);
         if (m->some_skipped)
             pt_buf_words(&text, m->others_ran ? " skipped, others ran" : " skipped, others did not");
         pt_buf_words(&text, worst->message && *worst->message ? ": " : "");
     }
     pt_buf_words(&text, worst->message ? worst->message : "");
     text.bad = text.bad || who.bad;
-    pt_said_fini(&who);
+    pt_told_fini(&who);
     pt_ranks_put_text(o, "message", &text);
 }
 
 static void put_longrepr(struct pt_json_out *o, const struct merge *m)
 {
     bool quiet = !is_bystander(report_of(m, m->gravest));
-    struct pt_said_list l = {0};
+    struct pt_told_list l = {0};
     struct pt_buf text = {0};
     for (uint32_t i = 0; i < m->of; i++) {
         const struct pt_report *r = report_of(m, i);
         if (went_wrong(r) && !(quiet && is_bystander(r)))
-            pt_said_add(&l, 0, i, pt_ranks_words(r), NULL);
+            pt_told_add(&l, 0, i, pt_ranks_words(r), NULL);
         else if (m->some_skipped && r->outcome == PT_OUTCOME_SKIPPED)
-            pt_said_add(&l, 0, i, r->message && *r->message ? r->message : "skipped", NULL);
+            pt_told_add(&l, 0, i, r->message && *r->message ? r->message : "skipped", NULL);
         else if (m->outcome < PT_OUTCOME_ERROR)
-            pt_said_add(&l, 0, i, r->longrepr, NULL);
+            pt_told_add(&l, 0, i, r->longrepr, NULL);
     }
-    pt_said_sort(&l);
-    pt_said_put(&l, m->of, &text);
-    pt_said_fini(&l);
+    pt_told_sort(&l);
+    pt_told_put(&l, m->of, &text);
+    pt_told_fini(&l);
     pt_ranks_put_text(o, "longrepr", &text);
 }
 
@@ -380,16 +380,16 @@ static void put_skip(struct pt_json_out *o, const struct merge *m)
 static void put_output(struct pt_json_out *o, const char *key, const struct pt_ranks_voice *voices,
                        uint32_t of, size_t field)
 {
-    struct pt_said_list l = {0};
+    struct pt_told_list l = {0};
     struct pt_buf text = {0};
     for (uint32_t i = 0; i < of; i++) {
         const struct pt_report *r = &voices[i].r;
         const char *const texts[] = {r->captured_out, r->captured_err, r->log};
-        pt_said_add(&l, 0, i, texts[field], NULL);
+        pt_told_add(&l, 0, i, texts[field], NULL);
     }
-    pt_said_sort(&l);
-    pt_said_put(&l, of, &text);
-    pt_said_fini(&l);
+    pt_told_sort(&l);
+    pt_told_put(&l, of, &text);
+    pt_told_fini(&l);
     pt_ranks_put_text(o, key, &text);
 }
 
@@ -403,7 +403,7 @@ void pt_ranks_put_captured(struct pt_json_out *o, const struct pt_ranks_voice *v
 /* Each once; those of rank 0 come first. */
 static void put_properties(struct pt_json_out *o, const struct merge *m)
 {
-    struct pt_said_list l = {0};
+    struct pt_told_list l = {0};
     for (uint32_t i = 0; i < m->of; i++) {
         const struct pt_json *list = report_of(m, i)->properties;
         for (const struct pt_json *e = pt_json_first(list); e; e = pt_json_next(e)) {
@@ -411,20 +411,20 @@ static void put_properties(struct pt_json_out *o, const struct merge *m)
             int rc = pt_json_print(e, &text);
             pt_buf_append(&text, "", 1);
             l.bad = l.bad || rc < 0;
-            pt_said_add_own(&l, 0, i, text.bad ? NULL : (char *)text.data, e);
+            pt_told_add_own(&l, 0, i, text.bad ? NULL : (char *)text.data, e);
             if (text.bad)
                 pt_buf_fini(&text);
         }
     }
-    pt_said_sort(&l);
+    pt_told_sort(&l);
     if (l.n)
         pt_json_open_array(o, "properties");
-    for (uint32_t i = 0; i < l.n; i = pt_said_group(&l, i))
+    for (uint32_t i = 0; i < l.n; i = pt_told_group(&l, i))
         pt_json_put(o, NULL, l.items[i].what);
     if (l.n)
         pt_json_close(o);
     o->bad = o->bad || l.bad;
-    pt_said_fini(&l);
+    pt_told_fini(&l);
 }
 
 static void put_stop(struct pt_json_out *o, const struct merge *m)
@@ -476,8 +476,8 @@ int pt_ranks_report(const struct pt_ranks *ranks, const struct pt_ranks_of *of, 
     put_all(&o, &m);
     int rc = pt_ranks_hand_over(&o, out, err);
     for (size_t i = 0; i < m.nproblems; i++) {
-        pt_said_fini(&m.problems[i].texts);
-        pt_said_fini(&m.problems[i].sections.said);
+        pt_told_fini(&m.problems[i].texts);
+        pt_told_fini(&m.problems[i].sections.said);
     }
     free(m.problems);
     pt_buf_fini(&head);

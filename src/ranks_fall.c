@@ -21,7 +21,7 @@ struct fall {
     unsigned outcome;
     double duration;
     char *message;
-    struct pt_said_list said;
+    struct pt_told_list said;
     struct pt_ranks_sections sections;
 };
 
@@ -123,12 +123,12 @@ static void take_own_death(struct fall *f, uint32_t rank, const struct pt_death 
     bool stack = d->stack && *d->stack;
     own_words(d, f->of_test->memory, words, sizeof(words));
     if (stack && rank == f->m->culprit) /* the message has its words */
-        pt_said_add(&f->said, OWN, rank, d->stack, NULL);
+        pt_told_add(&f->said, OWN, rank, d->stack, NULL);
     else if (asprintf(&text, "%s%s%s", words, stack ? "\n\n" : "", stack ? d->stack : "") < 0)
         f->said.bad = true;
     else
-        pt_said_add_own(&f->said, OWN, rank, text, NULL);
-    pt_said_loosely(&f->said);
+        pt_told_add_own(&f->said, OWN, rank, text, NULL);
+    pt_told_loosely(&f->said);
 }
 
 static void take_death(struct fall *f, uint32_t rank)
@@ -144,8 +144,8 @@ static void take_death(struct fall *f, uint32_t rank)
         take_own_death(f, rank, d);
         return;
     }
-    pt_said_add(&f->said, topic == ELSEWHERE ? topic : topic + d->phase, rank, stack, NULL);
-    pt_said_loosely(&f->said);
+    pt_told_add(&f->said, topic == ELSEWHERE ? topic : topic + d->phase, rank, stack, NULL);
+    pt_told_loosely(&f->said);
 }
 
 static void take_rank(struct fall *f, uint32_t rank)
@@ -154,11 +154,11 @@ static void take_rank(struct fall *f, uint32_t rank)
     if (f->dead[rank])
         take_death(f, rank);
     else if (!f->voices[rank].has)
-        pt_said_add(&f->said, SILENT, rank, "-", NULL);
+        pt_told_add(&f->said, SILENT, rank, "-", NULL);
     if (!f->voices[rank].has)
         return;
     if (r->outcome >= PT_OUTCOME_ERROR)
-        pt_said_add(&f->said, OWN, rank, pt_ranks_words(r), NULL);
+        pt_told_add(&f->said, OWN, rank, pt_ranks_words(r), NULL);
     pt_ranks_captured(&f->sections, rank, r, f->of_test->show);
     f->duration = r->duration > f->duration ? r->duration : f->duration;
 }
@@ -190,7 +190,7 @@ static int read_all(struct fall *f, struct pt_err *err)
     for (uint32_t i = 0; i < m->of && m->cause != PT_CAUSE_NO_GROUP; i++)
         if (i != m->culprit)
             take_rank(f, i);
-    pt_said_sort(&f->said);
+    pt_told_sort(&f->said);
     put_first_line(f, &text);
     pt_buf_append(&text, "", 1);
     f->message = (char *)text.data;
@@ -205,8 +205,8 @@ static void fini(struct fall *f)
         if (f->dead[i])
             pt_death_fini(&f->deaths[i]);
     pt_ranks_voices_free(f->voices, f->m->of);
-    pt_said_fini(&f->said);
-    pt_said_fini(&f->sections.said);
+    pt_told_fini(&f->said);
+    pt_told_fini(&f->sections.said);
     free(f->deaths);
     free(f->dead);
     free(f->message);
@@ -214,10 +214,10 @@ static void fini(struct fall *f)
 
 /* --- writing --- */
 
-static void put_where(const struct fall *f, const struct pt_said *items, uint32_t n, struct pt_buf *out)
+static void put_where(const struct fall *f, const struct pt_told *items, uint32_t n, struct pt_buf *out)
 {
     unsigned phase = items->topic & 0xff;
-    bool one = pt_said_who(items, n, f->m->of, out) == 1;
+    bool one = pt_told_who(items, n, f->m->of, out) == 1;
     const char *are = one ? "was" : "were";
     const char *its = one ? "its" : "their";
     if (items->topic == SILENT)
@@ -241,15 +241,15 @@ static void put_line_end(struct pt_buf *out)
 
 static void put_said(const struct fall *f, struct pt_buf *out)
 {
-    const struct pt_said_list *l = &f->said;
+    const struct pt_told_list *l = &f->said;
     for (uint32_t i = 0, end; i < l->n; i = end) {
-        const struct pt_said *s = &l->items[i];
-        end = pt_said_group(l, i);
+        const struct pt_told *s = &l->items[i];
+        end = pt_told_group(l, i);
         put_line_end(out);
         if (out->len)
             pt_buf_words(out, "\n");
         if (s->topic == OWN)
-            pt_said_heading(s, end - i, f->m->of, out);
+            pt_told_heading(s, end - i, f->m->of, out);
         else
             put_where(f, s, end - i, out);
         if (s->topic != SILENT)
@@ -276,16 +276,16 @@ static void put_story(const struct fall *f, struct pt_buf *out)
 /* With the output below it, for readers that have no sections. Sorted sections. */
 static void put_whole(struct pt_json_out *o, const struct fall *f)
 {
-    const struct pt_said_list *l = &f->sections.said;
+    const struct pt_told_list *l = &f->sections.said;
     struct pt_buf text = {0};
     put_story(f, &text);
     for (uint32_t i = 0, end; i < l->n; i = end) {
-        end = pt_said_group(l, i);
+        end = pt_told_group(l, i);
         put_line_end(&text);
         pt_buf_words(&text, "\n");
         pt_buf_words(&text, f->sections.titles[l->items[i].topic]);
         pt_buf_words(&text, " on ");
-        pt_said_who(&l->items[i], end - i, f->m->of, &text);
+        pt_told_who(&l->items[i], end - i, f->m->of, &text);
         pt_buf_words(&text, ":\n");
         pt_buf_words(&text, l->items[i].text);
     }
@@ -324,7 +324,7 @@ static void put_fall(struct pt_json_out *o, struct fall *f)
         pt_json_put_int(o, pt_outcome_name(f->outcome), 1);
     pt_json_close(o);
     pt_json_put_str(o, "message", f->message);
-    pt_said_sort(&f->sections.said);
+    pt_told_sort(&f->sections.said);
     put_whole(o, f);
     pt_ranks_put_captured(o, f->voices, f->m->of);
     if (!f->of_test->silent)

@@ -1,13 +1,13 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #pragma once
 /* What ranks.c (a test that all ranks ran), ranks_junit.c (its elements), ranks_fall.c (a group that came to
- * its end) and ranks_said.c (who said what) share. */
+ * its end) and ranks_told.c (who said what) share. */
 #include "ranks.h"
 #include "report.h"
 
-/* --- ranks_said.c: texts of ranks by topic, each with all who said it --- */
+/* --- ranks_told.c: texts of ranks by topic, each with all who said it --- */
 
-struct pt_said {
+struct pt_told {
     uint32_t topic, rank;
     const char *text; /* never "" */
     char *own, *key;  /* owned or NULL: the text; what it is compared by */
@@ -15,28 +15,28 @@ struct pt_said {
     uint32_t order, lead;
 };
 /* Zero-initialise. bad: memory ended. */
-struct pt_said_list {
-    struct pt_said *items;
+struct pt_told_list {
+    struct pt_told *items;
     uint32_t n, cap;
     bool bad;
 };
-void pt_said_fini(struct pt_said_list *l);
+void pt_told_fini(struct pt_told_list *l);
 /* text is borrowed; NULL and "" are not added. */
-void pt_said_add(struct pt_said_list *l, uint32_t topic, uint32_t rank, const char *text, const void *what);
+void pt_told_add(struct pt_told_list *l, uint32_t topic, uint32_t rank, const char *text, const void *what);
 /* The same for text[0..len), which becomes the list's. NULL: memory ended. */
-void pt_said_add_own(struct pt_said_list *l, uint32_t topic, uint32_t rank, char *text, const void *what);
+void pt_told_add_own(struct pt_told_list *l, uint32_t topic, uint32_t rank, char *text, const void *what);
 /* The last one that was added is the same as another when only addresses and process numbers differ. */
-void pt_said_loosely(struct pt_said_list *l);
+void pt_told_loosely(struct pt_told_list *l);
 /* Topics in their order; in each, what is the same stands together, in the order of who came first. */
-void pt_said_sort(struct pt_said_list *l);
+void pt_told_sort(struct pt_told_list *l);
 /* Sorted: the end of the group that begins at `from`. */
-uint32_t pt_said_group(const struct pt_said_list *l, uint32_t from);
+uint32_t pt_told_group(const struct pt_told_list *l, uint32_t from);
 /* "rank 1 of 3", "ranks 0-2, 5 of 8": who said items[0..n), a group. Says how many they are. */
-uint32_t pt_said_who(const struct pt_said *items, uint32_t n, uint32_t of, struct pt_buf *out);
+uint32_t pt_told_who(const struct pt_told *items, uint32_t n, uint32_t of, struct pt_buf *out);
 /* Append a line "--- On rank 1 of 3 ---". */
-void pt_said_heading(const struct pt_said *items, uint32_t n, uint32_t of, struct pt_buf *out);
+void pt_told_heading(const struct pt_told *items, uint32_t n, uint32_t of, struct pt_buf *out);
 /* Sorted: append all texts, each below its heading. */
-void pt_said_put(const struct pt_said_list *l, uint32_t of, struct pt_buf *out);
+void pt_told_put(const struct pt_told_list *l, uint32_t of, struct pt_buf *out);
 
 void pt_buf_words(struct pt_buf *out, const char *text);
 /* Append a formatted text of at most 511 bytes. */
@@ -49,7 +49,7 @@ void pt_ranks_put_text(struct pt_json_out *o, const char *key, struct pt_buf *te
 struct pt_ranks_sections {
     const char *titles[PT_RANKS_TITLES];
     uint32_t n;
-    struct pt_said_list said;
+    struct pt_told_list said;
 };
 /* Borrowed. Titles above the bound are dropped. */
 void pt_ranks_section(struct pt_ranks_sections *s, uint32_t rank, const char *title, const char *text);

@@ -13,11 +13,11 @@ static const char *const tags[TAGS] = {"failure", "error", "skipped", "system-ou
 struct elements {
     uint32_t of;
     const struct pt_json *testcase; /* attributes of the one that took longest */
-    struct pt_said_list texts;      /* topic: the tag */
+    struct pt_told_list texts;      /* topic: the tag */
     const struct pt_json *first[TAGS];
     uint32_t gravest;
     bool any[TAGS];
-    struct pt_said_list properties;
+    struct pt_told_list properties;
 };
 
 static const struct pt_json *nth(const struct pt_json *list, unsigned n)
@@ -36,7 +36,7 @@ static void take_property(struct elements *all, uint32_t rank, const struct pt_j
     bad = bad || text.bad;
     if (bad)
         pt_buf_fini(&text);
-    pt_said_add_own(&all->properties, 0, rank, (char *)text.data, property);
+    pt_told_add_own(&all->properties, 0, rank, (char *)text.data, property);
 }
 
 static void take_child(struct elements *all, uint32_t rank, const struct pt_json *child)
@@ -48,7 +48,7 @@ static void take_child(struct elements *all, uint32_t rank, const struct pt_json
         if (!all->any[i] || rank == all->gravest)
             all->first[i] = nth(child, 1);
         all->any[i] = true;
-        pt_said_add(&all->texts, i, rank, pt_json_text(nth(child, 2)), NULL);
+        pt_told_add(&all->texts, i, rank, pt_json_text(nth(child, 2)), NULL);
     }
     if (!tag || strcmp(tag, "properties") != 0)
         return;
@@ -88,7 +88,7 @@ static void open_element(struct pt_json_out *o, const char *tag, const struct pt
 
 static void put_child(struct pt_json_out *o, const struct elements *all, unsigned tag)
 {
-    struct pt_said_list part = {0};
+    struct pt_told_list part = {0};
     struct pt_buf text = {0};
     uint32_t from = 0;
     if (!all->any[tag])
@@ -98,7 +98,7 @@ static void put_child(struct pt_json_out *o, const struct elements *all, unsigne
     part.items = all->texts.items ? all->texts.items + from : NULL;
     while (from + part.n < all->texts.n && part.items[part.n].topic == tag)
         part.n++;
-    pt_said_put(&part, all->of, &text);
+    pt_told_put(&part, all->of, &text);
     open_element(o, tags[tag], all->first[tag]);
     pt_ranks_put_text(o, NULL, &text);
     pt_json_open_array(o, NULL);
@@ -108,13 +108,13 @@ static void put_child(struct pt_json_out *o, const struct elements *all, unsigne
 
 static void put_properties(struct pt_json_out *o, const struct elements *all)
 {
-    const struct pt_said_list *l = &all->properties;
+    const struct pt_told_list *l = &all->properties;
     if (l->n == 0)
         return;
     open_element(o, "properties", NULL);
     pt_json_put_str(o, NULL, NULL);
     pt_json_open_array(o, NULL);
-    for (uint32_t i = 0; i < l->n; i = pt_said_group(l, i))
+    for (uint32_t i = 0; i < l->n; i = pt_told_group(l, i))
         pt_json_put(o, NULL, l->items[i].what);
     pt_json_close(o);
     pt_json_close(o);
@@ -179,8 +179,8 @@ void pt_ranks_put_junit(struct pt_json_out *o, const struct pt_ranks_voice *voic
         any = any || pt_json_first(voices[i].r.junit);
         take_rank(&all, i, voices[i].r.junit, i == longest);
     }
-    pt_said_sort(&all.texts);
-    pt_said_sort(&all.properties);
+    pt_told_sort(&all.texts);
+    pt_told_sort(&all.properties);
     o->bad = o->bad || all.texts.bad || all.properties.bad;
     if (any) {
         pt_json_open_array(o, "junit");
@@ -188,6 +188,6 @@ void pt_ranks_put_junit(struct pt_json_out *o, const struct pt_ranks_voice *voic
         pt_json_close(o);
         put_counts(o, voices, of, gravest);
     }
-    pt_said_fini(&all.texts);
-    pt_said_fini(&all.properties);
+    pt_told_fini(&all.texts);
+    pt_told_fini(&all.properties);
 }

@@ -65,6 +65,12 @@ static void put_where(struct writer *w, const struct pt_ledger_report *row)
     }
 }
 
+static void put_ranks(struct pt_json_out *o, const struct pt_report *r)
+{
+    if (r->ranks > 1)
+        pt_json_put_int(o, "ranks", r->ranks);
+}
+
 static void put_times(struct pt_json_out *o, const struct pt_report *r)
 {
     put_seconds(o, "started", r->started);
@@ -92,6 +98,7 @@ static void put_tries(struct writer *w, const struct pt_ledger_test *test, const
         pt_json_put_str(o, "outcome", pt_outcome_name(row->outcome));
         pt_json_put_str(o, "phase", pt_phase_name(r.phase));
         put_where(w, row);
+        put_ranks(o, &r);
         put_times(o, &r);
         pt_json_put_str(o, "message", r.message);
         pt_json_put_str(o, "longrepr", r.longrepr);
@@ -123,8 +130,7 @@ static int put_result(void *arg, const struct pt_ledger_test *test, const struct
     if (r.row->json)
         pt_json_put_str(o, "phase", pt_phase_name(told->phase));
     put_where(w, r.row);
-    if (own->ranks > 1)
-        pt_json_put_int(o, "ranks", own->ranks);
+    put_ranks(o, own);
     put_times(o, own);
     pt_json_put_str(o, "message", told->message);
     pt_json_put_str(o, "longrepr", told->longrepr);

@@ -7,7 +7,7 @@
 
 #include "src/common/wire.c"
 #include "src/json.c"
-#include "src/ranks_said.c"
+#include "src/ranks_told.c"
 
 #include "src/ranks.c"
 #include "src/ranks_fall.c"

@@ -26,21 +26,21 @@ void pt_buf_format(struct pt_buf *out, const char *fmt, ...)
 
 /* --- the list --- */
 
-void pt_said_fini(struct pt_said_list *l)
+void pt_told_fini(struct pt_told_list *l)
 {
     for (uint32_t i = 0; i < l->n; i++) {
         free(l->items[i].own);
         free(l->items[i].key);
     }
     free(l->items);
-    *l = (struct pt_said_list){0};
+    *l = (struct pt_told_list){0};
 }
 
-static struct pt_said *add(struct pt_said_list *l)
+static struct pt_told *add(struct pt_told_list *l)
 {
     if (l->n == l->cap) {
         uint32_t cap = l->cap ? 2 * l->cap : 16;
-        struct pt_said *items = cap > l->cap ? realloc(l->items, cap * sizeof(*items)) : NULL;
+        struct pt_told *items = cap > l->cap ? realloc(l->items, cap * sizeof(*items)) : NULL;
         if (!items) {
             l->bad = true;
             return NULL;
@@ -48,15 +48,15 @@ static struct pt_said *add(struct pt_said_list *l)
         l->items = items;
         l->cap = cap;
     }
-    struct pt_said *s = &l->items[l->n];
-    *s = (struct pt_said){.order = l->n};
+    struct pt_told *s = &l->items[l->n];
+    *s = (struct pt_told){.order = l->n};
     l->n++;
     return s;
 }
 
-void pt_said_add(struct pt_said_list *l, uint32_t topic, uint32_t rank, const char *text, const void *what)
+void pt_told_add(struct pt_told_list *l, uint32_t topic, uint32_t rank, const char *text, const void *what)
 {
-    struct pt_said *s = text && *text ? add(l) : NULL;
+    struct pt_told *s = text && *text ? add(l) : NULL;
     if (!s)
         return;
     s->topic = topic;
@@ -65,11 +65,11 @@ void pt_said_add(struct pt_said_list *l, uint32_t topic, uint32_t rank, const ch
     s->what = what;
 }
 
-void pt_said_add_own(struct pt_said_list *l, uint32_t topic, uint32_t rank, char *text, const void *what)
+void pt_told_add_own(struct pt_told_list *l, uint32_t topic, uint32_t rank, char *text, const void *what)
 {
     uint32_t before = l->n;
     if (text)
-        pt_said_add(l, topic, rank, text, what);
+        pt_told_add(l, topic, rank, text, what);
     else
         l->bad = true;
     if (l->n > before)
@@ -90,9 +90,9 @@ static size_t own_number(const char *start, const char *p)
     return 0;
 }
 
-void pt_said_loosely(struct pt_said_list *l)
+void pt_told_loosely(struct pt_told_list *l)
 {
-    struct pt_said *s = l->n ? &l->items[l->n - 1] : NULL;
+    struct pt_told *s = l->n ? &l->items[l->n - 1] : NULL;
     if (!s || s->key || !(s->key = malloc(strlen(s->text) + 1))) {
         l->bad = l->bad || (s && !s->key);
         return;
@@ -106,7 +106,7 @@ void pt_said_loosely(struct pt_said_list *l)
     *out = '\0';
 }
 
-static const char *key_of(const struct pt_said *s)
+static const char *key_of(const struct pt_told *s)
 {
     return s->key ? s->key : s->text;
 }
@@ -118,8 +118,8 @@ static int order(uint32_t a, uint32_t b)
 
 static int by_text(const void *left, const void *right)
 {
-    const struct pt_said *a = left;
-    const struct pt_said *b = right;
+    const struct pt_told *a = left;
+    const struct pt_told *b = right;
     int rc = order(a->topic, b->topic);
     rc = rc ? rc : strcmp(key_of(a), key_of(b));
     return rc ? rc : order(a->order, b->order);
@@ -127,27 +127,27 @@ static int by_text(const void *left, const void *right)
 
 static int by_lead(const void *left, const void *right)
 {
-    const struct pt_said *a = left;
-    const struct pt_said *b = right;
+    const struct pt_told *a = left;
+    const struct pt_told *b = right;
     int rc = order(a->topic, b->topic);
     rc = rc ? rc : order(a->lead, b->lead);
     return rc ? rc : order(a->order, b->order);
 }
 
-void pt_said_sort(struct pt_said_list *l)
+void pt_told_sort(struct pt_told_list *l)
 {
     if (l->n == 0)
         return;
     qsort(l->items, l->n, sizeof(*l->items), by_text);
     for (uint32_t i = 0; i < l->n; i++) {
-        struct pt_said *s = &l->items[i];
+        struct pt_told *s = &l->items[i];
         bool same = i && s[-1].topic == s->topic && strcmp(key_of(s), key_of(s - 1)) == 0;
         s->lead = same ? s[-1].lead : s->order;
     }
     qsort(l->items, l->n, sizeof(*l->items), by_lead);
 }
 
-uint32_t pt_said_group(const struct pt_said_list *l, uint32_t from)
+uint32_t pt_told_group(const struct pt_told_list *l, uint32_t from)
 {
     uint32_t end = from;
     while (end < l->n && l->items[end].topic == l->items[from].topic &&
@@ -158,7 +158,7 @@ uint32_t pt_said_group(const struct pt_said_list *l, uint32_t from)
 
 /* --- who --- */
 
-uint32_t pt_said_who(const struct pt_said *items, uint32_t n, uint32_t of, struct pt_buf *out)
+uint32_t pt_told_who(const struct pt_told *items, uint32_t n, uint32_t of, struct pt_buf *out)
 {
     struct pt_buf spans = {0};
     uint32_t ranks = 0;
@@ -185,20 +185,20 @@ uint32_t pt_said_who(const struct pt_said *items, uint32_t n, uint32_t of, struc
     return ranks;
 }
 
-void pt_said_heading(const struct pt_said *items, uint32_t n, uint32_t of, struct pt_buf *out)
+void pt_told_heading(const struct pt_told *items, uint32_t n, uint32_t of, struct pt_buf *out)
 {
     pt_buf_words(out, "-------------------------------- On ");
-    pt_said_who(items, n, of, out);
+    pt_told_who(items, n, of, out);
     pt_buf_words(out, " --------------------------------\n");
 }
 
-void pt_said_put(const struct pt_said_list *l, uint32_t of, struct pt_buf *out)
+void pt_told_put(const struct pt_told_list *l, uint32_t of, struct pt_buf *out)
 {
     for (uint32_t i = 0, end; i < l->n; i = end) {
-        end = pt_said_group(l, i);
+        end = pt_told_group(l, i);
         if (out->len && out->data[out->len - 1] != '\n')
             pt_buf_words(out, "\n");
-        pt_said_heading(&l->items[i], end - i, of, out);
+        pt_told_heading(&l->items[i], end - i, of, out);
         pt_buf_words(out, l->items[i].text);
     }
     out->bad = out->bad || l->bad;
@@ -243,7 +243,7 @@ void pt_ranks_section(struct pt_ranks_sections *s, uint32_t rank, const char *ti
         return;
     if (i == s->n)
         s->titles[s->n++] = title;
-    pt_said_add(&s->said, i, rank, text, NULL);
+    pt_told_add(&s->said, i, rank, text, NULL);
 }
 
 void pt_ranks_captured(struct pt_ranks_sections *s, uint32_t rank, const struct pt_report *r,
@@ -259,8 +259,8 @@ void pt_ranks_captured(struct pt_ranks_sections *s, uint32_t rank, const struct 
 
 void pt_ranks_put_sections(struct pt_json_out *o, struct pt_ranks_sections *s, uint32_t of)
 {
-    struct pt_said_list *l = &s->said;
-    pt_said_sort(l);
+    struct pt_told_list *l = &s->said;
+    pt_told_sort(l);
     o->bad = o->bad || l->bad;
     if (l->n == 0)
         return;
@@ -268,10 +268,10 @@ void pt_ranks_put_sections(struct pt_json_out *o, struct pt_ranks_sections *s, u
     for (uint32_t i = 0, end; i < l->n; i = end) {
         struct pt_buf title = {0};
         struct pt_buf text = {0};
-        end = pt_said_group(l, i);
+        end = pt_told_group(l, i);
         pt_buf_words(&title, s->titles[l->items[i].topic]);
         pt_buf_words(&title, " on ");
-        pt_said_who(&l->items[i], end - i, of, &title);
+        pt_told_who(&l->items[i], end - i, of, &title);
         pt_buf_words(&text, l->items[i].text);
         pt_json_open_array(o, NULL);
         pt_ranks_put_text(o, NULL, &title);
