@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #pragma once
-/* What ranks.c (a test that all ranks ran), ranks_junit.c (its elements), ranks_fall.c (a group that came to
- * its end) and ranks_told.c (who said what) share. */
+/* What ranks.c (a test that all ranks ran), ranks_problems.c (what is printed of it), ranks_junit.c (its
+ * elements), ranks_fall.c (a group that came to its end) and ranks_told.c (who said what) share. */
 #include "ranks.h"
 #include "report.h"
 
@@ -70,14 +70,44 @@ struct pt_ranks_voice {
  * memory. Deaths are passed over. */
 struct pt_ranks_voice *pt_ranks_voices(const struct pt_rank_word *words, uint32_t of, struct pt_err *err);
 void pt_ranks_voices_free(struct pt_ranks_voice *voices, uint32_t of);
+/* A test on its way to one report. */
+struct pt_ranks_merge {
+    const struct pt_ranks_of *of_test;
+    uint32_t of;
+    struct pt_ranks_voice *voices;
+    uint32_t gravest, longest;
+    unsigned outcome, phase;
+    bool some_skipped; /* and others not */
+    bool others_ran;   /* the call, then */
+    struct pt_ranks_problem *problems;
+    size_t nproblems;
+    struct pt_problem made; /* where no rank has one */
+    struct pt_buf headline; /* of it */
+    bool bad;
+};
+/* Its own, or what stands for one that was left out. */
+const struct pt_report *pt_ranks_report_of(const struct pt_ranks_merge *m, uint32_t rank);
+/* Only says what it did not do, because of another rank. */
+bool pt_ranks_is_bystander(const struct pt_report *r);
+bool pt_ranks_went_wrong(const struct pt_report *r);
 /* The text of a report that went wrong: its traceback, or its message. */
 const char *pt_ranks_words(const struct pt_report *r);
 /* As pytest heads the problem of a test. */
 void pt_ranks_headline(struct pt_buf *out, unsigned outcome, unsigned phase, const char *nodeid);
+/* Both NULL, or the same text. */
+bool pt_ranks_same(const char *a, const char *b);
 /* stdout, stderr and log of all. */
 void pt_ranks_put_captured(struct pt_json_out *o, const struct pt_ranks_voice *voices, uint32_t of);
 /* The finished document goes to the end of out. */
 int pt_ranks_hand_over(struct pt_json_out *o, struct pt_buf *out, struct pt_err *err);
+
+/* --- ranks_problems.c --- */
+
+/* All are joined once, before they are put, and freed. */
+void pt_ranks_join_problems(struct pt_ranks_merge *m);
+/* The member "problems"; nothing when there are none. */
+void pt_ranks_put_problems(struct pt_json_out *o, struct pt_ranks_merge *m);
+void pt_ranks_free_problems(struct pt_ranks_merge *m);
 
 /* --- ranks_junit.c --- */
 

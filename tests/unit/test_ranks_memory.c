@@ -10,6 +10,7 @@
 #include "src/ranks_told.c"
 
 #include "src/ranks.c"
+#include "src/ranks_problems.c"
 #include "src/ranks_fall.c"
 
 static void *hook_malloc(size_t n)
