@@ -1,13 +1,16 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* ptremote-worker: one rank for each slot of a host, started by the agent's mpirun. Every rank supervises one
  * runner (slot.h); rank 0 also holds the link to the master (hub.h). Between MPI_Init and MPI_Finalize no MPI
- * call is made: a rank that waits sleeps in poll(2). */
+ * call is made: a rank that waits sleeps in poll(2). With --group it is a member (member.h), one for each
+ * rank of a group: that makes no MPI call at all, its runner does. */
 #include "common/auto.h"
 #include "common/err.h"
 #include "common/log.h"
 #include "common/loop.h"
+#include "common/message.h"
 #include "remote/worker/hub.h"
 #include "remote/worker/local.h"
+#include "remote/worker/member.h"
 #include "remote/worker/rank.h"
 #include "remote/worker/slot.h"
 #include "remote/worker/world.h"
@@ -27,9 +30,15 @@ struct worker {
     struct pt_slot *slot;
     const char *run_dir;
     uint32_t host, launch, rank, size;
+    struct pt_member_config member; /* group NONE: it is none */
     int rc;
     bool over;
 };
+
+static bool is_member(const struct worker *worker)
+{
+    return worker->member.group != PT_NONE;
+}
 
 static void finish(struct worker *worker, int rc)
 {
@@ -48,7 +57,8 @@ static void on_hub_over(void *arg, const char *why)
 
 static void on_slot_over(void *arg, bool ended)
 {
-    finish(arg, ended ? 0 : 1);
+    struct worker *worker = arg;
+    finish(worker, ended || is_member(worker) ? 0 : 1);
 }
 
 static int get_number(const char *name, const char *text, uint32_t *out, struct pt_err *err)
@@ -65,6 +75,7 @@ static int get_number(const char *name, const char *text, uint32_t *out, struct 
 static int get_options(struct worker *worker, int argc, char **argv, struct pt_err *err)
 {
     uint32_t seen = 0;
+    worker->member.group = PT_NONE;
     for (int i = 1; i + 1 < argc; i += 2) {
         int rc = 0;
         if (strcmp(argv[i], "--run-dir") == 0 && ++seen)
@@ -73,11 +84,14 @@ static int get_options(struct worker *worker, int argc, char **argv, struct pt_e
             rc = get_number(argv[i], argv[i + 1], &worker->host, err);
         else if (strcmp(argv[i], "--launch") == 0 && ++seen)
             rc = get_number(argv[i], argv[i + 1], &worker->launch, err);
+        else if (strcmp(argv[i], "--group") == 0 && ++seen)
+            rc = get_number(argv[i], argv[i + 1], &worker->member.group, err);
         if (rc < 0)
             return -1;
     }
-    if (argc != 7 || seen != 3 || !worker->run_dir)
-        return pt_err_set(err, "usage: ptremote-worker --run-dir DIR --host N --launch K");
+    bool member = is_member(worker);
+    if (argc != (member ? 9 : 7) || seen != (member ? 4 : 3) || !worker->run_dir)
+        return pt_err_set(err, "usage: ptremote-worker --run-dir DIR --host N --launch K [--group G]");
     return 0;
 }
 
@@ -124,23 +138,48 @@ static char *get_env(const char *name, const char *otherwise)
     return value ? value : empty;
 }
 
+/* Which rank this is, of how many. mpirun ends all members when MPI lost one of their runners: what became of
+ * each is still to be told, so they ignore SIGTERM, and go when their hub does. */
+static int find_rank(struct worker *worker, int *argc, char ***argv, struct pt_err *err)
+{
+    if (!is_member(worker)) {
+        int rank, size;
+        pt_world_start(argc, argv, &rank, &size);
+        worker->rank = (uint32_t)rank;
+        worker->size = (uint32_t)size;
+        return 0;
+    }
+    signal(SIGTERM, SIG_IGN);
+    if (pt_member_find(&worker->member, err) < 0)
+        return -1;
+    worker->rank = worker->member.rank;
+    worker->size = worker->member.size;
+    return 0;
+}
+
 static int start(struct worker *worker, struct pt_err *err)
 {
+    bool member = is_member(worker);
     struct pt_slot_config config = {.run_dir = worker->run_dir,
                                     .cwd = get_env("PTREMOTE_CWD", "PTREMOTE_WORKSPACE"),
                                     .workspace = get_env("PTREMOTE_WORKSPACE", NULL),
                                     .run = get_env("PTREMOTE_RUN", NULL),
                                     .host = worker->host,
                                     .rank = worker->rank,
-                                    .slots = worker->size};
+                                    .slots = worker->size,
+                                    .member = member ? &worker->member : NULL};
     int hub = -1;
+    if (member && get_env("PTREMOTE_SLOTS", NULL)[0] &&
+        get_number("PTREMOTE_SLOTS", get_env("PTREMOTE_SLOTS", NULL), &config.slots, err) < 0)
+        return -1;
     if (!config.workspace[0])
         return pt_err_set(err, "PTREMOTE_WORKSPACE is not set");
     if (!(worker->loop = pt_loop_create(err)))
         return -1;
-    if (worker->rank == 0 && start_hub(worker, &hub, err) < 0)
+    bool first = worker->rank == 0 && !member;
+    if (first && start_hub(worker, &hub, err) < 0)
         return -1;
-    if (worker->rank != 0 && (hub = reach_hub(worker, err)) < 0)
+    if (!first && (hub = reach_hub(worker, err)) < 0)
         return -1;
     worker->slot = pt_slot_create(worker->loop, &config, hub, on_slot_over, worker, err);
     return worker->slot ? 0 : -1;
@@ -150,7 +189,6 @@ int main(int argc, char **argv)
 {
     struct worker worker = {.rc = 1};
     struct pt_err err = PT_ERR_INIT;
-    int rank, size;
     pt_log_setup(getenv("PTREMOTE_DEBUG") ? PT_LOG_DEBUG : PT_LOG_WARN, "ptremote-worker");
     signal(SIGPIPE, SIG_IGN);
     prctl(PR_SET_PDEATHSIG, SIGKILL);
@@ -158,10 +196,7 @@ int main(int argc, char **argv)
         pt_error("%s", err.msg);
         return 4;
     }
-    pt_world_start(&argc, &argv, &rank, &size);
-    worker.rank = (uint32_t)rank;
-    worker.size = (uint32_t)size;
-    if (start(&worker, &err) < 0)
+    if (find_rank(&worker, &argc, &argv, &err) < 0 || start(&worker, &err) < 0)
         pt_error("%s", err.msg);
     else if (pt_loop_run(worker.loop) < 0)
         pt_error("poll: %s", strerror(errno));
@@ -170,6 +205,7 @@ int main(int argc, char **argv)
     pt_loop_destroy(worker.loop);
     if (worker.rc != 0)
         _exit(worker.rc); /* mpirun ends the other ranks */
-    pt_world_end();
+    if (!is_member(&worker))
+        pt_world_end();
     return 0;
 }

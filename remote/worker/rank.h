@@ -19,8 +19,9 @@
 #define PT_RANK_WELCOME                                                                                      \
     66                    /* hub to member: u32 index of the group, u32 number of its runner (of hN.NUMBER) */
 #define PT_RANK_FAILED 67 /* member to hub: u32 rank, u32 test, u8 phase: that phase failed here */
-#define PT_RANK_HUNG   68 /* hub to member: u32 test, u8 phase: who is still at it, dies of PT_CAUSE_DEADLOCK \
-                           */
+#define PT_RANK_HUNG                                                                                         \
+    68 /* hub to member: u32 test, u8 phase: who is still at it, dies of PT_CAUSE_DEADLOCK                   \
+        */
 #define PT_RANK_FALL                                                                                         \
     69 /* hub to member: dump the stacks, end the runner, say DEATH of PT_CAUSE_FALL; then nothing more */
 #define PT_RANK_BIND                                                                                         \

@@ -239,6 +239,12 @@ void pt_runner_pause(struct pt_runner *runner, bool pause)
     pt_conn_pause(runner->control, pause);
 }
 
+void pt_runner_catch_up(struct pt_runner *runner)
+{
+    if (!runner->ending)
+        pt_conn_drain(runner->control, LAST_WORDS);
+}
+
 static bool ignores_abort(pid_t pid)
 {
     char path[64], line[128];

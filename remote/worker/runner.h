@@ -36,6 +36,8 @@ void pt_runner_destroy(struct pt_runner *runner);
 void pt_runner_send(struct pt_runner *runner, const void *frames, size_t n);
 /* Stop reading what the runner says, or go on; a runner that is not read waits. */
 void pt_runner_pause(struct pt_runner *runner, bool pause);
+/* Take what it said and nobody has read yet, paused or not. */
+void pt_runner_catch_up(struct pt_runner *runner);
 /* Kill it with its group; with `dump`, first let faulthandler write the stack, for at most a second. A
  * session that ignores SIGABRT waits for a child that runs the tests: then that one writes it, and three
  * seconds are given to say R_DIED. */

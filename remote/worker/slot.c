@@ -10,7 +10,10 @@
  * dealt with once it has ended. A session that runs tests in children outlives them: it says which way one
  * died, also out of KILLING when that was for a test's time, and is given the rest. A runner that ends its
  * session unasked wants a fresh process to go on. QUIT lets the runner end its test and its session (ENDING),
- * kills it after the grace, and ends in GONE with a BYE. */
+ * kills it after the grace, and ends in GONE with a BYE.
+ *
+ * A member of a group (member.h) gets WELCOME before SESSION, and no second runner: one that ends is told as
+ * a DEATH, or BROKEN when it never came up, and the slot is STOPPED. */
 #include "remote/worker/slot.h"
 
 #include "common/auto.h"
@@ -18,6 +21,7 @@
 #include "common/log.h"
 #include "common/loop.h"
 #include "remote/worker/deathnote.h"
+#include "remote/worker/member.h"
 #include "remote/worker/memory.h"
 #include "remote/worker/rank.h"
 #include "remote/worker/slot_inside.h"
@@ -99,7 +103,8 @@ void pt_slot_kill(struct pt_slot *slot, uint8_t cause, bool dump)
     slot->cause = cause;
     slot->lasted = pt_now_ms() - slot->began;
     pt_slot_move(slot, KILLING);
-    pt_runner_kill(slot->runner, dump);
+    if (!dump || !slot->member || !pt_member_dump(slot))
+        pt_runner_kill(slot->runner, dump);
 }
 
 void pt_slot_stop(struct pt_slot *slot, const void *why, size_t n)
@@ -223,7 +228,10 @@ void pt_slot_tell_death(struct pt_slot *slot, uint32_t status)
     death.duration_us = (uint64_t)slot->lasted * 1000;
     if (pt_work_died(&slot->work, &death))
         slot->progress = true;
-    pt_deathnote_read(&death, slot->spec.output, slot->mark, pt_runner_capture(slot->runner));
+    pt_deathnote_read(&death, slot->spec.output, slot->mark, pt_member_dumped(slot),
+                      pt_runner_capture(slot->runner));
+    if (slot->member)
+        pt_member_add_native(slot, &death);
     if (death.cause == PT_CAUSE_MEMORY)
         add_weight(slot, &death);
     pt_death_encode(&death, 0, &msg);
@@ -235,14 +243,15 @@ void pt_slot_tell_death(struct pt_slot *slot, uint32_t status)
 static void describe(char *text, size_t size, const struct pt_slot *slot, uint32_t status, const char *why)
 {
     int st = (int)status;
+    char who[64] = "the runner";
+    if (!slot->member)
+        snprintf(who, sizeof(who), "%u runners in a row got nowhere; the last", slot->fruitless);
     if (why)
         snprintf(text, size, "no runner could be started: %s\n", why);
     else if (WIFSIGNALED(st))
-        snprintf(text, size, "%u runners in a row got nowhere; the last was killed by signal %d (%s)\n",
-                 slot->fruitless, WTERMSIG(st), strsignal(WTERMSIG(st)));
+        snprintf(text, size, "%s was killed by signal %d (%s)\n", who, WTERMSIG(st), strsignal(WTERMSIG(st)));
     else
-        snprintf(text, size, "%u runners in a row got nowhere; the last ended with status %d\n",
-                 slot->fruitless, WEXITSTATUS(st));
+        snprintf(text, size, "%s ended with status %d\n", who, WEXITSTATUS(st));
 }
 
 /* There will be no other runner: say why, with what the last one left. */
@@ -254,7 +263,7 @@ static void give_up(struct pt_slot *slot, uint32_t status, const char *why)
     struct pt_buf msg = {0};
     describe(text, sizeof(text), slot, status, why);
     pt_buf_append(&msg, text, strlen(text));
-    pt_deathnote_read(&death, slot->spec.output, slot->mark, none);
+    pt_deathnote_read(&death, slot->spec.output, slot->mark, -1, none);
     pt_buf_append(&msg, death.output, death.output ? strlen(death.output) : 0);
     pt_buf_append(&msg, death.stack, death.stack ? strlen(death.stack) : 0);
     pt_slot_stop(slot, msg.data, msg.len);
@@ -263,8 +272,8 @@ static void give_up(struct pt_slot *slot, uint32_t status, const char *why)
     free(death.output);
 }
 
-/* The runner is gone and told of. */
-static void go_on(struct pt_slot *slot, uint32_t status, const char *why, bool reached)
+/* The runner is gone; `told`: by a DEATH, or by the DONE of a bundle that was dropped. */
+static void go_on(struct pt_slot *slot, uint32_t status, const char *why, bool reached, bool told)
 {
     slot->fruitless = slot->progress ? 0 : slot->fruitless + 1;
     if (slot->quitting)
@@ -273,7 +282,9 @@ static void go_on(struct pt_slot *slot, uint32_t status, const char *why, bool r
         pt_slot_move(slot, STOPPED);
     else if (slot->broken.len)
         pt_slot_stop(slot, slot->broken.data, slot->broken.len);
-    else if ((why && !reached) || slot->fruitless >= PT_SLOT_FRUITLESS)
+    else if (slot->member && told)
+        pt_slot_move(slot, STOPPED);
+    else if (slot->member || (why && !reached) || slot->fruitless >= PT_SLOT_FRUITLESS)
         give_up(slot, status, why);
     else
         pt_slot_start(slot);
@@ -284,9 +295,21 @@ static bool is_death(const struct pt_slot *slot, uint32_t status)
 {
     bool busy = slot->work.test != PT_NONE || slot->work.file != PT_NONE;
     bool crashed = status != 0 && slot->state != KILLING; /* on its way out */
-    if (!slot->up || slot->cancelled || slot->dropped)
+    bool fallen = slot->cause == PT_CAUSE_FALL;
+    if ((!slot->up && !fallen) || slot->cancelled || slot->dropped)
         return false;
-    return !slot->ended || (!slot->quitting && (busy || crashed));
+    if (slot->member && !slot->quitting)
+        return true;
+    return fallen || !slot->ended || (!slot->quitting && (busy || crashed));
+}
+
+/* A member owes nothing after its runner but the DONE of what was dropped. */
+static void forget_rest(struct pt_slot *slot)
+{
+    pt_member_end(slot);
+    pt_slot_forget_asked(slot);
+    if (!slot->dropped)
+        pt_work_fini(&slot->work);
 }
 
 static void on_runner_ended(void *arg, uint32_t status, const char *why)
@@ -296,8 +319,11 @@ static void on_runner_ended(void *arg, uint32_t status, const char *why)
     pt_debug("rank %u: the runner ended, wait status 0x%x%s%s", slot->rank, status, why ? ": " : "",
              why ? why : "");
     pt_slot_output(slot);
-    if (is_death(slot, status))
+    bool told = is_death(slot, status) || slot->dropped;
+    if (told && !slot->dropped)
         pt_slot_tell_death(slot, status);
+    if (slot->member)
+        forget_rest(slot);
     pt_slot_answer(slot);
     if (slot->work.active && !slot->quitting && (slot->dropped || !slot->work.left))
         pt_slot_finish(slot);
@@ -307,7 +333,7 @@ static void on_runner_ended(void *arg, uint32_t status, const char *why)
     bool reached = pt_runner_reached(slot->runner);
     pt_runner_destroy(slot->runner);
     slot->runner = NULL;
-    go_on(slot, status, reason, reached);
+    go_on(slot, status, reason, reached, told);
 }
 
 static void on_hub_closed(void *arg, const char *why)
@@ -319,21 +345,33 @@ static void on_hub_closed(void *arg, const char *why)
 
 /* --- create, destroy --- */
 
-static int open_output(const char *dir, uint32_t rank, struct pt_err *err)
+/* A member's file has no name: a run may have many groups. */
+static int open_output(const struct pt_slot_config *config, struct pt_err *err)
 {
-    char path[PT_LOCAL_PATH], name[32];
-    snprintf(name, sizeof(name), "out.%u", rank);
-    if (pt_local_path(path, dir, name, err) < 0)
+    char path[PT_LOCAL_PATH], name[48];
+    const struct pt_member_config *member = config->member;
+    if (member)
+        snprintf(name, sizeof(name), "out.%u.%u", member->group, member->rank);
+    else
+        snprintf(name, sizeof(name), "out.%u", config->rank);
+    if (pt_local_path(path, config->run_dir, name, err) < 0)
         return -1;
     int fd = open(path, O_RDWR | O_CREAT | O_APPEND | O_TRUNC | O_CLOEXEC | O_NOFOLLOW, 0600);
+    if (fd >= 0 && member)
+        unlink(path);
     return fd < 0 ? pt_err_set(err, "%s: %s", path, strerror(errno)) : fd;
+}
+
+void pt_slot_name(struct pt_slot *slot, uint32_t number)
+{
+    snprintf(slot->worker, sizeof(slot->worker), "h%u.%u", slot->host, number);
+    snprintf(slot->rank_text, sizeof(slot->rank_text), "%u", number);
 }
 
 static void set_spec(struct pt_slot *slot, const struct pt_slot_config *config)
 {
-    snprintf(slot->worker, sizeof(slot->worker), "h%u.%u", config->host, config->rank);
+    pt_slot_name(slot, config->rank);
     snprintf(slot->slots, sizeof(slot->slots), "%u", config->slots);
-    snprintf(slot->rank_text, sizeof(slot->rank_text), "%u", config->rank);
     static char names[][20] = {"PTREMOTE_WORKSPACE", "PTREMOTE_RUN", "PTREMOTE_WORKER", "PTREMOTE_SLOTS",
                                "PTREMOTE_RANK"};
     slot->env[0] = (struct pt_env){names[0], config->workspace};
@@ -354,9 +392,13 @@ static int join(struct pt_slot *slot, int hub, struct pt_err *err)
     slot->hub = pt_conn_create(slot->loop, hub, PT_MAX_FRAME, &hub_callbacks, slot, err);
     if (!slot->hub)
         return -1;
-    size_t mark = pt_frame_begin(&msg, PT_L_JOIN);
-    pt_put_u32(&msg, slot->rank);
-    pt_frame_end(&msg, mark);
+    if (slot->member) {
+        pt_member_join(slot, &msg);
+    } else {
+        size_t mark = pt_frame_begin(&msg, PT_L_JOIN);
+        pt_put_u32(&msg, slot->rank);
+        pt_frame_end(&msg, mark);
+    }
     pt_slot_send(slot, &msg);
     return 0;
 }
@@ -371,14 +413,20 @@ struct pt_slot *pt_slot_create(struct pt_loop *loop, const struct pt_slot_config
         return NULL;
     }
     slot->loop = loop;
+    slot->host = config->host;
     slot->rank = config->rank;
     slot->over = over;
     slot->arg = arg;
     pt_work_fini(&slot->work);
     set_spec(slot, config);
+    if (config->member && pt_member_create(slot, config->member, err) < 0) {
+        close(hub);
+        pt_slot_destroy(slot);
+        return NULL;
+    }
     if (join(slot, hub, err) < 0 ||
         pt_local_path(slot->fork_socket, config->run_dir, PT_FORK_SOCKET, err) < 0 ||
-        (slot->spec.output = open_output(config->run_dir, config->rank, err)) < 0) {
+        (slot->spec.output = open_output(config, err)) < 0) {
         pt_slot_destroy(slot);
         return NULL;
     }
@@ -398,6 +446,7 @@ void pt_slot_destroy(struct pt_slot *slot)
     pt_buf_fini(&slot->broken);
     pt_buf_fini(&slot->asked);
     pt_output_fini(&slot->output);
+    pt_member_destroy(slot->member);
     if (slot->spec.output >= 0)
         close(slot->spec.output);
     free(slot);

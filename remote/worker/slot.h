@@ -7,12 +7,14 @@
 
 struct pt_err;
 struct pt_loop;
+struct pt_member_config;
 struct pt_slot;
 
 struct pt_slot_config {
     const char *run_dir;
     char *cwd, *workspace, *run; /* for the runner; borrowed; run may be "" */
     uint32_t host, rank, slots;
+    const struct pt_member_config *member; /* of a group; NULL: a rank of the host's own */
 };
 
 /* Called once, when the hub has gone: `ended` is true when that is how it should be. May destroy the slot. */

@@ -12,6 +12,10 @@ static void on_session(struct pt_slot *slot, struct pt_frame *frame)
 {
     if (slot->state != WAITING || slot->quitting)
         return;
+    if (slot->member && !pt_member_welcome(slot)) {
+        pt_error("rank %u: SESSION before WELCOME: a bug", slot->rank);
+        return;
+    }
     pt_buf_clear(&slot->session);
     pt_buf_append(&slot->session, frame->data, frame->len);
     if (slot->session.bad) {
@@ -216,6 +220,7 @@ void pt_slot_hear(struct pt_slot *slot, struct pt_frame *frame)
         on_quit(slot, &frame->body);
         break;
     default:
-        pt_error("rank %u: message %u from the hub: a bug", slot->rank, frame->type);
+        if (!slot->member || pt_member_hear(slot, frame) < 0)
+            pt_error("rank %u: message %u from the hub: a bug", slot->rank, frame->type);
     }
 }

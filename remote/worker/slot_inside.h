@@ -2,7 +2,7 @@
 #pragma once
 /* What the files of a slot share; for nobody else. slot.c has its life, slot_hub.c what the hub asks for,
  * slot_runner.c what its runner says, slot_watch.c what goes by the clock, slot_output.c what its runner
- * wrote. */
+ * wrote, member.c what is different in a member of a group. */
 #include "remote/worker/local.h"
 #include "remote/worker/output.h"
 #include "remote/worker/runner.h"
@@ -15,9 +15,13 @@
 
 enum pt_slot_state { WAITING, STARTING, READY, RUNNING, KILLING, ENDING, STOPPED, GONE, STATES };
 
+struct pt_member;
+struct pt_member_config;
+
 struct pt_slot {
     struct pt_loop *loop;
-    uint32_t rank;
+    uint32_t host, rank;
+    struct pt_member *member; /* NULL: a rank of the host's own */
     pt_slot_over_fn *over;
     void *arg;
     enum pt_slot_state state;
@@ -50,6 +54,8 @@ struct pt_slot {
 };
 
 /* --- slot.c --- */
+/* What the runner is called, and by which number: hHOST.NUMBER. */
+void pt_slot_name(struct pt_slot *slot, uint32_t number);
 void pt_slot_move(struct pt_slot *slot, enum pt_slot_state to);
 /* Sends and frees what tell.h made. */
 void pt_slot_send(struct pt_slot *slot, struct pt_buf *msg);
@@ -105,3 +111,26 @@ void pt_slot_throttle(struct pt_slot *slot);
 void pt_slot_mark(struct pt_slot *slot);
 /* A bundle that writes much does not wait for its end. */
 void pt_slot_bound_output(struct pt_slot *slot);
+
+/* --- member.c; all but destroy of a slot that has a member --- */
+int pt_member_create(struct pt_slot *slot, const struct pt_member_config *config, struct pt_err *err);
+/* NULL is fine. */
+void pt_member_destroy(struct pt_member *member);
+/* Append what a member says first. */
+void pt_member_join(const struct pt_slot *slot, struct pt_buf *msg);
+/* The hub said who its runner is. */
+bool pt_member_welcome(const struct pt_slot *slot);
+/* A frame from the hub that no other rank gets; -1 when it makes no sense. */
+int pt_member_hear(struct pt_slot *slot, struct pt_frame *frame);
+/* The runner said FAILED; -1 when that cannot be. */
+int pt_member_failed(struct pt_slot *slot, struct pt_reader *r);
+/* Have all threads of the runner run where it was last told to. */
+void pt_member_bind(struct pt_slot *slot);
+/* The runner is gone. */
+void pt_member_end(struct pt_slot *slot);
+/* Dump the runner's stacks, then kill it; false: not possible, nothing was done. */
+bool pt_member_dump(struct pt_slot *slot);
+/* Where in the output file the dumped stacks begin; -1 when there are none. */
+off_t pt_member_dumped(const struct pt_slot *slot);
+/* What else the dump gave, to death->stack. */
+void pt_member_add_native(const struct pt_slot *slot, struct pt_death *death);

@@ -121,7 +121,7 @@ static int on_stolen(struct pt_slot *slot, struct pt_reader *r)
 static int on_died(struct pt_slot *slot, struct pt_reader *r)
 {
     uint32_t status = pt_get_u32(r);
-    if (!pt_get_end(r) || !slot->up)
+    if (!pt_get_end(r) || !slot->up || slot->member)
         return -1;
     pt_slot_untime_test(slot);
     pt_slot_output(slot);
@@ -148,6 +148,8 @@ static int on_up(struct pt_slot *slot)
     if (slot->state != STARTING)
         return -1;
     slot->up = true;
+    if (slot->member)
+        pt_member_bind(slot);
     pt_slot_feed(slot);
     return 0;
 }
@@ -184,6 +186,8 @@ int pt_slot_obey(struct pt_slot *slot, struct pt_frame *frame)
         return on_stolen(slot, &frame->body);
     case PT_R_DIED:
         return on_died(slot, &frame->body);
+    case PT_R_FAILED:
+        return slot->member ? pt_member_failed(slot, &frame->body) : -1;
     case PT_R_BROKEN:
         return on_broken(slot, &frame->body);
     default:

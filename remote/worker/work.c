@@ -109,6 +109,8 @@ int pt_work_started(struct pt_work *work, uint32_t test, uint8_t phase)
     work->file = PT_NONE;
     if (work->told[i])
         return 1;
+    if (test != work->test || phase == PT_PHASE_SETUP)
+        work->failed = false;
     work->test = test;
     work->phase = phase;
     return 0;
@@ -121,6 +123,22 @@ bool pt_work_moved(struct pt_work *work, uint32_t test, uint32_t phase)
         return false;
     work->phase = (uint8_t)phase;
     return true;
+}
+
+int pt_work_failed(struct pt_work *work, uint32_t test, uint8_t phase)
+{
+    uint32_t i = find(work, test);
+    if (i == PT_NONE || phase < PT_PHASE_SETUP || phase > PT_PHASE_TEARDOWN)
+        return -1;
+    if (test != work->test)
+        return work->told[i] ? 0 : -1;
+    work->failed = true;
+    return 1;
+}
+
+bool pt_work_hung(const struct pt_work *work, uint32_t test, uint8_t phase)
+{
+    return test != PT_NONE && test == work->test && work->phase <= phase && !work->failed;
 }
 
 static void tell(struct pt_work *work, uint32_t i)

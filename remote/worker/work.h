@@ -14,6 +14,7 @@ struct pt_work {
     uint32_t test, file; /* what runs now, or what is imported now; NONE */
     uint8_t phase;
     bool active; /* there is a bundle */
+    bool failed; /* the test that runs has failed a phase already */
 };
 
 /* Takes the bundle's memory over, on failure too. */
@@ -29,6 +30,10 @@ int pt_work_importing(struct pt_work *work, uint32_t file);
 int pt_work_started(struct pt_work *work, uint32_t test, uint8_t phase);
 /* Of that test another phase runs now. False when it is not the one that runs, or that is no phase. */
 bool pt_work_moved(struct pt_work *work, uint32_t test, uint32_t phase);
+/* That phase of the test that runs failed: 1, or 0 when that test was told already. -1 when it cannot be. */
+int pt_work_failed(struct pt_work *work, uint32_t test, uint8_t phase);
+/* Whether that test runs, has come no further than that phase, and has not failed. */
+bool pt_work_hung(const struct pt_work *work, uint32_t test, uint8_t phase);
 /* 0 to pass the report on; 1 when the test was told already. */
 int pt_work_reported(struct pt_work *work, uint32_t test);
 

@@ -21,7 +21,7 @@ static void check(const char *written, size_t since, const char *captured, const
     int capture[2] = {-1, -1};
     if (captured)
         capture[1] = make_file(captured, strlen(captured));
-    pt_deathnote_read(&death, file, (off_t)since, capture);
+    pt_deathnote_read(&death, file, (off_t)since, -1, capture);
     cr_assert_str_eq(death.stack, stack);
     cr_assert_str_eq(death.output, output);
     pt_death_fini(&death);
@@ -52,7 +52,7 @@ Test(deathnote, a_stack_is_of_a_process_that_crashed)
     int file = make_file(text, strlen(text));
     for (size_t i = 0; i < PT_COUNT(others); i++) {
         struct pt_death death = {.status = others[i]};
-        pt_deathnote_read(&death, file, 0, (int[2]){-1, -1});
+        pt_deathnote_read(&death, file, 0, -1, (int[2]){-1, -1});
         cr_assert_str_eq(death.stack, "");
         cr_assert_str_eq(death.output, text);
         pt_death_fini(&death);
@@ -68,11 +68,11 @@ Test(deathnote, nuls_are_shown_and_tails_are_short)
     memset(text, 'a', N);
     text[N - 1] = '\0';
     int file = make_file(text, N), capture[2] = {make_file(text, N), make_file("e", 1)};
-    pt_deathnote_read(&death, file, 0, (int[2]){-1, -1});
+    pt_deathnote_read(&death, file, 0, -1, (int[2]){-1, -1});
     cr_assert_eq(strlen(death.output), OUTPUT_TAIL);
     cr_assert_eq(death.output[OUTPUT_TAIL - 1], '?');
     pt_death_fini(&death);
-    pt_deathnote_read(&death, file, 0, capture);
+    pt_deathnote_read(&death, file, 0, -1, capture);
     cr_assert_eq(strlen(death.output), OUTPUT_TAIL / 2 + 1);
     cr_assert_str_eq(death.output + OUTPUT_TAIL / 2 - 1, "?e");
     pt_death_fini(&death);
@@ -85,8 +85,32 @@ Test(deathnote, nuls_are_shown_and_tails_are_short)
 Test(deathnote, no_file_is_no_output)
 {
     struct pt_death death = {0};
-    pt_deathnote_read(&death, -1, 0, (int[2]){-1, -1});
+    pt_deathnote_read(&death, -1, 0, -1, (int[2]){-1, -1});
     cr_assert_str_eq(death.stack, "");
     cr_assert_str_eq(death.output, "");
     pt_death_fini(&death);
+}
+
+static void check_dumped(const char *written, off_t dumped, const char *stack, const char *output)
+{
+    struct pt_death death = {.status = SIGKILL};
+    int file = make_file(written, strlen(written));
+    pt_deathnote_read(&death, file, 0, dumped, (int[2]){-1, -1});
+    cr_assert_str_eq(death.stack, stack);
+    cr_assert_str_eq(death.output, output);
+    pt_death_fini(&death);
+    close(file);
+}
+
+Test(deathnote, a_stack_that_was_asked_for_needs_no_signal)
+{
+    static const char older[] = "Thread 0x1 of a child\nout\n";
+    static const char both[] =
+        "Thread 0x1 of a child\nout\nmore\nThread 0x2 (m\n  File a\n\nCurrent thread 0x3\n";
+    check_dumped(both, sizeof(older) - 1, "Thread 0x2 (m\n  File a\n\nCurrent thread 0x3\n",
+                 "Thread 0x1 of a child\nout\nmore\n");
+    check_dumped(older, sizeof(older) - 1, "", older);
+    check_dumped(older, 1000, "", older);
+    check_dumped("Fatal Python error: of a child\nStack (most recent call first):\n", 0,
+                 "Stack (most recent call first):\n", "Fatal Python error: of a child\n");
 }

@@ -184,3 +184,28 @@ Test(work, every_allocation_fails)
     }
     pt_work_fini(&whole);
 }
+
+Test(work, who_failed_is_not_hung)
+{
+    struct pt_work work = make_work();
+    cr_assert_not(pt_work_hung(&work, 10, PT_PHASE_TEARDOWN));
+    cr_assert_eq(pt_work_failed(&work, 10, PT_PHASE_SETUP), -1, "it does not run");
+    cr_assert_eq(pt_work_started(&work, 10, PT_PHASE_SETUP), 0);
+    cr_assert(pt_work_hung(&work, 10, PT_PHASE_SETUP) && pt_work_hung(&work, 10, PT_PHASE_CALL));
+    cr_assert_not(pt_work_hung(&work, 11, PT_PHASE_CALL));
+    cr_assert_not(pt_work_hung(&work, PT_NONE, PT_PHASE_CALL));
+    cr_assert(pt_work_moved(&work, 10, PT_PHASE_CALL));
+    cr_assert_not(pt_work_hung(&work, 10, PT_PHASE_SETUP), "it left that phase");
+    cr_assert(pt_work_hung(&work, 10, PT_PHASE_CALL));
+    cr_assert_eq(pt_work_failed(&work, 99, PT_PHASE_CALL), -1);
+    cr_assert_eq(pt_work_failed(&work, 10, PT_PHASE_COLLECT), -1);
+    cr_assert_eq(pt_work_failed(&work, 10, PT_PHASE_SESSION), -1);
+    cr_assert_eq(pt_work_failed(&work, 10, PT_PHASE_CALL), 1);
+    cr_assert_not(pt_work_hung(&work, 10, PT_PHASE_CALL));
+    cr_assert_not(pt_work_hung(&work, 10, PT_PHASE_TEARDOWN));
+    cr_assert_eq(pt_work_reported(&work, 10), 0);
+    cr_assert_eq(pt_work_failed(&work, 10, PT_PHASE_CALL), 0, "it was told");
+    cr_assert_eq(pt_work_started(&work, 11, PT_PHASE_SETUP), 0);
+    cr_assert(pt_work_hung(&work, 11, PT_PHASE_CALL));
+    pt_work_fini(&work);
+}
