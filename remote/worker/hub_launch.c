@@ -15,7 +15,8 @@
 #include <string.h>
 #include <sys/wait.h>
 
-#define REASON_MAX (64u << 10) /* of what a launcher said last */
+#define REASON_MAX  (64u << 10) /* of what a launcher said last */
+#define NOT_STARTED (127 << 8)  /* status of one that the agent could not start; the output says why */
 
 static void on_agent_frame(void *arg, struct pt_frame *frame);
 static void on_agent_closed(void *arg, const char *why);
@@ -263,6 +264,8 @@ static char *describe_end(const struct pt_live *live)
     char how[64];
     char *text = NULL;
     int status = (int)live->status;
+    if (status == NOT_STARTED)
+        return strdup(live->output);
     if (WIFSIGNALED(status))
         snprintf(how, sizeof(how), "was killed by signal %d", WTERMSIG(status));
     else
