@@ -277,7 +277,8 @@ class Group:
             over = self._end(nodeid, item)
         self.control.flush()
         self.turn = None
-        return "quit" if over else "done"
+        # The wish to end may have come while the ranks waited for each other: it is not said again.
+        return "quit" if over or self.steps.quit else "done"
 
     def _agree_on_tests(self, bundle, unable):
         """Tests that some rank cannot run are told, and taken off the turn. Whether the session is to end."""
