@@ -202,11 +202,24 @@ static void put_seconds(struct pt_json_out *o, const char *key, double v)
         pt_json_put_micros(o, key, v);
 }
 
-static void put_times(struct pt_json_out *o, const struct pt_report *r)
+/* Of all who say so: ranks other than 0 leave it out where nothing went wrong. */
+static double first_started(const struct pt_ranks_merge *m)
 {
+    double first = -1;
+    for (uint32_t i = 0; i < m->of; i++) {
+        const struct pt_report *r = pt_ranks_report_of(m, i);
+        if (r != &left_out && r->started >= 0 && (first < 0 || r->started < first))
+            first = r->started;
+    }
+    return first;
+}
+
+static void put_times(struct pt_json_out *o, const struct pt_ranks_merge *m)
+{
+    const struct pt_report *r = pt_ranks_report_of(m, m->longest);
     if (r == &left_out)
         return;
-    put_seconds(o, "started", r->started);
+    put_seconds(o, "started", first_started(m));
     put_seconds(o, "duration", r->duration);
     put_seconds(o, "setup", r->setup);
     put_seconds(o, "call", r->call);
@@ -293,7 +306,7 @@ static void put_all(struct pt_json_out *o, struct pt_ranks_merge *m)
     pt_json_put_int(o, "ranks", m->of);
     pt_json_put_str(o, "outcome", pt_outcome_name(m->outcome));
     pt_json_put_str(o, "phase", pt_phase_name(m->phase));
-    put_times(o, pt_ranks_report_of(m, m->longest));
+    put_times(o, m);
     put_counts(o, m);
     put_message(o, m);
     put_longrepr(o, m);
