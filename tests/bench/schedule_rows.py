@@ -1,53 +1,19 @@
 # SPDX-License-Identifier: Apache-2.0
 """The rows of the table: what is measured against what, and the goals."""
 import collections
-import json
 import os
 import subprocess
 import sys
 
 import schedule_suites
-import table
+import whole
 from schedule_works import Fresh, Ours, Pytest, PytestSsh
-from sync_lab import Lab
 from table import Broken, median, show_size, show_time
 
 PANDAS_PARTS = ["pandas/tests/" + name for name in ("series", "reshape", "strings", "window")]
 TWO_HOSTS = "h1:1,h2:1"
-ROWS = {}
-
-
-def row(name, title, hosts=0):
-    """Registers a row; it needs so many test hosts."""
-
-    def register(function):
-        ROWS[name] = (function, title, hosts)
-        return function
-
-    return register
-
-
-class Bench(table.Bench):
-    def __init__(self, options):
-        super().__init__(options)
-        self.python, self.short, self.outcomes = options.python, options.short, options.outcomes
-        self.suites = {}
-        hosts = max(ROWS[name][2] for name in options.rows)
-        self.lab = Lab(options.lab, f"{self.folder}/lab", hosts, 0) if hosts else None
-        os.makedirs(f"{self.folder}/suites", exist_ok=True)
-
-    def suite(self, make, *args):
-        """Made once."""
-        key = (make, *args)
-        if key not in self.suites:
-            self.suites[key] = make(f"{self.folder}/suites", *args)
-        return self.suites[key]
-
-    def run(self, name):
-        function, self.title, _ = ROWS[name]
-        self.row = name
-        print(f"== {name}: {self.title}", file=sys.stderr, flush=True)
-        function(self)
+ROWS = whole.Rows()
+row = ROWS.row
 
 
 # ---- suites that there are ----
@@ -169,33 +135,3 @@ def fixtures(b):
         b.line(f"  {turn}: of modules, files", str(times.total()), "files", "100", times.total() / 100, 1)
         if len(times) != 100:
             raise Broken(f"module fixtures of {len(times)} files, not of 100")
-
-
-# ---- the table ----
-def versions(b):
-    code = "import pytest, xdist; print('pytest', pytest.__version__, 'xdist', xdist.__version__)"
-    return subprocess.run([b.python, "-c", code], stdout=subprocess.PIPE, text=True).stdout.strip()
-
-
-def report(b):
-    print(f"{versions(b)}; medians of {b.rounds} rounds after one that does not count, ratios are medians of the rounds' ratios")
-    if b.short > 1:
-        print(f"SHORT={b.short}: numbers in titles are divided by it, and the goals are not meant for it")
-    print(b.account())
-    print(b.table())
-
-
-def main(options):
-    b = Bench(options)
-    broken = []
-    for name in options.rows:
-        try:
-            b.run(name)
-        except (Broken, subprocess.CalledProcessError, OSError) as error:
-            broken.append(f"schedule: {b.row}: {error}")
-            b.line("broken", str(error).partition("\n")[0][:60])
-    report(b)
-    if options.json:
-        with open(options.json, "w") as f:
-            json.dump(b.samples, f, indent=1)
-    sys.exit("\n".join(broken) or None)
