@@ -13,16 +13,15 @@
 /* u32 rank: its runner is up and has nothing to do. Said at first, and after every bundle. */
 #define PT_RANK_READY 64
 
-/* Of members. */
-#define PT_RANK_MEMBER                                                                                       \
-    65 /* member to hub, its first: u32 group (as the hub gave it to the agent), u32 rank, u32 size */
-#define PT_RANK_WELCOME                                                                                      \
-    66                    /* hub to member: u32 index of the group, u32 number of its runner (of hN.NUMBER) */
-#define PT_RANK_FAILED 67 /* member to hub: u32 rank, u32 test, u8 phase: that phase failed here */
-#define PT_RANK_HUNG                                                                                         \
-    68 /* hub to member: u32 test, u8 phase: who is still at it, dies of PT_CAUSE_DEADLOCK                   \
-        */
-#define PT_RANK_FALL                                                                                         \
-    69 /* hub to member: dump the stacks, end the runner, say DEATH of PT_CAUSE_FALL; then nothing more */
-#define PT_RANK_BIND                                                                                         \
-    70 /* hub to member, before a BUNDLE: u32 n, n x u32 cpu: where the runner may run; n 0: anywhere */
+/* Of members. MEMBER is the first of a member: u32 group (as the hub gave it to the agent), u32 rank, u32
+ * size. WELCOME answers it: u32 index of the group, u32 number of its runner (of hN.NUMBER). */
+#define PT_RANK_MEMBER  65
+#define PT_RANK_WELCOME 66
+/* Member to hub: u32 rank, u32 test, u8 phase: that phase failed here. */
+#define PT_RANK_FAILED 67
+/* Hub to member: u32 test, u8 phase: who is still at it, dies of PT_CAUSE_DEADLOCK. */
+#define PT_RANK_HUNG 68
+/* Hub to member: dump the stacks, end the runner, say DEATH of PT_CAUSE_FALL; then nothing more. */
+#define PT_RANK_FALL 69
+/* Hub to member, before a BUNDLE: u32 n, n x u32 cpu: where the runner may run; n 0: anywhere. */
+#define PT_RANK_BIND 70
