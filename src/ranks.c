@@ -57,7 +57,11 @@ struct pt_ranks_voice *pt_ranks_voices(const struct pt_rank_word *words, uint32_
 static const struct pt_report left_out = {.outcome = PT_OUTCOME_ERROR,
                                           .phase = PT_PHASE_CALL,
                                           .message = "its report was too long and was left out",
-                                          .duration = -1};
+                                          .started = -1,
+                                          .duration = -1,
+                                          .setup = -1,
+                                          .call = -1,
+                                          .teardown = -1};
 
 const struct pt_report *pt_ranks_report_of(const struct pt_ranks_merge *m, uint32_t rank)
 {
@@ -202,13 +206,13 @@ static void put_seconds(struct pt_json_out *o, const char *key, double v)
         pt_json_put_micros(o, key, v);
 }
 
-/* Of all who say so: ranks other than 0 leave it out where nothing went wrong. */
-static double first_started(const struct pt_ranks_merge *m)
+/* As that rank says, else as the first of those says that do: ranks other than 0 leave it out where nothing
+ * went wrong. */
+static double started(const struct pt_ranks_merge *m, double first)
 {
-    double first = -1;
-    for (uint32_t i = 0; i < m->of; i++) {
+    for (uint32_t i = 0; first < 0 && i < m->of; i++) {
         const struct pt_report *r = pt_ranks_report_of(m, i);
-        if (r != &left_out && r->started >= 0 && (first < 0 || r->started < first))
+        if (r != &left_out)
             first = r->started;
     }
     return first;
@@ -217,9 +221,7 @@ static double first_started(const struct pt_ranks_merge *m)
 static void put_times(struct pt_json_out *o, const struct pt_ranks_merge *m)
 {
     const struct pt_report *r = pt_ranks_report_of(m, m->longest);
-    if (r == &left_out)
-        return;
-    put_seconds(o, "started", first_started(m));
+    put_seconds(o, "started", started(m, r->started));
     put_seconds(o, "duration", r->duration);
     put_seconds(o, "setup", r->setup);
     put_seconds(o, "call", r->call);

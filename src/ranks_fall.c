@@ -19,7 +19,7 @@ struct fall {
     struct pt_death *deaths; /* as far as dead says */
     bool *dead;
     unsigned outcome;
-    double duration;
+    double started, duration;
     char *message;
     struct pt_told_list said;
     struct pt_ranks_sections sections;
@@ -118,23 +118,22 @@ static unsigned outcome_of(const struct pt_fall *m)
 
 static void take_own_death(struct fall *f, uint32_t rank, const struct pt_death *d)
 {
-    char words[192];
+    char words[192] = "";
+    bool culprit = rank == f->m->culprit; /* the message has its words */
+    if (!culprit)
+        own_words(d, f->of_test->memory, words, sizeof(words));
+    char *stack = pt_ranks_stack(d->stack);
     char *text = NULL;
-    bool stack = d->stack && *d->stack;
-    own_words(d, f->of_test->memory, words, sizeof(words));
-    if (stack && rank == f->m->culprit) /* the message has its words */
-        pt_told_add(&f->said, OWN, rank, d->stack, NULL);
-    else if (asprintf(&text, "%s%s%s", words, stack ? "\n\n" : "", stack ? d->stack : "") < 0)
-        f->said.bad = true;
-    else
-        pt_told_add_own(&f->said, OWN, rank, text, NULL);
+    if (!stack || asprintf(&text, "%s%s%s", words, *words && *stack ? "\n\n" : "", stack) < 0)
+        text = NULL;
+    pt_told_add_own(&f->said, OWN, rank, text, NULL);
     pt_told_loosely(&f->said);
+    free(stack);
 }
 
 static void take_death(struct fall *f, uint32_t rank)
 {
     const struct pt_death *d = &f->deaths[rank];
-    const char *stack = d->stack && *d->stack ? d->stack : "(it did not tell its stack)";
     bool here = d->test == f->m->test || d->cause == PT_CAUSE_DEADLOCK;
     uint32_t topic = d->cause == PT_CAUSE_DEADLOCK ? WAITED : here ? WENT : ELSEWHERE;
     double seconds = (double)d->duration_us / 1e6;
@@ -144,7 +143,9 @@ static void take_death(struct fall *f, uint32_t rank)
         take_own_death(f, rank, d);
         return;
     }
-    pt_told_add(&f->said, topic == ELSEWHERE ? topic : topic + d->phase, rank, stack, NULL);
+    const char *stack = d->stack && *d->stack ? d->stack : "(it did not tell its stack)";
+    pt_told_add_own(&f->said, topic == ELSEWHERE ? topic : topic + d->phase, rank, pt_ranks_stack(stack),
+                    NULL);
     pt_told_loosely(&f->said);
 }
 
@@ -161,6 +162,7 @@ static void take_rank(struct fall *f, uint32_t rank)
         pt_told_add(&f->said, OWN, rank, pt_ranks_words(r), NULL);
     pt_ranks_captured(&f->sections, rank, r, f->of_test->show);
     f->duration = r->duration > f->duration ? r->duration : f->duration;
+    f->started = r->started >= 0 ? r->started : f->started;
 }
 
 static int read_deaths(struct fall *f, struct pt_err *err)
@@ -317,6 +319,8 @@ static void put_fall(struct pt_json_out *o, struct fall *f)
     pt_json_put_int(o, "ranks", f->m->of);
     pt_json_put_str(o, "outcome", pt_outcome_name(f->outcome));
     pt_json_put_str(o, "phase", pt_phase_name(f->m->phase));
+    if (f->started >= 0)
+        pt_json_put_micros(o, "started", f->started);
     if (f->duration >= 0)
         pt_json_put_micros(o, "duration", f->duration);
     pt_json_open_object(o, "counts");
@@ -336,7 +340,7 @@ static void put_fall(struct pt_json_out *o, struct fall *f)
 int pt_ranks_fall_report(const struct pt_fall *m, const struct pt_ranks_of *of, struct pt_buf *out,
                          struct pt_err *err)
 {
-    struct fall f = {.m = m, .of_test = of, .outcome = outcome_of(m), .duration = -1};
+    struct fall f = {.m = m, .of_test = of, .outcome = outcome_of(m), .started = -1, .duration = -1};
     struct pt_err why = PT_ERR_INIT;
     struct pt_json_out o;
     int rc = read_all(&f, &why);

@@ -109,6 +109,12 @@ void pt_ranks_join_problems(struct pt_ranks_merge *m);
 void pt_ranks_put_problems(struct pt_json_out *o, struct pt_ranks_merge *m);
 void pt_ranks_free_problems(struct pt_ranks_merge *m);
 
+/* --- ranks_stack.c --- */
+
+/* A copy of a stack (NULL: "") without the native frames of the interpreter: the Python stack above has them
+ * better. Heap; NULL: memory ended. */
+char *pt_ranks_stack(const char *stack);
+
 /* --- ranks_junit.c --- */
 
 /* The members "junit" and "junit_counts" of a report of that outcome; nothing when no rank has any. gravest

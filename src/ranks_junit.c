@@ -4,6 +4,7 @@
 #include "common/message.h"
 #include "ranks_inside.h"
 
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -12,8 +13,9 @@ static const char *const tags[TAGS] = {"failure", "error", "skipped", "system-ou
 
 struct elements {
     uint32_t of;
-    const struct pt_json *testcase; /* attributes of the one that took longest */
-    struct pt_told_list texts;      /* topic: the tag */
+    const struct pt_json *testcase; /* attributes, of the one that took longest if it has any */
+    const struct pt_report *from, *longest;
+    struct pt_told_list texts; /* topic: the tag */
     const struct pt_json *first[TAGS];
     uint32_t gravest;
     bool any[TAGS];
@@ -56,12 +58,14 @@ static void take_child(struct elements *all, uint32_t rank, const struct pt_json
         take_property(all, rank, p);
 }
 
-static void take_rank(struct elements *all, uint32_t rank, const struct pt_json *junit, bool longest)
+static void take_rank(struct elements *all, uint32_t rank, const struct pt_report *r)
 {
-    for (const struct pt_json *e = pt_json_first(junit); e; e = pt_json_next(e)) {
-        const struct pt_json *attributes = nth(e, 1);
-        if (e == pt_json_first(junit) && (!all->testcase || longest))
-            all->testcase = attributes;
+    const struct pt_json *first = pt_json_first(r->junit);
+    if (first && (!all->testcase || r == all->longest)) {
+        all->testcase = nth(first, 1);
+        all->from = r;
+    }
+    for (const struct pt_json *e = first; e; e = pt_json_next(e)) {
         for (const struct pt_json *c = pt_json_first(nth(e, 3)); c; c = pt_json_next(c))
             take_child(all, rank, c);
     }
@@ -120,9 +124,38 @@ static void put_properties(struct pt_json_out *o, const struct elements *all)
     pt_json_close(o);
 }
 
+/* The time of a testcase is one of these, as pytest was asked to: then it is that of the longest. */
+static void put_time(struct pt_json_out *o, const struct elements *all, const char *told)
+{
+    const double from[] = {all->from->duration, all->from->call};
+    const double longest[] = {all->longest->duration, all->longest->call};
+    char text[32];
+    for (int i = 0; i < 2; i++) {
+        snprintf(text, sizeof(text), "%.3f", from[i]);
+        if (strcmp(text, told) != 0 || longest[i] < 0)
+            continue;
+        snprintf(text, sizeof(text), "%.3f", longest[i]);
+        pt_json_put_str(o, "time", text);
+        return;
+    }
+    pt_json_put_str(o, "time", told);
+}
+
 static void open_testcase(struct pt_json_out *o, const struct elements *all)
 {
-    open_element(o, "testcase", all->testcase);
+    pt_json_open_array(o, NULL);
+    pt_json_put_str(o, NULL, "testcase");
+    pt_json_open_object(o, NULL);
+    for (const struct pt_json *a = pt_json_first(all->testcase); a; a = pt_json_next(a)) {
+        const char *text = pt_json_text(a);
+        if (!pt_json_name(a) || !text)
+            continue;
+        if (strcmp(pt_json_name(a), "time") == 0)
+            put_time(o, all, text);
+        else
+            pt_json_put_str(o, pt_json_name(a), text);
+    }
+    pt_json_close(o);
     pt_json_put_str(o, NULL, NULL);
     pt_json_open_array(o, NULL);
     put_properties(o, all);
@@ -173,11 +206,11 @@ static void put_counts(struct pt_json_out *o, const struct pt_ranks_voice *voice
 void pt_ranks_put_junit(struct pt_json_out *o, const struct pt_ranks_voice *voices, uint32_t of,
                         uint32_t gravest, uint32_t longest, unsigned outcome)
 {
-    struct elements all = {.of = of, .gravest = gravest};
+    struct elements all = {.of = of, .gravest = gravest, .longest = &voices[longest].r};
     bool any = false;
     for (uint32_t i = 0; i < of; i++) {
         any = any || pt_json_first(voices[i].r.junit);
-        take_rank(&all, i, voices[i].r.junit, i == longest);
+        take_rank(&all, i, &voices[i].r);
     }
     pt_told_sort(&all.texts);
     pt_told_sort(&all.properties);

@@ -39,7 +39,7 @@ Test(ranks, all_passed)
     cr_expect_eq(r.outcome, PT_OUTCOME_PASSED);
     cr_expect_eq(r.phase, PT_PHASE_CALL);
     cr_expect(r.ncounts == 1 && count_of(&r, "passed") == 1);
-    cr_expect(r.duration == 2 && r.call == 1 && r.setup == 0.5 && r.started == 1700000000.75);
+    cr_expect(r.duration == 2 && r.call == 1 && r.setup == 0.5 && r.started == 1700000000.5);
     cr_expect(r.nproblems == 0 && !r.message && !r.longrepr && !r.skip_file && !r.junit);
     cr_expect_str_eq(r.captured_out,
                      BAR " On ranks 0, 1 of 3 " BAR "\nsame\n" BAR " On rank 2 of 3 " BAR "\nother");
@@ -305,6 +305,22 @@ Test(ranks, junit_elements_become_one_testcase)
     struct pt_fields f = {.object = r.junit_counts};
     cr_expect(pt_field_u32(&f, "tests", 9, 0) == 1 && pt_field_u32(&f, "failures", 9, 0) == 1 &&
               pt_field_u32(&f, "errors", 9, 0) == 1);
+    pt_report_fini(&r);
+}
+
+/* Ranks that have nothing to show say less. */
+Test(ranks, what_only_one_rank_says)
+{
+    struct words w = {0};
+    struct pt_report r;
+    words_report(&w, PT_OUTCOME_PASSED, PASSED ",\"junit\":" CASE("0.500", "") "}");
+    words_report(
+        &w, PT_OUTCOME_PASSED,
+        "{\"nodeid\":\"a\",\"outcome\":\"passed\",\"counts\":{\"passed\":1},\"duration\":2,\"call\":1.5}");
+    merged(&w, &here, &r);
+    cr_expect(r.duration == 2 && r.call == 1.5 && r.started == 1700000000.5);
+    cr_expect_str_eq(pt_json_text(pt_json_get(nth(pt_json_first(r.junit), 1), "time")), "2.000");
+    cr_expect_str_eq(pt_json_text(pt_json_get(nth(pt_json_first(r.junit), 1), "name")), "x");
     pt_report_fini(&r);
 }
 

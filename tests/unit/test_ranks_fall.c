@@ -174,6 +174,29 @@ Test(ranks_fall, a_file_is_told_by_one_of_its_tests)
     words_fini(&w);
 }
 
+/* Native frames of the interpreter say nothing that the Python stack does not. */
+Test(ranks_fall, native_frames_end_where_python_begins)
+{
+    struct words w = {0};
+    struct pt_report r;
+    words_death(&w, (struct pt_death){.phase = PT_PHASE_CALL, .status = 3 << 8});
+    words_death(&w, (struct pt_death){.phase = PT_PHASE_CALL,
+                                      .cause = PT_CAUSE_FALL,
+                                      .stack = (char *)"  File \"a.py\"\n\nNative frames:\nTID 12:\n"
+                                                       "#0  0x01 PMPI_Barrier\n#1  0x02 PyObject_Vectorcall\n"
+                                                       "#2  0x03 x\n#3  0x04 _PyEval_EvalFrameDefault\n"
+                                                       "TID 13:\n#0  0x05 poll\n#1  0x06 clone"});
+    struct pt_fall m = fall_of(&w, PT_CAUSE_DIED, PT_PHASE_CALL, 0);
+    fallen(&m, &here, &r);
+    cr_expect_str_eq(r.longrepr, "rank 0 of 2: exited with status 3 in call\n\n"
+                                 "rank 1 of 2 was in its call when the ranks were ended:\n\n"
+                                 "  File \"a.py\"\n\nNative frames:\nTID 12:\n#0  0x01 PMPI_Barrier\n"
+                                 "#1  0x02 PyObject_Vectorcall\n... 2 frames of Python\n"
+                                 "TID 13:\n#0  0x05 poll\n#1  0x06 clone");
+    pt_report_fini(&r);
+    words_fini(&w);
+}
+
 /* --- whatever hosts send --- */
 
 /* A frame with a few bytes changed: a report comes of it or an error, and nothing worse. */

@@ -10,8 +10,9 @@
 #include "src/ranks_told.c"
 
 #include "src/ranks.c"
-#include "src/ranks_problems.c"
 #include "src/ranks_fall.c"
+#include "src/ranks_problems.c"
+#include "src/ranks_stack.c"
 
 static void *hook_malloc(size_t n)
 {
