@@ -91,11 +91,7 @@ class Steps:
         they cannot come any more."""
         self._number += 1
         self.alone = self._gone and self.quit
-        if self.rank == 0:
-            answer = self._gather(flags)
-        else:
-            answer = self._ask(flags)
-        return (QUIT, wire.NONE) if self.alone else answer
+        return self._ask(flags) if self.rank else self._gather(flags)
 
     def _gather(self, flags):
         first, missing = 0 if flags & BLAME else wire.NONE, set(self._from.values())
@@ -107,6 +103,8 @@ class Steps:
                 flags |= said
                 if said & BLAME:
                     first = min(first, self._from[fd])
+        if self.alone:
+            return QUIT, wire.NONE
         if len(self._to) < len(self._from):
             for rank in range(1, self.size):
                 self._speak_to("down.%d" % rank)
