@@ -152,6 +152,15 @@ static void put_message(struct pt_json_out *o, const struct pt_ranks_merge *m)
     pt_ranks_put_text(o, "message", &text);
 }
 
+void pt_ranks_tell_skip(struct pt_told_list *l, uint32_t rank, const struct pt_report *r)
+{
+    char *text = NULL;
+    bool why = r->message && *r->message;
+    if (asprintf(&text, "skipped%s%s", why ? ": " : "", why ? r->message : "") < 0)
+        text = NULL;
+    pt_told_add_own(l, 0, rank, text, NULL);
+}
+
 static void put_longrepr(struct pt_json_out *o, const struct pt_ranks_merge *m)
 {
     bool quiet = !pt_ranks_is_bystander(pt_ranks_report_of(m, m->gravest));
@@ -162,7 +171,7 @@ static void put_longrepr(struct pt_json_out *o, const struct pt_ranks_merge *m)
         if (pt_ranks_went_wrong(r) && !(quiet && pt_ranks_is_bystander(r)))
             pt_told_add(&l, 0, i, pt_ranks_words(r), NULL);
         else if (m->some_skipped && r->outcome == PT_OUTCOME_SKIPPED)
-            pt_told_add(&l, 0, i, r->message && *r->message ? r->message : "skipped", NULL);
+            pt_ranks_tell_skip(&l, i, r);
         else if (m->outcome < PT_OUTCOME_ERROR)
             pt_told_add(&l, 0, i, r->longrepr, NULL);
     }

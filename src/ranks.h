@@ -18,7 +18,7 @@ struct pt_ranks_of {
 
 /* The report as docs/protocol.md 7.2 has it, with "ranks": of. Outcome, phase and message are those of the
  * gravest rank (the lowest of these), the message with the rank in front where not all say it; counts are
- * those of one test; times are those of the rank that took longest, started is the earliest; longrepr,
+ * those of one test; times are those of the rank that took longest; longrepr,
  * stdout, stderr, log, problems and their sections, skip and junit hold every rank that has something to
  * tell; properties are those of rank 0, then those that other ranks have and it has not. Skipped on some
  * ranks only is failed. A rank whose word is left out is an error. -1 when a word makes no sense. */

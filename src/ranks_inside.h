@@ -92,6 +92,8 @@ bool pt_ranks_is_bystander(const struct pt_report *r);
 bool pt_ranks_went_wrong(const struct pt_report *r);
 /* The text of a report that went wrong: its traceback, or its message. */
 const char *pt_ranks_words(const struct pt_report *r);
+/* "skipped: why", of a test that others did not skip. */
+void pt_ranks_tell_skip(struct pt_told_list *l, uint32_t rank, const struct pt_report *r);
 /* As pytest heads the problem of a test. */
 void pt_ranks_headline(struct pt_buf *out, unsigned outcome, unsigned phase, const char *nodeid);
 /* Both NULL, or the same text. */

@@ -78,7 +78,7 @@ static void take_others(struct pt_ranks_merge *m, uint32_t rank, struct pt_ranks
     if (pt_ranks_went_wrong(r) && r->nproblems == 0 && !(quiet && pt_ranks_is_bystander(r)))
         pt_told_add(&j->texts, 0, rank, pt_ranks_words(r), NULL);
     else if (r->outcome == PT_OUTCOME_SKIPPED)
-        pt_told_add(&j->texts, 0, rank, r->message && *r->message ? r->message : "skipped", NULL);
+        pt_ranks_tell_skip(&j->texts, rank, r);
     if (!pt_ranks_went_wrong(r))
         pt_ranks_captured(&j->sections, rank, r, m->of_test->show);
 }

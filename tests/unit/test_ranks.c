@@ -39,7 +39,7 @@ Test(ranks, all_passed)
     cr_expect_eq(r.outcome, PT_OUTCOME_PASSED);
     cr_expect_eq(r.phase, PT_PHASE_CALL);
     cr_expect(r.ncounts == 1 && count_of(&r, "passed") == 1);
-    cr_expect(r.duration == 2 && r.call == 1 && r.setup == 0.5 && r.started == 1700000000.5);
+    cr_expect(r.duration == 2 && r.call == 1 && r.setup == 0.5 && r.started == 1700000000.75);
     cr_expect(r.nproblems == 0 && !r.message && !r.longrepr && !r.skip_file && !r.junit);
     cr_expect_str_eq(r.captured_out,
                      BAR " On ranks 0, 1 of 3 " BAR "\nsame\n" BAR " On rank 2 of 3 " BAR "\nother");
@@ -177,7 +177,7 @@ Test(ranks, skipped_by_all_and_by_some)
     cr_expect(r.outcome == PT_OUTCOME_FAILED && r.phase == PT_PHASE_SETUP && !r.skip_file);
     cr_expect(r.ncounts == 1 && count_of(&r, "failed") == 1);
     cr_expect_str_eq(r.message, "rank 1 of 3 skipped, others ran: no gpu");
-    cr_expect_str_eq(r.problems[0].longrepr, BAR " On rank 1 of 3 " BAR "\nno gpu");
+    cr_expect_str_eq(r.problems[0].longrepr, BAR " On rank 1 of 3 " BAR "\nskipped: no gpu");
     cr_expect_str_eq(r.problems[0].category, "failed");
     pt_report_fini(&r);
 }
