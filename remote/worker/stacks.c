@@ -64,21 +64,29 @@ static bool catches(pid_t pid, int sig)
 
 /* --- native frames --- */
 
-/* Only the lines that name a thread or a frame. */
+static bool starts(const char *line, size_t n, const char *what)
+{
+    return n >= strlen(what) && memcmp(line, what, strlen(what)) == 0;
+}
+
+/* Only lines that name a thread or a frame; of the interpreter's own frames only the innermost, as the Python
+ * stacks have told the rest. */
 static void keep_frames(struct pt_stacks *stacks)
 {
-    static const char *const starts[] = {"Thread ", "TID ", "#"};
+    static const char interpreter[] = "PyEval_EvalFrame";
     const char *p = (const char *)stacks->raw.data, *end = p ? p + stacks->raw.len : NULL;
+    bool inside = false;
     while (p < end && stacks->text.len < TEXT_MAX) {
         const char *line = p, *stop = memchr(p, '\n', (size_t)(end - p));
         size_t n = (size_t)((stop ? stop : end) - line);
+        bool thread = starts(line, n, "Thread ") || starts(line, n, "TID ");
         p = stop ? stop + 1 : end;
-        for (size_t i = 0; i < PT_COUNT(starts); i++)
-            if (n >= strlen(starts[i]) && memcmp(line, starts[i], strlen(starts[i])) == 0) {
-                pt_buf_append(&stacks->text, line, n);
-                pt_put_u8(&stacks->text, '\n');
-                break;
-            }
+        inside = inside && !thread;
+        if (inside || (!thread && !starts(line, n, "#")))
+            continue;
+        pt_buf_append(&stacks->text, line, n);
+        pt_put_u8(&stacks->text, '\n');
+        inside = memmem(line, n, interpreter, strlen(interpreter)) != NULL;
     }
     for (size_t i = 0; i < stacks->text.len; i++)
         if (!stacks->text.data[i])

@@ -190,15 +190,19 @@ Test(stacks, of_what_a_tool_says_frames_are_kept, .timeout = 60)
 {
     struct asked asked = {0};
     start_python(&asked, listening);
-    const char *folder =
-        make_tool("eu-stack", "#!/bin/sh\n"
-                              "echo warning >&2\n"
-                              "echo \"$1 $2\" >\"${0%/*}/args\"\n"
-                              "printf 'PID 1\\nTID 2:\\n#0 0x1 poll\\0\\n\\nTIDY\\n#1 main'\n");
+    const char *folder = make_tool(
+        "eu-stack",
+        "#!/bin/sh\n"
+        "echo warning >&2\n"
+        "echo \"$1 $2\" >\"${0%/*}/args\"\n"
+        "printf 'PID 1\\nTID 2:\\n#0 0x1 poll\\0\\n\\nTIDY\\n#1 main\\n'\n"
+        "printf 'TID 3:\\n#0 a\\n#1 _PyEval_EvalFrameDefault\\n#2 b\\n#3 main\\nThread 4\\n#0 c'\n");
     ask(&asked, true);
     wait_done(&asked);
     cr_assert(strstr(written(&asked), "in inner"));
-    cr_assert_str_eq(pt_stacks_native(asked.stacks), "TID 2:\n#0 0x1 poll?\n#1 main\n");
+    cr_assert_str_eq(pt_stacks_native(asked.stacks),
+                     "TID 2:\n#0 0x1 poll?\n#1 main\nTID 3:\n#0 a\n#1 _PyEval_EvalFrameDefault\n"
+                     "Thread 4\n#0 c\n");
     char path[128], args[64] = "", want[64];
     snprintf(path, sizeof(path), "%s/args", folder);
     snprintf(want, sizeof(want), "-p %d\n", (int)asked.pid);
