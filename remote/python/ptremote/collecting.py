@@ -104,6 +104,7 @@ class Collecting:
     def pytest_configured(self, config):
         self.screen = io.StringIO()
         insides.redirect_terminal(config, self.screen)
+        insides.remember_async_fixtures(config)
 
     @pytest.hookimpl(tryfirst=True)
     def pytest_sessionstart(self, session):

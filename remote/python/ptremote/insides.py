@@ -315,6 +315,24 @@ def remember_proxies(session):
     return known.clear
 
 
+def remember_async_fixtures(config):
+    """pytest-asyncio, up to 0.22, looks at every fixture for every function that is collected: it may when there are new."""
+    module = plugin_module(config, "pytest_asyncio.plugin")
+    look = getattr(module, "_preprocess_async_fixtures", None)
+    manager_name, last = "funcmanage", []
+
+    def preprocess(config, processed):
+        manager = config.pluginmanager.get_plugin(manager_name)
+        now = [manager, len(manager._arg2fixturedefs), len(manager._holderobjseen)]
+        if now != last:
+            look(config, processed)
+            last[:] = now
+
+    if inspect.isfunction(look) and look.__module__ == module.__name__:
+        if list(inspect.signature(look).parameters) == ["config", "processed_fixturedefs"]:
+            module._preprocess_async_fixtures = preprocess
+
+
 def remember_sources():
     """A file is parsed for every traceback that leads through it, and all its statements are listed."""
     ranges, borders, trees = code.getstatementrange_ast, source.get_statement_startend2, {}

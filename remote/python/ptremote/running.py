@@ -103,6 +103,7 @@ class Running:
     @pytest.hookimpl(specname="pytest_configure", trylast=True)
     def pytest_configured(self, config):
         insides.redirect_terminal(config)
+        insides.remember_async_fixtures(config)
 
     def pytest_plugin_registered(self):
         self.forget_proxies()
