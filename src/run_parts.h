@@ -2,9 +2,9 @@
 #pragma once
 /* What the run's files share: run.c (start, end, time), run_hosts.c (each host's state), run_links.c (its
  * workers), run_deal.c (what they are dealt), run_units.c (what is dealt as one), run_nodes.c (slots as
- * plugins see them), run_messages.c and run_notes.c (what workers say), run_results.c (what tests gave),
- * run_collect.c (what there is to run), run_sync.c (--sync-only). Everything here belongs to the loop's
- * thread. */
+ * plugins see them), run_messages.c, run_groups.c and run_notes.c (what workers say), run_results.c (what
+ * tests gave), run_collect.c (what there is to run), run_sync.c (--sync-only). Everything here belongs to the
+ * loop's thread. */
 #include "collect.h"
 #include "common/err.h"
 #include "common/loop.h"
