@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""For test suites that ptremote runs; they also run under plain pytest (`-p ptremote` makes it know marks and fixtures)."""
+"""For test suites that ptremote runs; they also run under plain pytest (`-p ptremote`: it knows marks and fixtures)."""
 
 __version__ = "0.1.0"
 __all__ = ["mark"]

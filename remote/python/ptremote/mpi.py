@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""MPI for tests: the fixtures `comm` and `mpi_tmpdir`, under ptremote, under plain pytest, and under mpirun with pytest.
+"""MPI for tests: the fixtures `comm` and `mpi_tmpdir`, under ptremote, plain pytest, and pytest under mpirun.
 
 mpi4py is imported when a test asks for `comm`, and at the start of a rank of a group; never when tests are collected.
 

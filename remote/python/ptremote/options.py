@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Options that a suite carries and that mean something else here: those of pytest-xdist, pytest_parallel and the master."""
+"""Options that a suite carries and that mean something else here: pytest-xdist's, pytest_parallel's, the master's."""
 import sys
 
 from ptremote import insides
