@@ -23,6 +23,7 @@ struct group {
     struct lab lab;
     uint32_t size;
     bool unwelcome; /* they get neither WELCOME nor SESSION */
+    bool slow;      /* what tells native frames never ends, and mpirun waits for it */
     struct mate mates[MATES];
 };
 
@@ -43,6 +44,9 @@ static inline void spawn_group(struct group *group)
     setenv("ASAN_OPTIONS", "detect_leaks=0", 1);
     const char *const argv[] = {"mpirun",
                                 "-quiet",
+                                "--mca",
+                                "odls_base_sigkill_timeout",
+                                group->slow ? "3" : "1",
                                 "-np",
                                 numbers[0],
                                 "--oversubscribe",
@@ -226,12 +230,13 @@ static inline void group_accept(struct group *group, int listener)
 }
 
 /* What stands for eu-stack: it is quick on any machine. */
-static inline void make_tool(struct lab *lab)
+static inline void make_tool(struct lab *lab, bool slow)
 {
     char folder[96], path[4096];
     snprintf(folder, sizeof(folder), "%s/bin", lab->dir);
     cr_assert_eq(mkdir(folder, 0700), 0);
-    write_file(lab, "../bin/eu-stack", "#!/bin/sh\necho '#0 0x1 of a tool'\n");
+    write_file(lab, "../bin/eu-stack",
+               slow ? "#!/bin/sh\nexec sleep 1000\n" : "#!/bin/sh\necho '#0 0x1 of a tool'\n");
     snprintf(path, sizeof(path), "%s/eu-stack", folder);
     cr_assert_eq(chmod(path, 0700), 0);
     snprintf(path, sizeof(path), "%s:%s", folder, need_env("PATH"));
@@ -252,7 +257,6 @@ static inline struct group *group_create(uint32_t size)
     snprintf(lab->workspace, sizeof(lab->workspace), "%s/ws", lab->dir);
     cr_assert_eq(mkdir(lab->workspace, 0700), 0);
     setenv("PTREMOTE_RUN_DIR", lab->dir, 1);
-    make_tool(lab);
     start_server(lab);
     return group;
 }
@@ -260,6 +264,7 @@ static inline struct group *group_create(uint32_t size)
 static inline void group_start(struct group *group)
 {
     char path[128];
+    make_tool(&group->lab, group->slow);
     snprintf(path, sizeof(path), "%s/rank.sock", group->lab.dir);
     int listener = listen_at(path);
     spawn_group(group);

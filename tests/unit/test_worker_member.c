@@ -168,6 +168,21 @@ Test(worker_member, an_abort_is_told_as_that_of_the_rank_that_called_it, .timeou
     rank_1_dies("test_abort", 5 << 8);
 }
 
+/* mpirun is about to kill them all. */
+Test(worker_member, after_an_abort_there_is_time_to_tell, .timeout = 110)
+{
+    struct group *group = group_create(2);
+    group->slow = true;
+    write_file(&group->lab, "test_g.py", mpi);
+    group_start(group);
+    group_bundle(group, 1, 0, "test_abort", 0);
+    mate_wait(group, 1, PT_L_DEATH, 0);
+    group_say(group, 0, PT_RANK_FALL, 0, 0, 0, -1);
+    struct pt_death *death = &mate_wait(group, 0, PT_L_DEATH, 0)->death;
+    cr_assert(death->cause == PT_CAUSE_FALL && strstr(death->stack, "test_abort"), "%s", death->stack);
+    group_close(group);
+}
+
 Test(worker_member, a_crash_tells_the_stack_as_ever, .timeout = 110)
 {
     struct group *group = group_open(2, mpi);
