@@ -101,7 +101,7 @@ void pt_mpirun_argv(const struct pt_mpirun *m, char *argv[PT_MPIRUN_ARGS], char 
     const char *const last[] = {m->worker,  "--run-dir", m->run_dir, "--host",
                                 numbers[1], "--launch",  numbers[2]};
     const char *const group[] = {"--group", numbers[3]};
-    _Static_assert(PT_COUNT(first) + 3 * PT_COUNT(settings) + 10 + PT_COUNT(last) + PT_COUNT(group) <
+    _Static_assert(PT_COUNT(first) + 3 * PT_COUNT(settings) + 13 + PT_COUNT(last) + PT_COUNT(group) <
                        PT_MPIRUN_ARGS,
                    "room");
     bool member = m->group != PT_NONE;
@@ -116,8 +116,10 @@ void pt_mpirun_argv(const struct pt_mpirun *m, char *argv[PT_MPIRUN_ARGS], char 
     n += put_setting(argv + n, "btl_vader_backing_directory", m->shm_dir);
     if (member && m->yield)
         n += put_setting(argv + n, "mpi_yield_when_idle", "1");
-    if (member)
+    if (member) { /* after MPI_Abort they have twice this to tell what became of each */
+        n += put_setting(argv + n, "odls_base_sigkill_timeout", "3");
         argv[n++] = (char *)"-quiet";
+    }
     memcpy(argv + n, last, sizeof(last));
     n += PT_COUNT(last);
     if (member)

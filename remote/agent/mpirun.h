@@ -17,7 +17,7 @@ struct pt_mpirun {
     bool yield;     /* of a group: more ranks than cores, so none spins for long */
 };
 
-#define PT_MPIRUN_ARGS 48
+#define PT_MPIRUN_ARGS 56
 
 /* `wanted` is --mpirun, or "": then PATH, then where the distributions put it. Heap; NULL with err and hint.
  */
