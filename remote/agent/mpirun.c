@@ -157,3 +157,12 @@ void pt_mpirun_environ(const struct pt_mpirun *m, struct pt_environ *env)
         pt_environ_set(env, "OMPI_ALLOW_RUN_AS_ROOT_CONFIRM", "1");
     }
 }
+
+void pt_mpirun_alone(const char *run_dir, const char *shm, struct pt_environ *env)
+{
+    const char *const names[] = {"OMPI_MCA_orte_tmpdir_base", "OMPI_MCA_btl_vader_backing_directory"};
+    const char *const values[] = {run_dir, shm ? shm : run_dir};
+    for (size_t i = 0; i < PT_COUNT(names); i++)
+        if (!pt_environ_get(env, names[i]))
+            pt_environ_set(env, names[i], values[i]);
+}

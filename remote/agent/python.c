@@ -3,6 +3,7 @@
 
 #include "common/auto.h"
 #include "remote/agent/child.h"
+#include "remote/agent/mpirun.h"
 #include "remote/agent/state.h"
 #include "remote/agent/sweep.h"
 #include "remote/agent/tools.h"
@@ -138,8 +139,10 @@ void pt_python_environ(const struct pt_agent *a, const char *program, struct pt_
     pt_environ_set(env, "PTREMOTE_WORKSPACE", a->workspace);
     pt_environ_set(env, "PTREMOTE_SLOTS", slots);
     pt_environ_set(env, "PTREMOTE_RUN", a->setup.run);
-    if (a->dir)
-        pt_environ_set(env, "PTREMOTE_RUN_DIR", a->dir->path);
+    if (!a->dir)
+        return;
+    pt_environ_set(env, "PTREMOTE_RUN_DIR", a->dir->path);
+    pt_mpirun_alone(a->dir->path, a->dir->shm, env);
 }
 
 /* --- its one line --- */
