@@ -27,5 +27,6 @@ void pt_mpirun_argv(const struct pt_mpirun *m, char *argv[PT_MPIRUN_ARGS], char 
 /* The suite's environment made into mpirun's. */
 void pt_mpirun_environ(const struct pt_mpirun *m, struct pt_environ *env);
 /* For processes that become a world of one rank without mpirun: what they leave behind when they do not
- * finalize MPI lies in the run's folders, and goes with them. shm may be NULL. Settings of the user's stay. */
+ * finalize MPI lies in the run's folders, and goes with them. shm may be NULL. Settings of the user's stay.
+ */
 void pt_mpirun_alone(const char *run_dir, const char *shm, struct pt_environ *env);
