@@ -213,8 +213,8 @@ void pt_hub_groups_order(struct pt_hub_groups *groups, const struct pt_frame *fr
         enum pt_group_state state = live->group.state;
         if (state == PT_GROUP_STARTING || (state == PT_GROUP_FALLING && groups->cancelled))
             pt_live_end(live);
-        else if ((state == PT_GROUP_IDLE || state == PT_GROUP_BUSY) && quit)
-            pt_live_leave(live, groups->hub->grace);
+        else if (quit && state != PT_GROUP_FALLING && state != PT_GROUP_ENDING)
+            pt_live_leave(live, groups->hub->grace); /* those that leave already: by that time */
         else if (!quit)
             pt_live_send(live, frame->data, frame->len);
     }
