@@ -438,15 +438,20 @@ def test_leftovers(group):
         "def test_handler(comm):\n    from mpi4py import MPI\n    comm.Set_errhandler(MPI.ERRORS_ARE_FATAL)\n"
         "def test_raises(comm):\n    from mpi4py import MPI\n"
         "    with pytest.raises(MPI.Exception): comm.send(1, dest=77)\n"
+        "@pytest.mark.parametrize('to', [0, 1])\ndef test_passes(comm, to):\n"
+        "    if comm.rank != to: time.sleep(0.1); comm.send('late', dest=to)\n"
     }
     files["test_a.py"] = files["test_a.py"].replace("comm.send('x' * 100000, dest=1)", "comm.isend('y', dest=1)")
     ranks, bundle = group(files, 2)
     assert ranks.bundle(bundle)
-    assert ranks.outcomes() == {0: ["passed", "failed"], 1: ["passed"] * 2, 2: ["passed"] * 2, 3: ["passed"] * 2}
-    (note,) = ranks.members[1].notes("warning")
+    assert ranks.outcomes() == {test: ["passed", "passed" if test else "failed"] for test in range(6)}
+    (late,) = ranks.members[0].notes("warning")
+    assert late["nodeid"] == "test_a.py::test_passes[0-2]" and "1 message to rank 0 of 2" in late["message"]
+    note, late = ranks.members[1].notes("warning")
+    assert late["nodeid"] == "test_a.py::test_passes[1-2]" and "1 message to rank 1 of 2" in late["message"]
     assert note["message"].startswith("2 messages to rank 1 of 2 never received (from rank 0)")
     assert note["nodeid"] == "test_a.py::test_leaves[2]" and note["filename"].endswith("project/test_a.py")
-    assert note["category"] == "NeverReceived" and not ranks.members[0].notes("warning")
+    assert note["category"] == "NeverReceived"
 
 
 @needs_mpi

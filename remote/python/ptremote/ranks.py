@@ -86,14 +86,14 @@ class Steps:
     def _speak_to(self, name):
         self._to.append(high(os.open(os.path.join(self.path, name), os.O_WRONLY | os.O_NONBLOCK)))
 
-    def agree(self, flags=0):
+    def agree(self, flags=0, look=int):
         """(What any rank said, the lowest rank that said one of BLAME), once all ranks have come here; or QUIT, when
-        they cannot come any more."""
+        they cannot come any more. Rank 0 looks once all are here, before any goes on, and may add to what was said."""
         self._number += 1
         self.alone = self._gone and self.quit
-        return self._ask(flags) if self.rank else self._gather(flags)
+        return self._ask(flags) if self.rank else self._gather(flags, look)
 
-    def _gather(self, flags):
+    def _gather(self, flags, look):
         first, missing = 0 if flags & BLAME else wire.NONE, set(self._from.values())
         while missing and not self.alone:
             for fd, data in self._come(self._up.size):
@@ -108,6 +108,7 @@ class Steps:
         if len(self._to) < len(self._from):
             for rank in range(1, self.size):
                 self._speak_to("down.%d" % rank)
+        flags |= look()
         self._say(self._down.pack(self._number, flags, first))
         return flags, first
 
@@ -341,15 +342,20 @@ class Group:
     def _end(self, nodeid, item):
         """Whether the session is to end."""
         running, steps = self.running, self.steps
-        left = self.world.leftovers()
+        left = self.world.leftovers() if self.rank else []
         flags = FOLDER if self.used else 0
-        if left or any(report.outcome != "passed" for report, _ in running.gathered):
+        if left or not self.turn.rest or any(report.outcome != "passed" for report, _ in running.gathered):
             flags |= UNCLEAN
         if running.stop is not None:
             flags |= STOP
         self.control.flush()
         steps.hear()
-        said, first = steps.agree(flags | (QUIT if steps.quit else 0))
+
+        def look():
+            left.extend(self.world.leftovers())
+            return UNCLEAN if left else 0
+
+        said, first = steps.agree(flags | (QUIT if steps.quit else 0), look)
         if said & UNCLEAN and not steps.alone:
             left += self.world.leftovers()  # what the slower ranks sent
             steps.agree()
