@@ -2,7 +2,7 @@
 """A runner that is one of the ranks that run each test together (docs/protocol.md 6.1): who may run what, and when.
 
 The ranks stay in step at four places: once the files of a bundle are collected (a test that one of them cannot run is
-run by none), after set-up (where one failed, none goes on to the call), after each test, and when the session ends. Each
+run by none), after set-up (where one failed, none goes on to the call), after each test, when the session ends. Each
 says a word to rank 0 and sleeps until its answer. The words go through FIFOs, since MPI would spin and is the tests'.
 """
 import faulthandler
