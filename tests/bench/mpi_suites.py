@@ -170,7 +170,7 @@ import time
 import ptremote
 import pytest
 
-FOLDER = os.environ["BENCH_GROUPS"]
+FOLDER = os.environ.get("BENCH_GROUPS", "")
 
 
 def until(pattern, count):
@@ -212,8 +212,8 @@ def of_groups():
             continue
         if b"--group" in words(pid, "cmdline"):
             (launchers if b"-np" in words(pid, "cmdline") else others).append(pid)
-        elif any(word.startswith(b"PTREMOTE_GROUP_RANK=") for word in words(pid, "environ")):
-            others.append(pid)
+        elif b"fork.sock" in b" ".join(words(pid, "cmdline")) and int(pid) not in (os.getpid(), os.getppid()):
+            others.append(pid)  # forked with the server's environment; slots that idle have no runner
     return launchers, others
 
 
