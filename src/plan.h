@@ -41,6 +41,7 @@ struct pt_plan_spec {
     uint32_t timeout_ms;         /* goes into every bundle */
     enum pt_schedule schedule;
     bool in_order;  /* dynamic: units go out in the order added, not the longest first */
+    bool across;    /* tests of several ranks are spread over hosts also where one host has slots enough */
     bool speculate; /* a straggler is dealt a second time when slots idle; the first report counts */
 };
 
@@ -91,6 +92,12 @@ void pt_plan_host(struct pt_plan *plan, uint32_t host, uint32_t slots);
 void pt_plan_labels(struct pt_plan *plan, uint32_t host, uint64_t labels);
 /* This host will never come (again): units that only it could take become impossible. */
 void pt_plan_never(struct pt_plan *plan, uint32_t host);
+/* Do tests wait that only several hosts together can take, and is pt_plan_together not told yet? Then ask the
+ * hosts who reaches whom. They wait for the answer. */
+bool pt_plan_wants_together(const struct pt_plan *plan);
+/* Those of these hosts (by number, n flags) that are up may run tests together from now on; a later call
+ * replaces it. Tests that they cannot take either become impossible. */
+void pt_plan_together(struct pt_plan *plan, const bool *may, uint32_t n);
 /* A test that waits and that no host of the run can ever take (needs, weight, pinned), or PT_NONE. It counts
  * as told from then on. Hosts whose slots are not known yet count as able; with no host left it is every test
  * that waits. */
@@ -108,6 +115,9 @@ struct pt_plan_deal {
      * step is PT_NONE. */
     uint32_t step, slot, width;
 };
+/* A bundle whose `spread` is not empty goes to the first host of it, and counts as held by that one; it takes
+ * as many slots of each other as that has ranks. When one of the others is lost it goes back, the test it was
+ * at counted as lost, and pt_plan_drop has the first told. */
 /* Deal one bundle: 1 and fills deal; 0 nothing to deal now; -1 no memory (nothing is lost: ask again). Picks
  * the host with most room; a host holds more than its slots only while no other that may take the work has a
  * free slot, and never beside a heavy bundle. */
@@ -149,7 +159,8 @@ int pt_plan_steal(struct pt_plan *plan, struct pt_plan_steal *steal);
  * test is not of it: ignore the message. */
 bool pt_plan_stolen(struct pt_plan *plan, uint32_t host, uint32_t bundle, uint32_t attempt,
                     const uint32_t *tests, uint32_t n);
-/* Is there a held bundle of which all is told, as its copy was quicker? 1: send DROP, DONE follows; 0 no. */
+/* Is there a held bundle of which all is told, as its copy was quicker, or one that lost a host of its
+ * spread? 1: send DROP, DONE follows; 0 no. */
 int pt_plan_drop(struct pt_plan *plan, uint32_t *host, uint32_t *bundle);
 
 /* The test is to run once more: untold again, in a unit of its own, as early as can be, on another host if

@@ -9,6 +9,7 @@
 #define PT_FORK_SOCKET  "fork.sock"
 #define PT_LINK_SOCKET  "link.sock"
 #define PT_GROUP_SOCKET "group.sock"
+#define PT_RELAY_SOCKET "relay.sock" /* the agent passes what comes there on to another host */
 
 /* u32 rank: its runner is up and has nothing to do. Said at first, and after every bundle. */
 #define PT_RANK_READY 64

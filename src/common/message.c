@@ -274,6 +274,44 @@ void pt_steal_fini(struct pt_steal *m)
 
 /* --- bundle --- */
 
+void pt_put_spread(struct pt_buf *out, const struct pt_share *shares, uint32_t n)
+{
+    pt_put_u32(out, n);
+    for (uint32_t i = 0; i < n; i++) {
+        pt_put_u32(out, shares[i].host);
+        pt_put_u32(out, shares[i].ranks);
+    }
+}
+
+static bool is_spread(const struct pt_share *shares, uint32_t n, uint32_t ranks)
+{
+    uint64_t sum = 0;
+    for (uint32_t i = 0; i < n; i++) {
+        sum += shares[i].ranks;
+        if (shares[i].ranks == 0 || shares[i].ranks > ranks || shares[i].host == PT_NONE)
+            return false;
+        for (uint32_t k = 0; k < i; k++)
+            if (shares[k].host == shares[i].host)
+                return false;
+    }
+    return n > 1 && n <= PT_SPREAD_MAX && sum == ranks;
+}
+
+struct pt_share *pt_get_spread(struct pt_reader *r, uint32_t ranks, uint32_t *n)
+{
+    uint32_t count = get_count(r, 8);
+    struct pt_share *shares = get_array(r, count, sizeof(*shares));
+    for (uint32_t i = 0; i < count && !r->bad; i++)
+        shares[i] = (struct pt_share){.host = pt_get_u32(r), .ranks = pt_get_u32(r)};
+    if (!r->bad && count > 0 && !is_spread(shares, count, ranks))
+        r->bad = true;
+    *n = r->bad ? 0 : count;
+    if (*n > 0)
+        return shares;
+    free(shares);
+    return NULL;
+}
+
 void pt_bundle_encode(const struct pt_bundle *m, uint8_t type, struct pt_buf *out)
 {
     size_t mark = pt_frame_begin(out, type);
@@ -283,6 +321,7 @@ void pt_bundle_encode(const struct pt_bundle *m, uint8_t type, struct pt_buf *ou
     pt_put_u32(out, m->rank);
     pt_put_u32(out, m->ranks ? m->ranks : 1);
     pt_put_u32(out, m->flags);
+    pt_put_spread(out, m->spread, m->nspread);
     pt_put_u32(out, m->nfiles);
     for (uint32_t i = 0; i < m->nfiles; i++) {
         const struct pt_bundle_file *file = &m->files[i];
@@ -320,6 +359,7 @@ int pt_bundle_decode(struct pt_reader *r, struct pt_bundle *m, struct pt_err *er
     m->flags = pt_get_u32(r);
     if (m->ranks == 0 || m->ranks > PT_RANKS_MAX || (m->flags & ~PT_BUNDLE_FLAGS))
         r->bad = true;
+    m->spread = pt_get_spread(r, m->ranks, &m->nspread);
     uint32_t n = get_count(r, 8);
     m->files = get_array(r, n, sizeof(*m->files));
     for (uint32_t i = 0; i < n && !r->bad; i++) {
@@ -342,6 +382,7 @@ void pt_bundle_fini(struct pt_bundle *m)
         free(m->files[i].path);
     }
     free(m->files);
+    free(m->spread);
     *m = (struct pt_bundle){0};
 }
 

@@ -7,7 +7,7 @@
 
 struct pt_err;
 
-#define PT_PROTOCOL 4u          /* both ends say it first; different numbers do not talk */
+#define PT_PROTOCOL 5u          /* both ends say it first; different numbers do not talk */
 #define PT_NONE     0xffffffffu /* no test, no file */
 
 #define PT_MAX_FRAME  (16u << 20)  /* any frame on control, link, runner */
@@ -28,20 +28,28 @@ enum pt_control_message {
     PT_C_PING = 7,        /* u64 token */
     PT_C_END_WORKERS = 8, /* u32 grace ms: end the workers only; EXITED follows; LAUNCH may come again */
     PT_C_SURVEY = 9,      /* a tree is coming: look at the workspace meanwhile */
+    /* Tests over several hosts: structs of message_across.h. */
+    PT_C_LISTEN = 10, /* be there for probes of other hosts; answered by LISTENING */
+    PT_C_PROBE = 11,  /* struct pt_probe: who of these can be reached? Answered by REACHED */
+    PT_C_PEERS = 12,  /* struct pt_peers: with whom groups may be started; answered by PEERED */
+    PT_C_RELAY = 13,  /* struct pt_relay: another host wants this one; a stream of kind RELAY answers */
 
-    PT_C_READY = 64,    /* struct pt_ready: answers SETUP */
-    PT_C_MISSING = 65,  /* u32 n, n x u32 index into TOOLS: send these by B_TOOL; n = 0: all there */
-    PT_C_TREE = 66,     /* u8 1: the base of that delta is not known here; send the whole manifest */
-    PT_C_NEED = 67,     /* u32 blobs, bytes bitmap (bit i of byte i/8: blob i is needed) */
-    PT_C_SYNCED = 68,   /* struct pt_synced of sync/offer.h: tests may start */
-    PT_C_RESEND = 69,   /* str why: the tree changed while it was sent; scan again and send MANIFEST */
-    PT_C_LAUNCHED = 70, /* u32 pid of mpirun */
-    PT_C_EXITED = 71,   /* u8 enum pt_program, u32 wait status, bytes last output */
-    PT_C_LOG = 72,      /* u8 enum pt_log_level, bytes text */
-    PT_C_FAIL = 73,     /* u8 enum pt_stage, str message, str hint: this host cannot be used */
-    PT_C_PONG = 74,     /* u64 token */
-    PT_C_STOPPED = 75,  /* nothing of this run is left but the agent, which exits now */
-    PT_C_PYTHON = 76,   /* str version, str pytest version, str path: the fork server is up */
+    PT_C_READY = 64,     /* struct pt_ready: answers SETUP */
+    PT_C_MISSING = 65,   /* u32 n, n x u32 index into TOOLS: send these by B_TOOL; n = 0: all there */
+    PT_C_TREE = 66,      /* u8 1: the base of that delta is not known here; send the whole manifest */
+    PT_C_NEED = 67,      /* u32 blobs, bytes bitmap (bit i of byte i/8: blob i is needed) */
+    PT_C_SYNCED = 68,    /* struct pt_synced of sync/offer.h: tests may start */
+    PT_C_RESEND = 69,    /* str why: the tree changed while it was sent; scan again and send MANIFEST */
+    PT_C_LAUNCHED = 70,  /* u32 pid of mpirun */
+    PT_C_EXITED = 71,    /* u8 enum pt_program, u32 wait status, bytes last output */
+    PT_C_LOG = 72,       /* u8 enum pt_log_level, bytes text */
+    PT_C_FAIL = 73,      /* u8 enum pt_stage, str message, str hint: this host cannot be used */
+    PT_C_PONG = 74,      /* u64 token */
+    PT_C_STOPPED = 75,   /* nothing of this run is left but the agent, which exits now */
+    PT_C_PYTHON = 76,    /* str version, str pytest version, str path: the fork server is up */
+    PT_C_LISTENING = 77, /* struct pt_listening */
+    PT_C_REACHED = 78,   /* struct pt_reached */
+    PT_C_PEERED = 79,    /* PEERS was taken */
 };
 
 enum pt_program { PT_PROGRAM_WORKERS = 1, PT_PROGRAM_FORKSERVER = 2, PT_PROGRAM_COLLECTOR = 3 };
@@ -219,15 +227,30 @@ enum pt_bundle_flag {
 #define PT_BUNDLE_FLAGS 1u    /* all that there are */
 #define PT_RANKS_MAX    4096u /* ranks of one bundle */
 
+#define PT_SPREAD_MAX 64u /* hosts that run one bundle together */
+
+/* So many of a bundle's ranks, one host's share. */
+struct pt_share {
+    uint32_t host, ranks; /* number of the host in the run; at least 1 */
+};
+
 struct pt_bundle {
     uint32_t bundle, attempt;
     uint32_t timeout_ms; /* wall time of one test, 0: none */
     uint32_t rank;       /* the slot that must run it, or PT_NONE */
     uint32_t ranks;      /* of MPI that run each of its tests together; 1: an ordinary bundle */
     uint32_t flags;      /* enum pt_bundle_flag */
+    /* Over several hosts: who has how many ranks, in rank order; first the host that gets the bundle. Each
+     * host once, together `ranks`. NULL and 0: all ranks are on one host. */
+    struct pt_share *spread;
+    uint32_t nspread;
     struct pt_bundle_file *files;
     uint32_t nfiles;
 };
+/* u32 n, n x {u32 host, u32 ranks}. Reading: bad unless n is 0, or 2 to PT_SPREAD_MAX different hosts that
+ * have `ranks` together; *shares is the caller's to free. */
+void pt_put_spread(struct pt_buf *out, const struct pt_share *shares, uint32_t n);
+struct pt_share *pt_get_spread(struct pt_reader *r, uint32_t ranks, uint32_t *n);
 /* type is PT_L_BUNDLE or PT_R_BUNDLE: the fields are the same. */
 void pt_bundle_encode(const struct pt_bundle *m, uint8_t type, struct pt_buf *out);
 int pt_bundle_decode(struct pt_reader *r, struct pt_bundle *m, struct pt_err *err);

@@ -8,7 +8,9 @@
 
 /* Between the hub of a host's workers and the agent, over RUNDIR/group.sock. */
 enum pt_group_message {
-    PT_G_START = 1,  /* hub: u32 group, u32 ranks, u8 1: ranks and cores are not one to one, so ranks yield */
+    /* hub: u32 group, u32 ranks, u8 1: ranks and cores are not one to one, so ranks yield; then a spread
+     * (message.h), n 0: all ranks are here */
+    PT_G_START = 1,
     PT_G_END = 2,    /* hub: u32 group: it is wanted no more */
     PT_G_ENDED = 16, /* agent: u32 group, u32 wait status, bytes last output; whatever the reason, once for
                       * each START */

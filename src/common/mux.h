@@ -19,6 +19,7 @@ struct pt_mux;
 enum pt_mux_kind {
     PT_MUX_KIND_LINK = 1,    /* carries the TLS bytes of one worker connection */
     PT_MUX_KIND_COLLECT = 2, /* carries what the collector on the host says */
+    PT_MUX_KIND_RELAY = 3,   /* between two agents, by the master; message_across.h has how it begins */
 };
 
 /* All called from pt_mux_feed, in wire order; arg first. None may call pt_mux_feed or destroy the mux. */

@@ -212,7 +212,7 @@ class Runner:
 
     def bundle(self, files, number=1, wait=True, ranks=1):
         """files: [(path, [(test number, node id, occurrence)])]. Waits until it is done: else False."""
-        body = struct.pack(">IIIIIII", number, 1, 0, wire.NONE, ranks, 0, len(files))
+        body = struct.pack(">IIIIIIII", number, 1, 0, wire.NONE, ranks, 0, 0, len(files))
         for path, tests in files:
             body += wire.field(path) + struct.pack(">I", len(tests))
             for test, nodeid, occurrence in tests:

@@ -12,7 +12,9 @@ from ptremote import places, reports
 
 
 def encode(bundle):
-    body = struct.pack(">IIIIIII", bundle.number, bundle.attempt, bundle.timeout_ms, bundle.rank, bundle.ranks, bundle.flags, len(bundle.files))
+    body = struct.pack(">IIIIII", bundle.number, bundle.attempt, bundle.timeout_ms, bundle.rank, bundle.ranks, bundle.flags)
+    body += struct.pack(">I", len(bundle.spread)) + b"".join(struct.pack(">II", *share) for share in bundle.spread)
+    body += struct.pack(">I", len(bundle.files))
     for file in bundle.files:
         body += wire.field(file.path) + struct.pack(">I", len(file.tests))
         for test in file.tests:
@@ -27,6 +29,7 @@ BUNDLE = wire.Bundle(
     wire.NONE,
     3,
     1,
+    [(4, 2), (1, 1)],
     [
         wire.BundleFile("a.py", [wire.BundleTest(1, 0, "a.py::é"), wire.BundleTest(9, 3, "a.py::x[::]")]),
         wire.BundleFile("b/c.py", []),
@@ -37,6 +40,7 @@ BUNDLE = wire.Bundle(
 def test_a_bundle():
     decoded = wire.decode_bundle(wire.Reader(encode(BUNDLE)))
     assert (decoded.number, decoded.attempt, decoded.timeout_ms, decoded.rank, decoded.ranks, decoded.flags) == (7, 2, 30000, wire.NONE, 3, 1)
+    assert [tuple(share) for share in decoded.spread] == [(4, 2), (1, 1)]
     assert [(file.path, [(t.test, t.occurrence, t.nodeid) for t in file.tests]) for file in decoded.files] == [
         ("a.py", [(1, 0, "a.py::é"), (9, 3, "a.py::x[::]")]),
         ("b/c.py", []),

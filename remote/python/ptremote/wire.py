@@ -107,13 +107,14 @@ class BundleFile:
 class Bundle:
     """struct pt_bundle."""
 
-    def __init__(self, number, attempt, timeout_ms, rank, ranks, flags, files):
+    def __init__(self, number, attempt, timeout_ms, rank, ranks, flags, spread, files):
         self.number = number
         self.attempt = attempt
         self.timeout_ms = timeout_ms
         self.rank = rank
         self.ranks = ranks  # of MPI that run each test together
         self.flags = flags
+        self.spread = spread  # [(host, ranks)] in rank order; empty: all ranks are here
         self.files = files
 
 
@@ -123,6 +124,7 @@ _TEST = struct.Struct(">II")
 def decode_bundle(reader):
     number, attempt, timeout_ms, rank = reader.u32(), reader.u32(), reader.u32(), reader.u32()
     ranks, flags = reader.u32(), reader.u32()
+    spread = [reader.u32s(_TEST) for _ in range(reader.count(8))]
     files = []
     for _ in range(reader.count(8)):
         path = reader.str(MAX_PATH)
@@ -131,7 +133,7 @@ def decode_bundle(reader):
             tests.append(BundleTest(*reader.u32s(_TEST), reader.str(MAX_NODEID)))
         files.append(BundleFile(path, tests))
     reader.end()
-    return Bundle(number, attempt, timeout_ms, rank, ranks, flags, files)
+    return Bundle(number, attempt, timeout_ms, rank, ranks, flags, spread, files)
 
 
 def field(data):
