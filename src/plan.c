@@ -137,7 +137,7 @@ bool pt_plan_holds(const struct pt_plan *plan, uint32_t host, uint32_t bundle, u
     const struct attempt *try = task->last;
     while (try && try->bundle.attempt != attempt)
         try = try->older;
-    if (!try || try->host != host)
+    if (!try || try->host != host || try->gone)
         return false;
     if (test == PT_NONE)
         return true;
@@ -208,10 +208,19 @@ bool pt_plan_done(struct pt_plan *plan, uint32_t host, uint32_t bundle, uint32_t
         return false;
     struct given_up up = {given_up, arg};
     pt_plan_unhold(plan, task);
-    if (!task->twin)
+    if (!task->twin && !task->last->gone)
         lose_tests(plan, task, true, &up);
     go_back(plan, task);
     return true;
+}
+
+/* Those led by others wait until their leaders have ended what is left of them. */
+static void lose_shares(struct pt_plan *plan, uint32_t host, const struct given_up *up)
+{
+    bool news;
+    for (const struct task *task; (task = pt_plan_break(plan, host, &news));)
+        if (news)
+            lose_tests(plan, task, false, up);
 }
 
 void pt_plan_lost(struct pt_plan *plan, uint32_t number, void (*given_up)(void *arg, uint32_t test),
@@ -225,10 +234,12 @@ void pt_plan_lost(struct pt_plan *plan, uint32_t number, void (*given_up)(void *
     for (uint32_t running = 0; host->holds.head;) {
         struct task *task = host->holds.head;
         pt_plan_unhold(plan, task);
-        if (pt_plan_owed(task) > 0 && running++ < host->runners)
+        if (pt_plan_owed(task) > 0 && running++ < host->runners && !task->last->gone)
             lose_tests(plan, task, false, &up);
         go_back(plan, task);
     }
+    lose_shares(plan, number, &up);
+    host->judged = host->may = false;
     hosts_changed(plan);
 }
 

@@ -18,9 +18,11 @@
  * host go to an idle one, those that are exclusive in the run go when nothing else can be dealt. Tests of
  * several ranks are heavy units of their number of slots. They never share a bundle with tests of other
  * ranks, are joined as small ones are, and parted between atoms into bundles that are short against what is
- * left of their size, as nothing is stolen from them. When a host is lost, the tests it had not told go back.
- * The test each of its runners was at counts as lost once; lost twice, it waits for the end and gets a host
- * for itself; lost PT_PLAN_LOSSES times, it is given up. */
+ * left of their size, as nothing is stolen from them. Those that no host can take alone go to several that
+ * may run tests together, as few as can be, which are drained for one bundle at a time; each of them gives it
+ * as many slots as it has ranks. When a host is lost, the tests it had not told go back. The test each of its
+ * runners was at counts as lost once; lost twice, it waits for the end and gets a host for itself; lost
+ * PT_PLAN_LOSSES times, it is given up. */
 #include "common/message_group.h"
 
 struct pt_err;
@@ -92,18 +94,20 @@ void pt_plan_host(struct pt_plan *plan, uint32_t host, uint32_t slots);
 void pt_plan_labels(struct pt_plan *plan, uint32_t host, uint64_t labels);
 /* This host will never come (again): units that only it could take become impossible. */
 void pt_plan_never(struct pt_plan *plan, uint32_t host);
-/* Do tests wait that only several hosts together can take, and is pt_plan_together not told yet? Then ask the
- * hosts who reaches whom. They wait for the answer. */
+/* Do tests wait for several hosts together, and is one up that was not when pt_plan_together was told last,
+ * or that was lost since? Then ask the hosts who reaches whom, and tell it. */
 bool pt_plan_wants_together(const struct pt_plan *plan);
-/* Those of these hosts (by number, n flags) that are up may run tests together from now on; a later call
- * replaces it. Tests that they cannot take either become impossible. */
+/* Those of these hosts (by number, n flags) that are up may run tests together from now on, the others that
+ * are up may not; a later call replaces it. Tests for which these and those still to come are too few become
+ * impossible. A host that is lost may no more. */
 void pt_plan_together(struct pt_plan *plan, const bool *may, uint32_t n);
 /* A test that waits and that no host of the run can ever take (needs, weight, pinned), or PT_NONE. It counts
  * as told from then on. Hosts whose slots are not known yet count as able; with no host left it is every test
  * that waits. */
 uint32_t pt_plan_impossible(struct pt_plan *plan);
 /* Is that for want of slots for its ranks? Then want is how many it takes, and most what the largest host has
- * or had that has all else it needs. False: for another reason, or not known. */
+ * or had that has all else it needs, or all those together that were not found unable to. False: for another
+ * reason, or not known. */
 bool pt_plan_lacks_slots(const struct pt_plan *plan, uint32_t test, uint32_t *want, uint32_t *most);
 
 struct pt_plan_deal {
@@ -115,12 +119,12 @@ struct pt_plan_deal {
      * step is PT_NONE. */
     uint32_t step, slot, width;
 };
-/* A bundle whose `spread` is not empty goes to the first host of it, and counts as held by that one; it takes
- * as many slots of each other as that has ranks. When one of the others is lost it goes back, the test it was
- * at counted as lost, and pt_plan_drop has the first told. */
 /* Deal one bundle: 1 and fills deal; 0 nothing to deal now; -1 no memory (nothing is lost: ask again). Picks
  * the host with most room; a host holds more than its slots only while no other that may take the work has a
- * free slot, and never beside a heavy bundle. */
+ * free slot, and never beside a heavy bundle. A bundle with a spread goes to the first host of it, which
+ * alone counts as holding it; it takes slots of all. When one of the others is lost, the test it was at
+ * counts as lost, nothing more that is said of it is believed, pt_plan_drop has the first host told, and with
+ * that one's DONE it goes back. */
 int pt_plan_next(struct pt_plan *plan, struct pt_plan_deal *deal, struct pt_err *err);
 
 /* Is a message about (bundle, attempt, test) from this host believable? test may be PT_NONE. Of a copied

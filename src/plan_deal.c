@@ -20,6 +20,9 @@ static int deal_line(struct pt_plan *plan, struct pt_plan_line *line, struct pt_
 {
     if (!pt_plan_line_waits(line))
         return 0;
+    enum pt_plan_way way = pt_plan_way(plan, line);
+    if (way != PT_PLAN_WAY_ONE)
+        return way == PT_PLAN_WAY_SPREAD ? pt_plan_deal_spread(plan, line, deal, err) : 0;
     uint32_t host = pt_plan_room_for(plan, line, line->back.head ? line->back.head->avoid : PT_NONE);
     if (host != PT_NONE)
         return deal_to(plan, line, host, deal, err);
@@ -42,27 +45,45 @@ static int deal_lines(struct pt_plan *plan, bool run, struct pt_plan_deal *deal,
 static uint32_t host_alone(const struct pt_plan *plan, const struct task *task)
 {
     for (uint32_t i = 0; i < plan->spec.hosts; i++)
-        if (plan->hosts[i].held == 0 && pt_plan_may(plan, task->line, i) &&
+        if (plan->hosts[i].load == 0 && pt_plan_may(plan, task->line, i) &&
             pt_plan_room(plan, task->line, i, 0) && (task->host == PT_NONE || i == task->host) &&
             pt_plan_rank_is_there(task->rank, plan->hosts[i].slots))
             return i;
     return PT_NONE;
 }
 
+/* Hosts that have nothing else to do and can take it: one, or several together. */
+static bool find_alone(const struct pt_plan *plan, const struct task *task, struct pt_plan_spread *out)
+{
+    enum pt_plan_way way = pt_plan_way(plan, task->line);
+    if (way == PT_PLAN_WAY_SPREAD)
+        return pt_plan_spread_now(plan, task->line, true, out);
+    uint32_t host = way == PT_PLAN_WAY_ONE ? host_alone(plan, task) : PT_NONE;
+    *out = (struct pt_plan_spread){.n = 1, .shares = {{.host = host}}};
+    return host != PT_NONE;
+}
+
+static int hold_alone(struct pt_plan *plan, const struct pt_plan_spread *hosts, struct task *task,
+                      struct pt_plan_deal *deal, struct pt_err *err)
+{
+    return hosts->n > 1 ? pt_plan_hold_spread(plan, hosts, task, deal, err)
+                        : pt_plan_hold(plan, hosts->shares[0].host, task, deal, err);
+}
+
 static int deal_suspect(struct pt_plan *plan, struct pt_plan_deal *deal, struct pt_err *err)
 {
+    struct pt_plan_spread hosts;
     pt_plan_head(&plan->suspects);
     for (struct task *next, *task = plan->suspects.head; task; task = next) {
         next = task->next;
-        uint32_t host = task->untold > 0 ? host_alone(plan, task) : PT_NONE;
-        if (host == PT_NONE)
+        if (task->untold == 0 || !find_alone(plan, task, &hosts))
             continue;
         queue_remove(&plan->suspects, task);
-        int rc = pt_plan_hold(plan, host, task, deal, err);
+        int rc = hold_alone(plan, &hosts, task, deal, err);
         if (rc < 0)
             queue_add_before(&plan->suspects, task, next);
-        else
-            plan->hosts[host].alone = true;
+        for (uint32_t i = 0; rc > 0 && i < hosts.n; i++)
+            plan->hosts[hosts.shares[i].host].alone = true;
         return rc;
     }
     return 0;
@@ -70,11 +91,14 @@ static int deal_suspect(struct pt_plan *plan, struct pt_plan_deal *deal, struct 
 
 /* --- one after the other --- */
 
-/* The first host that can take what is first in line; a slot that nobody chose is slot 0. */
+/* The first host that can take what is first in line, or several together; a slot that nobody chose is slot
+ * 0.
+ */
 static int deal_sequence(struct pt_plan *plan, struct pt_plan_deal *deal, struct pt_err *err)
 {
     int rc = 0;
     struct pt_plan_line *all = &plan->sequence;
+    struct pt_plan_spread hosts;
     if (plan->held > 0)
         return 0;
     struct task *task = pt_plan_line_take(plan, all, pt_plan_line_size(plan, all), &rc);
@@ -82,11 +106,8 @@ static int deal_sequence(struct pt_plan *plan, struct pt_plan_deal *deal, struct
         return rc < 0 ? pt_plan_no_memory(err) : plan->collected ? deal_suspect(plan, deal, err) : 0;
     if (task->rank == PT_NONE)
         task->rank = 0;
-    uint32_t host = 0;
-    while (host < plan->spec.hosts && !(pt_plan_may(plan, task->line, host) &&
-                                        pt_plan_rank_is_there(task->rank, plan->hosts[host].slots)))
-        host++;
-    rc = host < plan->spec.hosts ? pt_plan_hold(plan, host, task, deal, err) : 0;
+    if (find_alone(plan, task, &hosts))
+        rc = hold_alone(plan, &hosts, task, deal, err);
     if (rc <= 0)
         queue_add_first(&all->back, task);
     return rc;
@@ -98,6 +119,7 @@ static int deal_on_demand(struct pt_plan *plan, struct pt_plan_deal *deal, struc
 {
     for (uint32_t i = 0; i < plan->spec.hosts; i++)
         plan->hosts[i].reserved = 0;
+    plan->gather.on = false;
     int rc = pt_plan_deal_pinned(plan, deal, err);
     if (rc == 0)
         rc = deal_lines(plan, false, deal, err);

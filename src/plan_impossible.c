@@ -1,8 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "plan_state.h"
 
-/* Slots that the host has, or will have as far as known; PT_NONE: not known. */
-static uint32_t slots_to_come(const struct host *host)
+uint32_t pt_plan_slots_to_come(const struct host *host)
 {
     if (host->slots > 0)
         return host->slots;
@@ -15,12 +14,12 @@ static uint32_t slots_to_come(const struct host *host)
 static bool could_take(const struct pt_plan *plan, const struct pt_plan_line *line, uint32_t number)
 {
     const struct host *host = &plan->hosts[number];
-    uint32_t slots = slots_to_come(host);
-    return slots > 0 && line->weight <= slots && (host->labels & line->needs) == line->needs &&
+    uint32_t slots = pt_plan_slots_to_come(host);
+    return slots > 0 && line->weight <= slots && pt_plan_has_labels(host, line) &&
            (line->host == PT_NONE || line->host == number);
 }
 
-bool pt_plan_line_stands(const struct pt_plan *plan, const struct pt_plan_line *line)
+bool pt_plan_one_stands(const struct pt_plan *plan, const struct pt_plan_line *line)
 {
     for (uint32_t i = 0; i < plan->spec.hosts; i++)
         if (could_take(plan, line, i))
@@ -28,12 +27,19 @@ bool pt_plan_line_stands(const struct pt_plan *plan, const struct pt_plan_line *
     return false;
 }
 
+bool pt_plan_line_stands(const struct pt_plan *plan, struct pt_plan_line *line)
+{
+    return pt_plan_one_stands(plan, line) || pt_plan_several_stand(plan, line);
+}
+
 static bool stands(const struct pt_plan *plan, const struct task *task)
 {
     if (task->rank == PT_NONE || task->line->host == PT_NONE)
         return pt_plan_line_stands(plan, task->line);
+    if (pt_plan_several_stand(plan, task->line))
+        return true;
     return could_take(plan, task->line, task->host) &&
-           pt_plan_rank_is_there(task->rank, slots_to_come(&plan->hosts[task->host]));
+           pt_plan_rank_is_there(task->rank, pt_plan_slots_to_come(&plan->hosts[task->host]));
 }
 
 static void doom_tasks(struct pt_plan *plan, struct queue *q)
@@ -146,15 +152,24 @@ bool pt_plan_lacks_slots(const struct pt_plan *plan, uint32_t test, uint32_t *wa
     if (!piece || !pt_plan_is_group(piece->line))
         return false;
     const struct pt_plan_line *line = piece->line;
-    *want = line->weight;
+    const struct host *leader = line->host == PT_NONE ? NULL : &plan->hosts[line->host];
+    bool spreads = line->ranks != PT_PLAN_ALL && !(leader && leader->judged && !leader->may);
+    uint32_t together = 0;
     *most = 0;
     for (uint32_t i = 0; i < plan->spec.hosts; i++) {
         const struct host *host = &plan->hosts[i];
-        if ((host->labels & line->needs) != line->needs || (line->host != PT_NONE && line->host != i))
+        bool alone = line->host == PT_NONE || line->host == i;
+        bool refused = host->judged && !host->may;
+        if (!pt_plan_has_labels(host, line) || (!alone && (refused || !spreads)))
             continue;
         if (host->most == 0) /* it may have had enough */
             return false;
-        *most = host->most > *most ? host->most : *most;
+        together += refused ? 0 : host->most;
+        if (alone)
+            *most = host->most > *most ? host->most : *most;
     }
+    if (spreads && together > *most)
+        *most = together;
+    *want = line->ranks > *most ? line->ranks : line->weight;
     return *most > 0 && *want > *most;
 }

@@ -14,8 +14,7 @@ struct flight {
 struct preview {
     struct pt_plan *plan;
     double now;
-    double **free_at; /* per host, per slot */
-    uint32_t *chosen; /* scratch: slots of one host */
+    double **free_at; /* per host, per slot; infinite: taken for what is dealt just now */
     struct flight *flights;
     size_t n;
 };
@@ -25,7 +24,6 @@ static void preview_fini(struct preview *p)
     for (uint32_t i = 0; p->free_at && i < p->plan->spec.hosts; i++)
         free(p->free_at[i]);
     free(p->free_at);
-    free(p->chosen);
     free(p->flights);
 }
 
@@ -44,10 +42,11 @@ static int preview_init(struct preview *p, struct pt_plan *plan)
         most += 3 * (size_t)host->slots + 2;
         if (!(p->free_at[i] = calloc(host->slots + 1, sizeof(double))))
             return -1;
+        host->judged = host->may = host->slots > 0; /* they are taken to reach each other */
     }
-    p->chosen = calloc(most + 1, sizeof(*p->chosen));
+    plan->version++;
     p->flights = calloc(most + 1, sizeof(*p->flights));
-    return p->chosen && p->flights ? 0 : -1;
+    return p->flights ? 0 : -1;
 }
 
 static uint32_t first_free(const double *slots, uint32_t n)
@@ -59,23 +58,39 @@ static uint32_t first_free(const double *slots, uint32_t n)
     return first;
 }
 
-/* The bundle goes to the slots of its host that are free first, its own among them if it has one. */
+/* So many slots of the host, own among them if that is one; *start: not before they all are free. */
+static void take_slots(struct preview *p, uint32_t host, uint32_t width, uint32_t own, double *start)
+{
+    uint32_t n = p->plan->hosts[host].slots;
+    double *slots = p->free_at[host];
+    for (uint32_t i = 0; i < width; i++) {
+        uint32_t slot = i == 0 && own < n ? own : first_free(slots, n);
+        *start = slots[slot] > *start ? slots[slot] : *start;
+        slots[slot] = INFINITY;
+    }
+}
+
+static void give_slots(struct preview *p, uint32_t host, double end)
+{
+    for (uint32_t i = 0; i < p->plan->hosts[host].slots; i++)
+        if (isinf(p->free_at[host][i]))
+            p->free_at[host][i] = end;
+}
+
+/* The bundle goes to the slots of its hosts that are free first. */
 static void take_off(struct preview *p, const struct pt_plan_deal *deal)
 {
-    const struct task *task = p->plan->tasks[deal->bundle->bundle];
-    uint32_t n = p->plan->hosts[deal->host].slots;
-    uint32_t width = pt_plan_width(task->line, &p->plan->hosts[deal->host]);
-    double *slots = p->free_at[deal->host];
+    const struct pt_bundle *bundle = deal->bundle;
+    const struct task *task = p->plan->tasks[bundle->bundle];
     double start = p->now;
-    for (uint32_t i = 0; i < width; i++) {
-        uint32_t slot = i == 0 && task->rank < n ? task->rank : first_free(slots, n);
-        start = slots[slot] > start ? slots[slot] : start;
-        slots[slot] = INFINITY;
-        p->chosen[i] = slot;
-    }
-    for (uint32_t i = 0; i < width; i++)
-        slots[p->chosen[i]] = start + task->expected;
-    p->flights[p->n++] = (struct flight){.end = start + task->expected, .deal = *deal};
+    take_slots(p, deal->host, deal->width, task->rank, &start);
+    for (uint32_t i = 1; i < bundle->nspread; i++)
+        take_slots(p, bundle->spread[i].host, bundle->spread[i].ranks, PT_NONE, &start);
+    double end = start + task->expected;
+    give_slots(p, deal->host, end);
+    for (uint32_t i = 1; i < bundle->nspread; i++)
+        give_slots(p, bundle->spread[i].host, end);
+    p->flights[p->n++] = (struct flight){.end = end, .deal = *deal};
 }
 
 static void land(struct preview *p)

@@ -89,11 +89,29 @@ static bool has_turn(struct pt_plan *plan, uint32_t number, const struct rank *r
     if (rank->held > 0 || heavy != (turn == TURN_HEAVY) ||
         (task->line->exclusive == PT_EXCLUSIVE_RUN) != (turn == TURN_RUN))
         return false;
-    if (pt_plan_room(plan, task->line, number, 0) && pt_plan_spares(host, width))
+    if (pt_plan_room(plan, task->line, number, 0) && pt_plan_spares(plan, number, width))
         return true;
-    if (heavy && host->reserved == 0)
-        host->reserved = width;
+    if (heavy)
+        pt_plan_keep(host, width, width);
     return false;
+}
+
+/* One that its host takes together with others. */
+static int deal_spread(struct pt_plan *plan, struct rank *rank, struct task *task, enum turn turn,
+                       struct pt_plan_deal *deal, struct pt_err *err)
+{
+    struct pt_plan_spread hosts;
+    if (rank->held > 0 || turn != (task->line->exclusive == PT_EXCLUSIVE_RUN ? TURN_RUN : TURN_HEAVY))
+        return 0;
+    if (!pt_plan_spread_now(plan, task->line, false, &hosts)) {
+        pt_plan_gather(plan, task->line);
+        return 0;
+    }
+    queue_remove(&rank->line, task);
+    int rc = pt_plan_hold_spread(plan, &hosts, task, deal, err);
+    if (rc < 0)
+        queue_add_first(&rank->line, task);
+    return rc;
 }
 
 static int deal_turn(struct pt_plan *plan, uint32_t number, enum turn turn, struct pt_plan_deal *deal,
@@ -103,8 +121,15 @@ static int deal_turn(struct pt_plan *plan, uint32_t number, enum turn turn, stru
     for (uint32_t i = 0; i < host->nranks; i++) {
         struct rank *rank = &host->ranks[i];
         struct task *task = pt_plan_head(&rank->line);
-        if (!task || !pt_plan_rank_is_there(rank->rank, host->slots) ||
-            !pt_plan_may(plan, task->line, number) || !has_turn(plan, number, rank, task, turn))
+        if (!task || !pt_plan_rank_is_there(rank->rank, host->slots))
+            continue;
+        if (!task->packed && pt_plan_way(plan, task->line) == PT_PLAN_WAY_SPREAD) {
+            int rc = deal_spread(plan, rank, task, turn, deal, err);
+            if (rc)
+                return rc;
+            continue;
+        }
+        if (!pt_plan_may(plan, task->line, number) || !has_turn(plan, number, rank, task, turn))
             continue;
         queue_remove(&rank->line, task);
         int rc = pt_plan_hold(plan, number, task, deal, err);

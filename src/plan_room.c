@@ -17,7 +17,7 @@ bool pt_plan_room(const struct pt_plan *plan, const struct pt_plan_line *line, u
     if (line->exclusive == PT_EXCLUSIVE_RUN)
         return plan->held == 0;
     if (line->exclusive == PT_EXCLUSIVE_HOST)
-        return host->held == 0;
+        return host->load == 0;
     if (line->weight > 1 || host->heavy > 0)
         return host->load + line->weight <= host->slots;
     return host->held - host->queued < (uint64_t)host->slots + ahead;
@@ -33,15 +33,23 @@ static uint32_t ahead(struct pt_plan *plan, struct pt_plan_line *line, const str
     return host->slots >= 8 ? host->slots / 4 : 1;
 }
 
-bool pt_plan_spares(const struct host *host, uint32_t weight)
+uint64_t pt_plan_lighter(const struct pt_plan *plan, uint32_t number, uint32_t weight)
 {
-    uint64_t others = weight;
-    if (host->reserved == 0)
-        return true;
-    for (const struct task *task = host->holds.head; task; task = task->next)
-        if (task->line->weight < host->reserved)
-            others += task->line->weight;
-    return others + host->reserved <= host->slots;
+    uint64_t slots = 0;
+    for (const struct task *task = plan->hosts[number].holds.head; task; task = task->next)
+        if (task->line->weight < weight)
+            slots += task->last->bundle.nspread ? pt_plan_share(task, number) : task->line->weight;
+    for (const struct task *task = plan->spread; task; task = task->next_spread)
+        if (task->line->weight < weight && task->last->host != number)
+            slots += pt_plan_share(task, number);
+    return slots;
+}
+
+bool pt_plan_spares(const struct pt_plan *plan, uint32_t number, uint32_t weight)
+{
+    const struct host *host = &plan->hosts[number];
+    return host->reserved == 0 ||
+           weight + pt_plan_lighter(plan, number, host->bulk) + host->reserved <= host->slots;
 }
 
 static bool is_idle(const struct host *host)
@@ -56,7 +64,7 @@ uint32_t pt_plan_room_for(struct pt_plan *plan, struct pt_plan_line *line, uint3
     for (uint32_t i = 0; i < plan->spec.hosts; i++) {
         const struct host *host = &plan->hosts[i];
         if (!pt_plan_may(plan, line, i) || !pt_plan_room(plan, line, i, host->slots) ||
-            !pt_plan_spares(host, pt_plan_width(line, host)))
+            !pt_plan_spares(plan, i, pt_plan_width(line, host)))
             continue;
         double load = (double)(host->load - host->queued) / host->slots;
         bool rather = best == avoid && is_idle(host);
@@ -105,5 +113,5 @@ void pt_plan_reserve(struct pt_plan *plan, const struct pt_plan_line *line)
         }
     }
     if (best)
-        best->reserved = pt_plan_width(line, best);
+        pt_plan_keep(best, pt_plan_width(line, best), pt_plan_width(line, best));
 }

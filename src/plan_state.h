@@ -21,6 +21,7 @@ struct attempt {
     struct attempt *older;
     uint32_t host;
     uint32_t ntests;
+    uint64_t gone; /* shares of its spread whose hosts were lost, a bit each */
     struct pt_bundle bundle;
 };
 
@@ -51,10 +52,25 @@ struct task {
     bool overdue;          /* the answer */
     double expected, left; /* work in all, and of what is untold, about */
     struct task *next, *prev;
+    struct task *next_spread; /* held and spread as well */
 };
 
 struct queue {
     struct task *head, *tail;
+};
+
+/* Who takes work of a line, as far as hosts are known. */
+enum pt_plan_way {
+    PT_PLAN_WAY_UNKNOWN,
+    PT_PLAN_WAY_ONE,    /* one host alone */
+    PT_PLAN_WAY_SPREAD, /* several together */
+    PT_PLAN_WAY_WAIT,   /* several together, once more of them are there or asked */
+};
+
+/* Who of them takes how many ranks; the leader first. */
+struct pt_plan_spread {
+    uint32_t n;
+    struct pt_share shares[PT_SPREAD_MAX];
 };
 
 /* Work that needs the same of a host. In the plan's list those that are hard to place come first. */
@@ -69,6 +85,9 @@ struct pt_plan_line {
     struct pt_plan_pool pool;
     uint32_t slots, places, version; /* slots of all hosts that may take it, and how many such bundles they
                                       * take at once, as of plan->version */
+    enum pt_plan_way way;            /* as of way_version */
+    bool asks;                       /* hosts that may come, or were not asked, could take it together */
+    uint32_t way_version;
     struct pt_plan_line *next;
 };
 
@@ -92,8 +111,10 @@ struct host {
     uint32_t heavy;  /* of held: with weight above 1 */
     uint64_t labels;
     bool told_expect, never;
-    bool alone;        /* holds a bundle that bears none beside it */
+    bool judged, may;  /* whether it may run tests together with others; it may */
+    bool alone;        /* holds a bundle, or a share of one, that bears none beside it */
     uint32_t reserved; /* slots that a heavy one waits for, 0: none does */
+    uint32_t bulk;     /* weight of that one: what is lighter is dealt only beside it */
     struct queue holds;
     struct rank *ranks;
     uint32_t nranks, rank_cap;
@@ -127,6 +148,13 @@ struct pt_plan {
     struct queue packing;
     struct host *hosts;
     uint32_t held, asked, surplus;
+    struct task *spread; /* those held that several hosts run together */
+    struct {
+        const struct pt_plan_line *line;
+        uint32_t version;
+        struct pt_plan_spread hosts;
+        bool on;       /* in this round */
+    } gather;          /* hosts that are drained together */
     uint32_t *scratch; /* numbers of tests */
     uint32_t scratch_cap;
     struct doomed doomed;
@@ -199,6 +227,9 @@ void pt_plan_task_fill(struct pt_plan *plan, struct task *task, struct pt_plan_p
 /* Give the host the task's next attempt; it must be in no queue. 1, or -1 when memory ends. */
 int pt_plan_hold(struct pt_plan *plan, uint32_t host, struct task *task, struct pt_plan_deal *deal,
                  struct pt_err *err);
+/* The same, with its ranks over these hosts. */
+int pt_plan_hold_spread(struct pt_plan *plan, const struct pt_plan_spread *spread, struct task *task,
+                        struct pt_plan_deal *deal, struct pt_err *err);
 struct task *pt_plan_held_task(const struct pt_plan *plan, uint32_t host, uint32_t bundle);
 /* Take the task from the host that holds it. */
 void pt_plan_unhold(struct pt_plan *plan, struct task *task);
@@ -226,8 +257,8 @@ static inline uint32_t pt_plan_width(const struct pt_plan_line *line, const stru
 /* The line of units like this, new if need be; NULL: no memory. */
 struct pt_plan_line *pt_plan_line_get(struct pt_plan *plan, const struct pt_plan_unit *unit);
 bool pt_plan_line_waits(struct pt_plan_line *line);
-/* Could any host of the run take work of this line, now or when it comes? */
-bool pt_plan_line_stands(const struct pt_plan *plan, const struct pt_plan_line *line);
+/* Could any host of the run take work of this line, or several together, now or when they come? */
+bool pt_plan_line_stands(const struct pt_plan *plan, struct pt_plan_line *line);
 /* How much one bundle should be: near the end smaller, so that the slots end together. */
 double pt_plan_line_size(struct pt_plan *plan, struct pt_plan_line *line);
 /* The next of the line, in no queue; NULL: none, or no memory, then rc is -1. */
@@ -246,8 +277,46 @@ uint32_t pt_plan_idle_for(const struct pt_plan *plan, const struct pt_plan_line 
 uint32_t pt_plan_free_slots(const struct pt_plan *plan);
 /* Some host has its slots kept for the first of this heavy line: nothing lighter takes what that needs. */
 void pt_plan_reserve(struct pt_plan *plan, const struct pt_plan_line *line);
+static inline void pt_plan_keep(struct host *host, uint32_t slots, uint32_t weight)
+{
+    if (host->reserved > 0)
+        return;
+    host->reserved = slots;
+    host->bulk = weight;
+}
+/* Slots of the host that lighter work has. */
+uint64_t pt_plan_lighter(const struct pt_plan *plan, uint32_t host, uint32_t weight);
 /* Would what the host is reserved for still find room, once all that is as heavy has ended, beside this? */
-bool pt_plan_spares(const struct host *host, uint32_t weight);
+bool pt_plan_spares(const struct pt_plan *plan, uint32_t host, uint32_t weight);
+
+/* --- several hosts together: plan_across.c, plan_spread.c --- */
+
+static inline bool pt_plan_has_labels(const struct host *host, const struct pt_plan_line *line)
+{
+    return (host->labels & line->needs) == line->needs;
+}
+/* Slots that the host has, or will have as far as known; PT_NONE: not known. */
+uint32_t pt_plan_slots_to_come(const struct host *host);
+/* Could one host of the run take work of this line alone, now or when it comes? */
+bool pt_plan_one_stands(const struct pt_plan *plan, const struct pt_plan_line *line);
+enum pt_plan_way pt_plan_way(const struct pt_plan *plan, struct pt_plan_line *line);
+/* Could several hosts take it together, now or when they come and may? */
+bool pt_plan_several_stand(const struct pt_plan *plan, struct pt_plan_line *line);
+/* The hosts that could take it at once, as few as can be; false: there are none. alone: where nothing is. */
+bool pt_plan_spread_now(const struct pt_plan *plan, const struct pt_plan_line *line, bool alone,
+                        struct pt_plan_spread *out);
+/* Its hosts are drained together; one line at a time. */
+void pt_plan_gather(struct pt_plan *plan, const struct pt_plan_line *line);
+/* Ranks that a held task has on this host, which it is spread over; 0: none. */
+uint32_t pt_plan_share(const struct task *task, uint32_t host);
+/* What a spread task takes of its other hosts; back: it takes it no more. */
+void pt_plan_spread_load(struct pt_plan *plan, struct task *task, bool back);
+/* A task with a share on this host, which is lost, and led by another: it has that share no more. news: it is
+ * the first it lost, and its leader is to be told. NULL: none. */
+struct task *pt_plan_break(struct pt_plan *plan, uint32_t host, bool *news);
+/* As pt_plan_next, of a line that several hosts take together. */
+int pt_plan_deal_spread(struct pt_plan *plan, struct pt_plan_line *line, struct pt_plan_deal *deal,
+                        struct pt_err *err);
 
 /* --- pinned: plan_rank.c --- */
 

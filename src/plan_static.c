@@ -5,7 +5,7 @@
  * it comes before the light ones. Those of several ranks are laid out in steps, first fit, the widest first
  * (as pytest_parallel's static scheduler does): a step holds as many beside each other as the host has slots.
  * The steps give the host and the order; a bundle does not wait for a whole step to end. What no host that is
- * here can take is left to be dealt on demand. */
+ * here can take alone is left to be dealt on demand. */
 #include "plan_state.h"
 
 #include <math.h>
@@ -221,8 +221,10 @@ static bool place_in_step(struct packing *p, struct task *task)
 static void place(struct packing *p, struct task *task)
 {
     uint32_t best = PT_NONE;
-    if (pt_plan_is_group(task->line) && task->line->exclusive != PT_EXCLUSIVE_RUN) {
-        if (!place_in_step(p, task))
+    bool in_step = pt_plan_is_group(task->line) && task->line->exclusive != PT_EXCLUSIVE_RUN;
+    bool spread = pt_plan_way(p->plan, task->line) != PT_PLAN_WAY_ONE;
+    if (in_step || spread) {
+        if (spread || !place_in_step(p, task))
             queue_add(&task->line->back, task);
         return;
     }

@@ -141,16 +141,18 @@ static void lay_out_all(const struct pt_plan *plan, const struct task *task, str
         lay_out(plan, task, true, l);
 }
 
-static struct attempt *attempt_create(const struct pt_plan *plan, const struct task *task, uint32_t host)
+static struct attempt *attempt_create(const struct pt_plan *plan, const struct task *task, uint32_t host,
+                                      const struct pt_plan_spread *spread)
 {
     struct layout l = {0};
     const struct pt_plan_line *line = task->line;
+    uint32_t shares = spread ? spread->n : 0;
     lay_out_all(plan, task, &l);
     struct attempt *try = malloc(sizeof(*try) + l.nfiles * sizeof(struct pt_bundle_file) +
-                                 l.ntests * sizeof(struct pt_bundle_test));
+                                 l.ntests * sizeof(struct pt_bundle_test) + shares * sizeof(struct pt_share));
     if (!try)
         return NULL;
-    *try = (struct attempt){.ntests = l.ntests, .older = task->last};
+    *try = (struct attempt){.host = host, .ntests = l.ntests, .older = task->last};
     try->bundle =
         (struct pt_bundle){.bundle = task->number,
                            .attempt = task->last ? task->last->bundle.attempt + 1 : 1,
@@ -163,6 +165,11 @@ static struct attempt *attempt_create(const struct pt_plan *plan, const struct t
     l = (struct layout){.files = try->bundle.files,
                         .tests = (struct pt_bundle_test *)(try->bundle.files + l.nfiles)};
     lay_out_all(plan, task, &l);
+    if (spread) {
+        try->bundle.spread = (struct pt_share *)(l.tests + l.ntests);
+        try->bundle.nspread = shares;
+        memcpy(try->bundle.spread, spread->shares, shares * sizeof(struct pt_share));
+    }
     return try;
 }
 
@@ -177,12 +184,19 @@ static double work_of(const struct pt_plan *plan, const struct attempt *try)
 
 /* --- holding --- */
 
+/* Slots of the host that holds it. */
+static uint32_t load_of(const struct task *task)
+{
+    const struct pt_bundle *bundle = &task->last->bundle;
+    return bundle->nspread ? bundle->spread[0].ranks : task->line->weight;
+}
+
 static void take_load(struct pt_plan *plan, struct host *host, const struct task *task)
 {
     struct rank *rank = task->rank != PT_NONE ? pt_plan_rank(host, task->rank) : NULL;
     host->held++;
     plan->held++;
-    host->load += task->line->weight;
+    host->load += load_of(task);
     host->heavy += task->line->weight > 1;
     host->groups += pt_plan_is_group(task->line);
     if (rank && rank->held++ > 0)
@@ -198,25 +212,24 @@ static void drop_load(struct pt_plan *plan, struct host *host, const struct task
     struct rank *rank = task->rank != PT_NONE ? pt_plan_rank(host, task->rank) : NULL;
     host->held--;
     plan->held--;
-    host->load -= task->line->weight;
+    host->load -= load_of(task);
     host->heavy -= task->line->weight > 1;
     host->groups -= pt_plan_is_group(task->line);
     if (rank && --rank->held > 0)
         host->queued--;
-    if (host->held == 0)
+    if (host->load == 0)
         host->alone = false;
     if (task->line->exclusive == PT_EXCLUSIVE_RUN)
         plan->hush = false;
 }
 
-int pt_plan_hold(struct pt_plan *plan, uint32_t number, struct task *task, struct pt_plan_deal *deal,
-                 struct pt_err *err)
+static int hold(struct pt_plan *plan, uint32_t number, const struct pt_plan_spread *spread, struct task *task,
+                struct pt_plan_deal *deal, struct pt_err *err)
 {
-    struct attempt *try = attempt_create(plan, task, number);
+    struct attempt *try = attempt_create(plan, task, number, spread);
     if (!try)
         return pt_plan_no_memory(err);
     struct host *host = &plan->hosts[number];
-    try->host = number;
     task->last = try;
     task->recalled = task->kept = task->surplus = false;
     task->firm = task->pieces->alone;
@@ -225,12 +238,26 @@ int pt_plan_hold(struct pt_plan *plan, uint32_t number, struct task *task, struc
     task->since = ++plan->events;
     queue_add(&host->holds, task);
     take_load(plan, host, task);
+    if (spread)
+        pt_plan_spread_load(plan, task, false);
     *deal = (struct pt_plan_deal){.host = number,
                                   .bundle = &try->bundle,
                                   .step = task->step,
                                   .slot = task->step == PT_NONE ? 0 : task->rank - GROUP_RANK,
-                                  .width = pt_plan_width(task->line, host)};
+                                  .width = spread ? load_of(task) : pt_plan_width(task->line, host)};
     return 1;
+}
+
+int pt_plan_hold(struct pt_plan *plan, uint32_t host, struct task *task, struct pt_plan_deal *deal,
+                 struct pt_err *err)
+{
+    return hold(plan, host, NULL, task, deal, err);
+}
+
+int pt_plan_hold_spread(struct pt_plan *plan, const struct pt_plan_spread *spread, struct task *task,
+                        struct pt_plan_deal *deal, struct pt_err *err)
+{
+    return hold(plan, spread->shares[0].host, spread, task, deal, err);
 }
 
 struct task *pt_plan_held_task(const struct pt_plan *plan, uint32_t host, uint32_t bundle)
@@ -259,6 +286,8 @@ void pt_plan_unhold(struct pt_plan *plan, struct task *task)
     struct host *host = &plan->hosts[task->last->host];
     queue_remove(&host->holds, task);
     drop_load(plan, host, task);
+    if (task->last->bundle.nspread)
+        pt_plan_spread_load(plan, task, true);
     if (task->recalled) {
         host->asked--;
         plan->asked--;

@@ -54,10 +54,11 @@ struct sizing {
     uint32_t n, max;
 };
 
-static void want(struct sizing *s, const struct pt_plan_line *line, uint64_t tests)
+static void want(struct sizing *s, struct pt_plan_line *line, uint64_t tests)
 {
     uint32_t ranks = line->ranks == PT_PLAN_ALL ? s->plan->hosts[s->host].slots : line->ranks, i = 0;
-    if (tests == 0 || ranks < 2 || !pt_plan_may(s->plan, line, s->host))
+    if (tests == 0 || ranks < 2 || !pt_plan_may(s->plan, line, s->host) ||
+        pt_plan_way(s->plan, line) != PT_PLAN_WAY_ONE)
         return;
     while (i < s->n && s->sizes[i].ranks > ranks)
         i++;
@@ -82,7 +83,7 @@ uint32_t pt_plan_sizes(const struct pt_plan *plan, uint32_t host, struct pt_size
     struct sizing s = {.plan = plan, .host = host, .sizes = sizes, .max = max};
     if (!plan->groups || host >= plan->spec.hosts || plan->stopped)
         return 0;
-    for (const struct pt_plan_line *line = plan->lines; line; line = line->next) {
+    for (struct pt_plan_line *line = plan->lines; line; line = line->next) {
         want(&s, line, line->pool.tests);
         want_queue(&s, &line->back);
     }

@@ -279,6 +279,8 @@ static void ask_all(struct sim *sim)
     struct pt_plan_deal deal;
     struct pt_plan_steal steal;
     uint32_t host, bundle;
+    if (pt_plan_wants_together(sim->plan))
+        pt_plan_together(sim->plan, NULL, 0);
     told_impossible(sim);
     while (pt_plan_next(sim->plan, &deal, NULL) > 0)
         check_deal(sim, &deal);

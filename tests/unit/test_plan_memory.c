@@ -4,6 +4,7 @@
 
 #include "src/plan.c"
 #include "src/plan_add.c"
+#include "src/plan_across.c"
 #include "src/plan_again.c"
 #include "src/plan_copy.c"
 #include "src/plan_deal.c"
@@ -15,6 +16,7 @@
 #include "src/plan_rank.c"
 #include "src/plan_room.c"
 #include "src/plan_split.c"
+#include "src/plan_spread.c"
 #include "src/plan_static.c"
 #include "src/plan_steal.c"
 #include "src/plan_task.c"

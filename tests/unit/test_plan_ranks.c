@@ -324,6 +324,7 @@ Test(plan_ranks, more_ranks_than_any_host_has_slots)
               "of those with the label");
     cr_assert_eq(pt_plan_impossible(plan), PT_NONE, "the third may have enough");
     pt_plan_expect(plan, 2, 5);
+    pt_plan_together(plan, NULL, 0);
     for (uint32_t test; (test = pt_plan_impossible(plan)) != PT_NONE; said |= 1u << test) {
         bool lacks = pt_plan_lacks_slots(plan, test, &want, &most);
         cr_assert_eq(lacks, test != 2);
