@@ -140,11 +140,11 @@ class Frames:
 class Host:
     """A fork server."""
 
-    def __init__(self, folder, tree=None, python=PYTHON, preload="", **env):
+    def __init__(self, folder, tree=None, python=PYTHON, preload="", before=(), **env):
         self.socket = os.path.join(str(folder), "fork.sock")
         self.folder = str(folder)
         self.process = subprocess.Popen(
-            [python, "-c", SERVE, SOURCE, self.socket, preload],
+            [*before, python, "-c", SERVE, SOURCE, self.socket, preload],
             stdout=subprocess.PIPE,
             stdin=subprocess.DEVNULL,
             env=environment(tree, **env),
@@ -326,11 +326,12 @@ AS_ROOT = {"OMPI_ALLOW_RUN_AS_ROOT": "1", "OMPI_ALLOW_RUN_AS_ROOT_CONFIRM": "1"}
 
 
 class Group:
-    """Ranks of one mpirun; the hub of them is played here."""
+    """Ranks of one mpirun; the hub of them is played here. With `far` the upper half of them is on that host: a group of
+    several hosts."""
 
     count = 0
 
-    def __init__(self, host, size, cwd, slots=4, index=0, **env):
+    def __init__(self, host, size, cwd, slots=4, index=0, far=None, **env):
         Group.count += 1
         self.hub = os.path.join(host.folder, "hub.%d" % Group.count)
         listener = socket.socket(socket.AF_UNIX)
@@ -338,9 +339,12 @@ class Group:
         listener.listen(size)
         listener.settimeout(DEADLINE)
         worker = {"PTREMOTE_WORKER": "h0.%d" % (slots * (1 + index)), "PTREMOTE_SLOTS": str(slots)}
-        given = json.dumps(dict(worker, PTREMOTE_WORKSPACE=str(cwd), **env))
+        spread = {"PTREMOTE_SPREAD": "1"} if far else {}
+        given = json.dumps(dict(worker, PTREMOTE_WORKSPACE=str(cwd), **spread, **env))
         member = os.path.join(os.path.dirname(os.path.abspath(__file__)), "member.py")
-        command = [*MPIRUN, "-np", str(size), PYTHON, member, host.socket, self.hub, str(cwd), given]
+        command = list(MPIRUN)
+        for count, fork in [(size - size // 2, host.socket), (size // 2, far.socket)] if far else [(size, host.socket)]:
+            command += [":"] * (command[-1] == given) + ["-np", str(count), PYTHON, member, fork, self.hub, str(cwd), given]
         self.mpirun = subprocess.Popen(
             command,
             env=environment(**AS_ROOT),

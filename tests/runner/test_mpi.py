@@ -30,9 +30,9 @@ def entries(found):
     return list(files.items())
 
 
-@pytest.fixture
-def group(tmp_path):
-    """group(files, size) -> (a Group that is up, the bundle of all its tests)."""
+@pytest.fixture(params=["", "spread"])
+def group(request, tmp_path):
+    """group(files, size) -> (a Group that is up, the bundle of all its tests); of one host, and of several."""
     opened = []
 
     def make(files, size, *args, start=True, session=None, **env):
@@ -45,14 +45,14 @@ def group(tmp_path):
             opened.append(harness.collect(project, *args, want_junit=True))
         host, found = opened[:2]
         assert found.of("final"), (found.lines, found.stderr)
-        one = harness.Group(host, size, project, **env)
+        one = harness.Group(host, size, project, far=host if make.spread else None, **env)
         opened.append(one)
         one.found = found
         if start:
             assert one.start(dict(found.session, count=4, **(session or {}))), [m.broken for m in one.members]
         return one, entries(found)
 
-    make.run = tmp_path / "run"
+    make.run, make.spread = tmp_path / "run", bool(request.param)
     yield make
     for one in reversed(opened):
         if hasattr(one, "close"):
@@ -497,7 +497,10 @@ def test_quit_while_tests_run(group):
 @pytest.mark.parametrize("dead", [0, 1, 2])
 def test_quit_when_a_rank_is_gone(group, dead):
     """Nobody waits for it in MPI_Finalize, nor anywhere."""
-    files = {"test_a.py": HEAD + "@ptremote.mark.parallel(3)\ndef test_1(comm):\n    if comm.rank == %d: os._exit(3)\n" % dead}
+    files = {
+        "conftest.py": "from ptremote import far\nfar.PATIENCE = 0.5\n",
+        "test_a.py": HEAD + "@ptremote.mark.parallel(3)\ndef test_1(comm):\n    if comm.rank == %d: os._exit(3)\n" % dead,
+    }
     ranks, bundle = group(files, 3)
     ranks.bundle(bundle, wait=False)
     assert not ranks.until("done", members=[ranks.members[dead]])
@@ -570,10 +573,11 @@ def test_waiting_ranks_sleep(group):
     }
 
     def sleeps(member):
-        """In poll, for as long as it takes."""
+        """In poll: for as long as it takes, or on several hosts for some milliseconds."""
         with open("/proc/%d/syscall" % member.pid) as file:
             words = file.read().split()
-        return words[3].startswith("0xffffffff") if words[0] == "7" else words[0] != "running"  # 7: x86-64's
+        long = "0x5" if group.spread else "0xffffffffffffffff"
+        return words[3] in (long, long[:10]) if words[0] == "7" else words[0] != "running"  # 7: x86-64's
 
     ranks, bundle = group(files, 2)
     ranks.bundle(bundle, wait=False)

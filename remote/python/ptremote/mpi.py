@@ -11,6 +11,7 @@ import importlib.machinery
 import os
 import shutil
 import signal
+import socket
 import sys
 import tempfile
 from pathlib import Path
@@ -22,6 +23,10 @@ from ptremote import afterfork, insides, marks
 NOT_ENOUGH = "Not enough procs to execute: %d required but only %d available"
 NO_MARK = "comm is there for tests that are marked, as by @ptremote.mark.parallel(2): this one says no number of ranks"
 TAKEN = ("SIGABRT", "SIGBUS", "SIGFPE", "SIGILL", "SIGSEGV", "SIGPIPE")  # Open MPI has handlers of its own for them
+UNSEEN = (
+    "mpi_tmpdir: rank %d on %s does not see the folder of rank 0 on %s (%s): the hosts share no file system there. Give one "
+    "that they share, as by --env TMPDIR=/shared/tmp, or use tmp_path, a folder of each rank's own"
+)
 LEFT_MOST = 1000  # messages that are taken away after one test
 
 together = None  # the ranks.Group that this process is a rank of
@@ -86,6 +91,10 @@ class CollectiveTemporaryDirectory:
         made, trouble = self.comm.bcast((made, trouble), root=0)
         if trouble:
             raise OSError("rank 0 could not make a folder: " + trouble)
+        where = self.comm.allgather((os.path.isdir(made), socket.gethostname()))  # nobody else has one of that name
+        for rank, (sees, host) in enumerate(where):
+            if not sees:
+                raise OSError(UNSEEN % (rank, host, where[0][1], made))
         self.path = Path(made)
         return self.path
 
@@ -154,18 +163,18 @@ class World:
     def __init__(self, config, rank, size):
         """Raises Missing."""
         handlers = {number: signal.getsignal(number) for number in (getattr(signal, name) for name in TAKEN)}
-        self._mpi = load()
-        if not self._mpi.Is_initialized():
-            self._mpi.Init_thread()
+        self.mpi = load()
+        if not self.mpi.Is_initialized():
+            self.mpi.Init_thread()
         afterfork.set_signals(handlers, insides.stack_file(config))
-        self.world = self._mpi.COMM_WORLD
+        self.world = self.mpi.COMM_WORLD
         if (self.world.rank, self.world.size) != (rank, size):
             text = "MPI.COMM_WORLD of mpi4py has %d ranks, and this is its rank %d; mpirun started %d, and this is %d: "
             text += "they are of different MPIs"
             raise Missing(text % (self.world.size, self.world.rank, size, rank))
         self._handler = self.world.Get_errhandler()
-        self._status = self._mpi.Status()
-        self._probe = self.world.Iprobe, self._mpi.ANY_SOURCE, self._mpi.ANY_TAG, self._status
+        self._status = self.mpi.Status()
+        self._probe = self.world.Iprobe, self.mpi.ANY_SOURCE, self.mpi.ANY_TAG, self._status
 
     def renew(self):
         """Before a test: errors are raised as they were at first, whatever the one before set."""
@@ -177,8 +186,8 @@ class World:
         found = []
         probe(source, tag)  # Open MPI looks first and fetches then
         while len(found) < LEFT_MOST and probe(source, tag, status):
-            size = status.Get_count(self._mpi.BYTE)
+            size = status.Get_count(self.mpi.BYTE)
             one = status.Get_source(), status.Get_tag()
-            self.world.Recv([bytearray(max(size, 0)), self._mpi.BYTE], *one)
+            self.world.Recv([bytearray(max(size, 0)), self.mpi.BYTE], *one)
             found.append((*one, size))
         return found

@@ -203,7 +203,7 @@ class Group:
         return None
 
     def _meet(self):
-        """The one time that MPI is used: the others learn of the folder that rank 0 made."""
+        """The one time that MPI is used: the others learn of the folder that rank 0 made. None, or what went wrong."""
         steps = Steps(self.rank, self.size, self.control.fileno(), self._listen)
         made = trouble = None
         if self.rank == 0:
@@ -285,8 +285,7 @@ class Group:
         flags = STOP if self.running.stop is not None else 0
         if unable:
             flags |= TROUBLE
-            with open(self._trouble(self.rank), "w", encoding="ascii") as file:
-                json.dump({number: told["outcome"] for number, told in unable.items()}, file)
+            self._leave_trouble({number: told["outcome"] for number, told in unable.items()})
         self.steps.hear()
         said, first = self.steps.agree(flags | (QUIT if self.steps.quit else 0))
         if said & QUIT:
@@ -300,15 +299,25 @@ class Group:
     def _trouble(self, rank):
         return os.path.join(self.steps.path, "trouble.%d.%d" % (self.serial, rank))
 
-    def _tell_unable(self, bundle, unable):
-        blamed = {}  # number -> (rank, outcome)
+    def _leave_trouble(self, outcomes):
+        """For the others, before they are told that there is some."""
+        with open(self._trouble(self.rank), "w", encoding="ascii") as file:
+            json.dump(outcomes, file)
+
+    def _troubles(self):
+        """Of each rank what it left, once all know that there is some."""
         for rank in range(self.size):
             try:
                 with open(self._trouble(rank), encoding="ascii") as file:
-                    for number, outcome in json.load(file).items():
-                        blamed.setdefault(int(number), (rank, outcome))
+                    yield json.load(file)
             except FileNotFoundError:
-                pass
+                yield {}
+
+    def _tell_unable(self, bundle, unable):
+        blamed = {}  # number -> (rank, outcome)
+        for rank, outcomes in enumerate(self._troubles()):
+            for number, outcome in outcomes.items():
+                blamed.setdefault(int(number), (rank, outcome))
         rest = [one for one in self.turn.rest if one[0] not in blamed]
         self.turn.rest.clear()
         self.turn.rest.extend(rest)
@@ -438,4 +447,8 @@ def of(running):
     size, rank = os.environ.get("PTREMOTE_RANKS", ""), os.environ.get("PTREMOTE_GROUP_RANK", "")
     if not (size.isdigit() and rank.isdigit() and int(rank) < int(size)):
         return None
+    if os.environ.get("PTREMOTE_SPREAD") == "1":
+        from ptremote import far
+
+        return far.Group(running, int(rank), int(size))
     return Group(running, int(rank), int(size))
