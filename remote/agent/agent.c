@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* SETUP makes the parts (init, tools, tree, links, groups, python, launcher, collector); after that control
- * messages and the ends of children move them on. It ends in one of two ways. STOP: workers get their grace,
- * everything below is killed, folders go, STOPPED is said. Otherwise (the channel or the keeper is gone, the
- * master is silent or talks nonsense): the same without a word. Whatever this process misses, the keeper
- * does. */
+/* SETUP makes the parts (init, tools, tree, links, groups, reach, relays, python, launcher, collector); after
+ * that control messages and the ends of children move them on. It ends in one of two ways. STOP: workers get
+ * their grace, everything below is killed, folders go, STOPPED is said. Otherwise (the channel or the keeper
+ * is gone, the master is silent or talks nonsense): the same without a word. Whatever this process misses,
+ * the keeper does. */
 #include "remote/agent/agent.h"
 
 #include "common/auto.h"
@@ -15,7 +15,10 @@
 #include "remote/agent/kit.h"
 #include "remote/agent/launch.h"
 #include "remote/agent/links.h"
+#include "remote/agent/peers.h"
 #include "remote/agent/python.h"
+#include "remote/agent/reach.h"
+#include "remote/agent/relay.h"
 #include "remote/agent/setup.h"
 #include "remote/agent/state.h"
 #include "remote/agent/sweep.h"
@@ -167,6 +170,16 @@ static int on_launch(struct pt_agent *a, struct pt_reader *body, struct pt_err *
     return 0;
 }
 
+static int on_peers(struct pt_agent *a, struct pt_reader *body, struct pt_err *err)
+{
+    struct pt_buf b = {0};
+    if (pt_peers_take(&a->peers, body, err) < 0)
+        return -1;
+    pt_frame_end(&b, pt_frame_begin(&b, PT_C_PEERED));
+    pt_agent_send(a, &b);
+    return 0;
+}
+
 static bool is_sync_only(const struct pt_agent *a)
 {
     return a->setup.flags & PT_SETUP_SYNC_ONLY;
@@ -216,6 +229,14 @@ static int on_control(struct machine *m, uint8_t type, struct pt_reader *body, c
         return pt_collector_want(a->collector, body, err);
     case PT_C_END_WORKERS:
         return on_end_workers(a, body, err);
+    case PT_C_LISTEN:
+        return pt_reach_listen(a->reach, body, err);
+    case PT_C_PROBE:
+        return pt_reach_probe(a->reach, body, err);
+    case PT_C_PEERS:
+        return on_peers(a, body, err);
+    case PT_C_RELAY:
+        return pt_relays_take(a->relays, body, err);
     default:
         return pt_err_set(err, "unknown control message %u", type);
     }
@@ -364,7 +385,8 @@ static void on_signal(void *arg, int fd, short revents)
     for (pid_t pid; (pid = waitpid(-1, &status, WNOHANG)) > 0;)
         if (!pt_init_reaped(a->init, pid, status) && !pt_tree_reaped(a->tree, pid, status) &&
             !pt_python_reaped(a->python, pid, status) && !pt_launcher_reaped(a->launcher, pid, status) &&
-            !pt_groups_reaped(a->groups, pid, status) && !pt_kit_reaped(a->kit, pid, status))
+            !pt_groups_reaped(a->groups, pid, status) && !pt_relays_reaped(a->relays, pid, status) &&
+            !pt_reach_reaped(a->reach, pid, status) && !pt_kit_reaped(a->kit, pid, status))
             pt_collector_reaped(a->collector, pid, status);
     pt_agent_advance(a);
 }

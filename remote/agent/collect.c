@@ -114,7 +114,7 @@ static int start(struct pt_collector *c, struct pt_err *err)
         close(pair[0]);
         return -1;
     }
-    return pt_links_carry(a->links, pair[0], PT_MUX_KIND_COLLECT, err);
+    return pt_links_carry(a->links, pair[0], PT_MUX_KIND_COLLECT, NULL, err);
 }
 
 void pt_collector_advance(struct pt_collector *c)

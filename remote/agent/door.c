@@ -24,7 +24,7 @@ int pt_door_open(const struct pt_agent *a, const char *name, pt_fd_fn *accept, v
     return pt_steal_fd(&fd);
 }
 
-int pt_door_check(int fd, pid_t mpirun, const char *what, struct pt_err *err)
+pid_t pt_door_peer(int fd, const char *what, struct pt_err *err)
 {
     struct ucred peer;
     socklen_t n = sizeof(peer);
@@ -32,7 +32,13 @@ int pt_door_check(int fd, pid_t mpirun, const char *what, struct pt_err *err)
         return pt_err_set(err, "%s: %s", what, strerror(errno));
     if (peer.uid != geteuid())
         return pt_err_set(err, "%s: refused a process of user %u", what, (unsigned)peer.uid);
-    if (mpirun <= 0 || !pt_sweep_below(peer.pid, mpirun))
-        return pt_err_set(err, "%s: refused process %d, which is no worker", what, (int)peer.pid);
-    return 0;
+    return peer.pid;
+}
+
+int pt_door_check(int fd, pid_t mpirun, const char *what, struct pt_err *err)
+{
+    pid_t peer = pt_door_peer(fd, what, err);
+    if (peer >= 0 && (mpirun <= 0 || !pt_sweep_below(peer, mpirun)))
+        return pt_err_set(err, "%s: refused process %d, which is no worker", what, (int)peer);
+    return peer < 0 ? -1 : 0;
 }

@@ -15,7 +15,7 @@
 #include <sys/socket.h>
 #include <sys/wait.h>
 
-#define FRAME_MAX  64u          /* of what the hub says */
+#define FRAME_MAX  1024u        /* of what the hub says */
 #define QUEUED_MAX (256u << 10) /* bytes for the hub at which it is not heard */
 #define SWEEP_MS   10           /* between two rounds */
 #define REMAINS_MS 4000         /* then what cannot be killed is left to the end of the launch */
@@ -126,12 +126,14 @@ static int on_start(struct pt_groups *g, struct pt_reader *body, struct pt_err *
     spec.group = pt_get_u32(body);
     spec.ranks = pt_get_u32(body);
     uint8_t yield = pt_get_u8(body);
+    pt_auto_free struct pt_share *spread = pt_get_spread(body, spec.ranks, &spec.nspread);
     if (!pt_get_end(body) || spec.group == PT_NONE || spec.ranks == 0 || spec.ranks > PT_RANKS_MAX ||
         yield > 1)
         return pt_err_set(err, "groups: malformed START");
     if (find(g, spec.group))
         return pt_err_set(err, "groups: START of group %u, which is there", spec.group);
     spec.yield = yield;
+    spec.spread = spread;
     spec.serial = ++g->started;
     if (start(g, &spec, &why) < 0)
         say_ended(g, spec.group, PT_GROUP_FAILED, why.msg, strlen(why.msg));
@@ -274,6 +276,14 @@ bool pt_groups_reaped(struct pt_groups *g, pid_t pid, int status)
         on_sweep(group);
         return true;
     }
+    return false;
+}
+
+bool pt_groups_own(const struct pt_groups *g, pid_t pid)
+{
+    for (size_t i = 0; g && i < PT_GROUPS_MAX; i++)
+        if (g->list[i].used && g->list[i].job.child.pid > 0 && pt_sweep_below(pid, g->list[i].job.child.pid))
+            return true;
     return false;
 }
 

@@ -27,5 +27,7 @@ void pt_groups_allow(struct pt_groups *groups, const struct pt_launch *launch, p
 bool pt_groups_reaped(struct pt_groups *groups, pid_t pid, int status);
 /* The workers ended: no group outlives them. */
 void pt_groups_end(struct pt_groups *groups);
+/* Is that process below one of them? */
+bool pt_groups_own(const struct pt_groups *groups, pid_t pid);
 /* True while anything of a group is left. */
 bool pt_groups_busy(const struct pt_groups *groups);

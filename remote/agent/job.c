@@ -5,6 +5,8 @@
 #include "remote/agent/guard.h"
 #include "remote/agent/kit.h"
 #include "remote/agent/mpirun.h"
+#include "remote/agent/peers.h"
+#include "remote/agent/relay.h"
 #include "remote/agent/state.h"
 #include "remote/agent/sweep.h"
 
@@ -19,15 +21,17 @@
 
 /* Open MPI's segments: on /dev/shm where it is big enough, else beside the sockets. */
 static int make_folders(struct pt_job *job, const struct pt_rundir *dir, const struct pt_job_spec *spec,
-                        struct pt_err *err)
+                        const char *kind, struct pt_err *err)
 {
     const char *base = dir->path;
     struct statvfs vfs;
-    char name[32];
+    char name[48];
     if (dir->shm && statvfs(dir->shm, &vfs) == 0 &&
         (unsigned long long)vfs.f_bavail * vfs.f_frsize > spec->ranks * SEGMENT)
         base = dir->shm;
-    snprintf(name, sizeof(name), spec->group == PT_NONE ? "%u" : "%u.%u", spec->launch->launch, spec->serial);
+    snprintf(name, sizeof(name), "%u", spec->launch->launch);
+    if (spec->serial)
+        snprintf(name, sizeof(name), "%u.%s%u", spec->launch->launch, kind, spec->serial);
     if (asprintf(&job->session_dir, "%s/mpi%s", dir->path, name) < 0 ||
         asprintf(&job->shm_dir, "%s/seg%s", base, name) < 0)
         return pt_err_set(err, "out of memory");
@@ -37,8 +41,8 @@ static int make_folders(struct pt_job *job, const struct pt_rundir *dir, const s
     return 0;
 }
 
-static int make_environ(const struct pt_agent *a, const struct pt_mpirun *m, uint32_t slots,
-                        struct pt_environ *env, struct pt_err *err)
+static int make_environ(const struct pt_agent *a, const char *program, const struct pt_job *job,
+                        uint32_t slots, struct pt_environ *env, struct pt_err *err)
 {
     pt_auto_free char *cwd = NULL;
     char text[16];
@@ -46,55 +50,140 @@ static int make_environ(const struct pt_agent *a, const struct pt_mpirun *m, uin
         return pt_err_set(err, "out of memory");
     snprintf(text, sizeof(text), "%u", slots);
     pt_environ_add(env, a->env.v);
-    pt_mpirun_environ(m, env);
+    pt_mpirun_environ(program, job->session_dir, env);
     pt_environ_set(env, "PTREMOTE_WORKSPACE", a->workspace);
     pt_environ_set(env, "PTREMOTE_CWD", cwd);
     pt_environ_set(env, "PTREMOTE_SLOTS", text);
     pt_environ_set(env, "PTREMOTE_RUN", a->setup.run);
+    pt_environ_set(env, "PTREMOTE_RUN_DIR", a->dir->path);
     return env->bad ? pt_err_set(err, "out of memory") : 0;
 }
 
-static int start(struct pt_job *job, struct pt_agent *a, const struct pt_mpirun *m, uint32_t slots,
-                 struct pt_err *err)
+static int start(struct pt_job *job, struct pt_agent *a, const char *program, struct pt_words *argv,
+                 const struct pt_environ *env, bool guarded, struct pt_err *err)
 {
-    struct pt_environ env = {0};
-    char *argv[PT_MPIRUN_ARGS], numbers[4][16];
     struct pt_guard guard = {.folders = {job->session_dir, job->shm_dir}, .grace_ms = GRACE_MS};
-    int rc = make_environ(a, m, slots, &env, err);
-    pt_mpirun_argv(m, argv, numbers);
     struct pt_child_spec spec = {
-        .path = m->program, .argv = argv, .env = env.v, .cwd = a->dir->path, .in = -1, .out = -1};
+        .path = program, .argv = argv->v, .env = env->v, .cwd = a->dir->path, .in = -1, .out = -1};
     spec.death_signal = SIGTERM;
-    if (m->group != PT_NONE) {
+    if (guarded) {
         spec.between = pt_guard_fork;
         spec.between_arg = &guard;
     }
+    return argv->bad ? pt_err_set(err, "out of memory") : pt_child_start(&job->child, a->loop, &spec, err);
+}
+
+/* Who has which share; all must be known. */
+static int find_peers(const struct pt_agent *a, const struct pt_job_spec *spec, const struct pt_peer **peers,
+                      struct pt_err *err)
+{
+    if (spec->nspread > 0 && spec->spread[0].host != a->setup.host)
+        return pt_err_set(err, "a group over several hosts that begins on host %u was asked for on host %u",
+                          spec->spread[0].host, a->setup.host);
+    for (uint32_t i = 0; i < spec->nspread; i++)
+        if (!(peers[i] = pt_peers_find(&a->peers, spec->spread[i].host)))
+            return pt_err_set(err, "host %u is none of those that run tests together", spec->spread[i].host);
+    return 0;
+}
+
+static int start_mpirun(struct pt_job *job, struct pt_agent *a, const struct pt_job_spec *spec,
+                        const struct pt_peer **peers, struct pt_err *err)
+{
+    struct pt_mpirun m = {.run_dir = a->dir->path,
+                          .ranks = spec->ranks,
+                          .host = a->setup.host,
+                          .launch = spec->launch->launch,
+                          .group = spec->group,
+                          .yield = spec->yield,
+                          .shares = spec->spread,
+                          .peers = peers,
+                          .n = spec->nspread};
+    struct pt_words argv = {0};
+    struct pt_environ env = {0};
+    pt_auto_free char *rsh = m.n ? pt_relays_rsh(a, err) : NULL;
+    pt_auto_free char *program = m.n && !rsh ? NULL : pt_mpirun_find(&a->env, a->setup.mpirun, err);
+    pt_auto_free char *worker = program ? pt_kit_worker(a->kit, program, err) : NULL;
+    struct pt_job_spec here = *spec;
+    if (m.n)
+        here.ranks = spec->spread[0].ranks;
+    int rc = worker ? make_folders(job, a->dir, &here, "", err) : -1;
+    m.program = program;
+    m.worker = worker;
+    m.rsh = rsh;
+    m.session_dir = job->session_dir;
+    m.shm_dir = job->shm_dir;
     if (rc == 0)
-        rc = pt_child_start(&job->child, a->loop, &spec, err);
+        rc = make_environ(a, program, job, spec->launch->slots, &env, err);
+    if (rc == 0) {
+        pt_mpirun_argv(&m, &argv);
+        rc = start(job, a, program, &argv, &env, spec->group != PT_NONE, err);
+    }
+    pt_words_fini(&argv);
     pt_environ_fini(&env);
     return rc;
 }
 
 int pt_job_start(struct pt_job *job, struct pt_agent *a, const struct pt_job_spec *spec, struct pt_err *err)
 {
+    const struct pt_peer *peers[PT_SPREAD_MAX];
     *job = (struct pt_job){.child = {.output = -1}};
-    struct pt_mpirun m = {.run_dir = a->dir->path,
-                          .ranks = spec->ranks,
-                          .host = a->setup.host,
-                          .launch = spec->launch->launch,
-                          .group = spec->group,
-                          .yield = spec->yield};
-    pt_auto_free char *program = pt_mpirun_find(&a->env, a->setup.mpirun, err);
-    pt_auto_free char *worker = program ? pt_kit_worker(a->kit, program, err) : NULL;
-    if (!worker || make_folders(job, a->dir, spec, err) < 0) {
+    int rc = find_peers(a, spec, peers, err);
+    if (rc == 0)
+        rc = start_mpirun(job, a, spec, peers, err);
+    if (rc < 0)
         pt_job_fini(job);
-        return -1;
+    return rc;
+}
+
+/* --- orted --- */
+
+/* The words of an mpirun elsewhere: what is a path of that host becomes ours. */
+static int adopt(const struct pt_job *job, const char *orted, const char *rsh, char *const *words, size_t n,
+                 struct pt_words *argv, struct pt_err *err)
+{
+    const char *const names[] = {"plm_rsh_agent", "orte_tmpdir_base", "btl_vader_backing_directory"};
+    const char *const values[] = {rsh, job->session_dir, job->shm_dir};
+    const char *slash = n ? strrchr(words[0], '/') : NULL;
+    if (n == 0 || strcmp(slash ? slash + 1 : words[0], "orted") != 0)
+        return pt_err_set(err, "only orted is started for other hosts, not '%.80s'", n ? words[0] : "");
+    pt_words_add(argv, orted);
+    for (size_t i = 1; i < n; i++) {
+        const char *word = words[i];
+        for (size_t k = 0; k < PT_COUNT(names); k++)
+            if (strcmp(words[i - 1], names[k]) == 0)
+                word = values[k];
+        pt_words_add(argv, word);
     }
-    m.program = program;
-    m.worker = worker;
-    m.session_dir = job->session_dir;
-    m.shm_dir = job->shm_dir;
-    int rc = start(job, a, &m, spec->launch->slots, err);
+    return argv->bad ? pt_err_set(err, "out of memory") : 0;
+}
+
+static int start_orted(struct pt_job *job, struct pt_agent *a, const struct pt_job_spec *spec,
+                       char *const *words, size_t nwords, struct pt_err *err)
+{
+    struct pt_words argv = {0};
+    struct pt_environ env = {0};
+    pt_auto_free char *rsh = pt_relays_rsh(a, err);
+    pt_auto_free char *program = rsh ? pt_mpirun_find(&a->env, a->setup.mpirun, err) : NULL;
+    pt_auto_free char *orted = program ? pt_mpirun_orted(program, err) : NULL;
+    int rc = orted ? make_folders(job, a->dir, spec, "far", err) : -1;
+    if (rc == 0)
+        rc = adopt(job, orted, rsh, words, nwords, &argv, err);
+    if (rc == 0)
+        rc = make_environ(a, program, job, spec->launch->slots, &env, err);
+    if (rc == 0) {
+        pt_environ_set(&env, "OMPI_MCA_btl_vader_backing_directory", job->shm_dir);
+        rc = env.bad ? pt_err_set(err, "out of memory") : start(job, a, orted, &argv, &env, true, err);
+    }
+    pt_words_fini(&argv);
+    pt_environ_fini(&env);
+    return rc;
+}
+
+int pt_job_start_orted(struct pt_job *job, struct pt_agent *a, const struct pt_job_spec *spec,
+                       char *const *words, size_t nwords, struct pt_err *err)
+{
+    *job = (struct pt_job){.child = {.output = -1}};
+    int rc = start_orted(job, a, spec, words, nwords, err);
     if (rc < 0)
         pt_job_fini(job);
     return rc;

@@ -9,6 +9,7 @@
 #include "remote/agent/kit.h"
 #include "remote/agent/links.h"
 #include "remote/agent/python.h"
+#include "remote/agent/relay.h"
 #include "remote/agent/state.h"
 #include "remote/agent/sweep.h"
 #include "remote/agent/tools.h"
@@ -59,6 +60,7 @@ static void clear(struct pt_launcher *l)
     if (a->links)
         pt_links_allow(a->links, NULL, 0);
     pt_groups_end(a->groups);
+    pt_relays_end(a->relays);
     pt_loop_cancel(a->loop, l->timer);
     l->timer = 0;
     pt_job_fini(&l->job);
@@ -82,6 +84,11 @@ void pt_launcher_destroy(struct pt_launcher *l)
 bool pt_launcher_idle(const struct pt_launcher *l)
 {
     return !l || l->phase == IDLE;
+}
+
+const struct pt_launch *pt_launcher_running(const struct pt_launcher *l)
+{
+    return l && l->phase == RUNNING ? &l->launch : NULL;
 }
 
 int pt_launcher_want(struct pt_launcher *l, struct pt_reader *body, struct pt_err *err)
@@ -197,7 +204,7 @@ static void on_sweep(void *arg)
         {.pid = pt_python_pid(a->python), .below = false},
     };
     int left = pt_sweep_round(spared, PT_COUNT(spared));
-    if ((left != 0 || pt_groups_busy(a->groups)) && pt_now_ms() < l->give_up) {
+    if ((left != 0 || pt_groups_busy(a->groups) || pt_relays_busy(a->relays)) && pt_now_ms() < l->give_up) {
         l->timer = pt_loop_after(l->agent->loop, SWEEP_MS, on_sweep, l);
         return;
     }
@@ -219,6 +226,7 @@ bool pt_launcher_reaped(struct pt_launcher *l, pid_t pid, int status)
     l->give_up = pt_now_ms() + REMAINS_MS;
     pt_links_allow(l->agent->links, NULL, 0);
     pt_groups_end(l->agent->groups);
+    pt_relays_end(l->agent->relays);
     on_sweep(l);
     return true;
 }

@@ -8,6 +8,7 @@
 
 struct pt_agent;
 struct pt_err;
+struct pt_launch;
 struct pt_launcher;
 struct pt_reader;
 
@@ -19,5 +20,7 @@ int pt_launcher_want(struct pt_launcher *launcher, struct pt_reader *body, struc
 void pt_launcher_advance(struct pt_launcher *launcher);
 /* SIGTERM now, SIGKILL after grace_ms. */
 void pt_launcher_end(struct pt_launcher *launcher, uint32_t grace_ms);
+/* What runs, or NULL. Borrowed until the next call of another function of it. */
+const struct pt_launch *pt_launcher_running(const struct pt_launcher *launcher);
 bool pt_launcher_idle(const struct pt_launcher *launcher);
 bool pt_launcher_reaped(struct pt_launcher *launcher, pid_t pid, int status);

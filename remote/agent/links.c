@@ -9,7 +9,7 @@
 #include <string.h>
 #include <sys/socket.h>
 
-#define LINKS_MAX  64
+#define LINKS_MAX  768
 #define QUEUED_MAX (256u << 10) /* bytes in the mux at which the socket waits */
 #define CHUNK      (64u << 10)
 
@@ -125,7 +125,8 @@ static struct carried *find(struct pt_links *links, uint32_t stream)
     return NULL;
 }
 
-int pt_links_carry(struct pt_links *links, int fd, uint8_t kind, struct pt_err *err)
+int pt_links_carry(struct pt_links *links, int fd, uint8_t kind, const struct pt_buf *first,
+                   struct pt_err *err)
 {
     struct carried *c = NULL;
     for (size_t i = 0; i < LINKS_MAX && !c; i++)
@@ -137,6 +138,8 @@ int pt_links_carry(struct pt_links *links, int fd, uint8_t kind, struct pt_err *
         return pt_err_set(err, "too many links");
     }
     *c = (struct carried){.links = links, .stream = stream, .fd = fd, .used = true, .kind = kind};
+    if (first)
+        pt_mux_send(links->agent->mux, stream, first->data, first->len);
     rewatch(c);
     return 0;
 }
@@ -221,7 +224,7 @@ static void on_accept(void *arg, int fd, short revents)
     if (rc == 0)
         rc = give_keys(links, peer, &err);
     if (rc == 0 && !links->launch->address[0])
-        rc = pt_links_carry(links, pt_steal_fd(&peer), PT_MUX_KIND_LINK, &err);
+        rc = pt_links_carry(links, pt_steal_fd(&peer), PT_MUX_KIND_LINK, NULL, &err);
     if (rc < 0)
         pt_warn("%s", err.msg);
 }

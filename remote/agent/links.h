@@ -1,13 +1,14 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #pragma once
 /* RUNDIR/link.sock: gives a worker its keys, then carries its bytes on a stream of its own, which it cannot
- * read. Neither side is read faster than the other takes. */
+ * read. Neither side is read faster than the other takes. Others have sockets of theirs carried too. */
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 #include <sys/types.h>
 
 struct pt_agent;
+struct pt_buf;
 struct pt_err;
 struct pt_launch;
 struct pt_links;
@@ -21,8 +22,11 @@ bool pt_links_busy(const struct pt_links *links);
 /* After the mux was pulled: go on reading where there is room again. */
 void pt_links_resume(struct pt_links *links);
 
-/* A socket whose bytes shall travel on a new stream of this kind. Takes fd. */
-int pt_links_carry(struct pt_links *links, int fd, uint8_t kind, struct pt_err *err);
+/* A socket whose bytes shall travel on a new stream of this kind, after those of first (NULL: none). Takes
+ * fd.
+ */
+int pt_links_carry(struct pt_links *links, int fd, uint8_t kind, const struct pt_buf *first,
+                   struct pt_err *err);
 /* What the mux says of streams that were opened here. */
 void pt_links_data(struct pt_links *links, uint32_t stream, const void *data, size_t n);
 void pt_links_closed(struct pt_links *links, uint32_t stream);

@@ -1,10 +1,12 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* ptremote-agent ROLE: `proxy CACHE` on the exec channel becomes proxy, keeper and agent; `check DIGEST`
- * tells whether this file came whole; `printenv FILE` ends --init. */
+ * tells whether this file came whole; `printenv FILE` ends --init; `rsh ADDRESS WORDS...` is what an
+ * mpirun over several hosts has for ssh. */
 #include "common/auto.h"
 #include "common/err.h"
 #include "remote/agent/init.h"
 #include "remote/agent/proxy.h"
+#include "remote/agent/rsh.h"
 #include "remote/agent/title.h"
 #include "sync/digest.h"
 
@@ -42,6 +44,8 @@ int main(int argc, char **argv)
     }
     if (argc == 3 && strcmp(argv[1], "printenv") == 0)
         return pt_init_print(argv[2]);
+    if (argc >= 2 && strcmp(argv[1], "rsh") == 0)
+        return pt_rsh_run(argc - 2, argv + 2);
     fprintf(stderr, "ptremote-agent " PTREMOTE_VERSION ": started by ptremote, of no use by itself\n");
     return 4;
 }

@@ -3,7 +3,7 @@
 
 #include "common/auto.h"
 #include "common/err.h"
-#include "common/message.h"
+#include "remote/agent/peers.h"
 
 #include <glob.h>
 #include <limits.h>
@@ -73,58 +73,150 @@ char *pt_mpirun_find(const struct pt_environ *env, const char *wanted, struct pt
     return NULL;
 }
 
-/* This host alone, whatever batch system it belongs to; messages by shared memory; the launcher's own on the
- * loopback. */
-static const struct {
+struct setting {
     const char *name, *value;
-} settings[] = {
+};
+
+/* Whatever batch system a host belongs to; no other messages than we choose. */
+static const struct setting settings[] = {
     {"pml", "ob1"},
-    {"btl", "self,vader"},
-    {"plm", "isolated"},
     {"ras", "^slurm,tm,lsf,gridengine,loadleveler,alps"},
     {"orte_default_hostfile", "none"},
-    {"oob_tcp_if_include", "lo"},
     {"oob_tcp_disable_ipv6_family", "1"},
 };
 
-static size_t put_setting(char **argv, const char *name, const char *value)
+/* This host alone: messages by shared memory; the launcher's own on the loopback. */
+static const struct setting alone[] = {
+    {"btl", "self,vader"},
+    {"plm", "isolated"},
+    {"oob_tcp_if_include", "lo"},
+};
+
+/* Every other host's daemon is started by us, by none of them, and stays below who started it. */
+static const struct setting across[] = {
+    {"btl", "self,vader,tcp"},       {"plm", "rsh"},
+    {"plm_rsh_no_tree_spawn", "1"},  {"orte_leave_session_attached", "1"},
+    {"btl_tcp_disable_family", "6"},
+};
+
+static void put_all(struct pt_words *argv, const char *const *words, size_t n)
 {
-    argv[0] = (char *)"--mca";
-    argv[1] = (char *)name;
-    argv[2] = (char *)value;
-    return 3;
+    for (size_t i = 0; i < n; i++)
+        pt_words_add(argv, words[i]);
 }
 
-void pt_mpirun_argv(const struct pt_mpirun *m, char *argv[PT_MPIRUN_ARGS], char numbers[4][16])
+static void put_setting(struct pt_words *argv, const char *name, const char *value)
 {
-    const char *const first[] = {m->program, "-np", numbers[0], "--bind-to", "none", "--oversubscribe"};
-    const char *const last[] = {m->worker,  "--run-dir", m->run_dir, "--host",
-                                numbers[1], "--launch",  numbers[2]};
-    const char *const group[] = {"--group", numbers[3]};
-    _Static_assert(PT_COUNT(first) + 3 * PT_COUNT(settings) + 13 + PT_COUNT(last) + PT_COUNT(group) <
-                       PT_MPIRUN_ARGS,
-                   "room");
-    bool member = m->group != PT_NONE;
-    const uint32_t values[] = {m->ranks, m->host, m->launch, m->group};
-    size_t n = PT_COUNT(first);
-    for (size_t i = 0; i < PT_COUNT(values); i++)
-        snprintf(numbers[i], sizeof(numbers[i]), "%u", values[i]);
-    memcpy(argv, first, sizeof(first));
-    for (size_t i = 0; i < PT_COUNT(settings); i++)
-        n += put_setting(argv + n, settings[i].name, settings[i].value);
-    n += put_setting(argv + n, "orte_tmpdir_base", m->session_dir);
-    n += put_setting(argv + n, "btl_vader_backing_directory", m->shm_dir);
-    if (member && m->yield)
-        n += put_setting(argv + n, "mpi_yield_when_idle", "1");
-    if (member) { /* after MPI_Abort they have twice this to tell what became of each */
-        n += put_setting(argv + n, "odls_base_sigkill_timeout", "3");
-        argv[n++] = (char *)"-quiet";
+    const char *const words[] = {"--mca", name, value};
+    put_all(argv, words, PT_COUNT(words));
+}
+
+static void put_settings(struct pt_words *argv, const struct setting *list, size_t n)
+{
+    for (size_t i = 0; i < n; i++)
+        put_setting(argv, list[i].name, list[i].value);
+}
+
+static void put_number(struct pt_words *argv, const char *name, uint32_t value)
+{
+    pt_words_add(argv, name);
+    pt_words_addf(argv, "%u", value);
+}
+
+static void put_worker(struct pt_words *argv, const char *worker, const char *run_dir, uint32_t host,
+                       uint32_t launch)
+{
+    const char *const words[] = {worker, "--run-dir", run_dir};
+    put_all(argv, words, PT_COUNT(words));
+    put_number(argv, "--host", host);
+    put_number(argv, "--launch", launch);
+}
+
+/* One host's ranks of a group. Where its segments are is known to that host only: the other agents say it to
+ * their daemons' environment. */
+static void put_share(struct pt_words *argv, const struct pt_mpirun *m, size_t i)
+{
+    const struct pt_peer *peer = m->peers[i];
+    const char *run_dir = i ? peer->run_dir : m->run_dir;
+    const char *const folder[] = {"--wdir", run_dir};
+    char address[16];
+    if (i > 0)
+        pt_words_add(argv, ":");
+    pt_words_add(argv, "--host");
+    pt_words_addf(argv, "%s:%u", pt_peers_address(peer->address.address, address), m->shares[i].ranks);
+    put_number(argv, "-np", m->shares[i].ranks);
+    put_all(argv, folder, PT_COUNT(folder));
+    if (i == 0) {
+        pt_words_add(argv, "-x");
+        pt_words_addf(argv, "OMPI_MCA_btl_vader_backing_directory=%s", m->shm_dir);
     }
-    memcpy(argv + n, last, sizeof(last));
-    n += PT_COUNT(last);
+    put_worker(argv, i ? peer->worker : m->worker, run_dir, peer->host, i ? peer->launch : m->launch);
+    put_number(argv, "--group", m->group);
+    if (i > 0)
+        put_number(argv, "--far", m->host);
+}
+
+/* The folders of a daemon are those of its TMPDIR. */
+static void put_across(struct pt_words *argv, const struct pt_mpirun *m)
+{
+    pt_auto_free char *networks = pt_peers_networks(m->peers, m->n);
+    pt_words_add(argv, "--noprefix");
+    put_settings(argv, across, PT_COUNT(across));
+    put_setting(argv, "plm_rsh_agent", m->rsh);
+    put_setting(argv, "oob_tcp_if_include", networks ? networks : "");
+    put_setting(argv, "btl_tcp_if_include", networks ? networks : "");
+    argv->bad |= !networks;
+}
+
+static void put_alone(struct pt_words *argv, const struct pt_mpirun *m)
+{
+    put_number(argv, "-np", m->ranks);
+    put_settings(argv, alone, PT_COUNT(alone));
+    put_setting(argv, "orte_tmpdir_base", m->session_dir);
+    put_setting(argv, "btl_vader_backing_directory", m->shm_dir);
+}
+
+void pt_mpirun_argv(const struct pt_mpirun *m, struct pt_words *argv)
+{
+    const char *const first[] = {m->program, "--bind-to", "none", "--oversubscribe"};
+    bool member = m->group != PT_NONE;
+    put_all(argv, first, PT_COUNT(first));
+    put_settings(argv, settings, PT_COUNT(settings));
+    if (m->n > 0)
+        put_across(argv, m);
+    else
+        put_alone(argv, m);
+    if (member && m->yield)
+        put_setting(argv, "mpi_yield_when_idle", "1");
+    if (member) { /* after MPI_Abort they have twice this to tell what became of each */
+        put_setting(argv, "odls_base_sigkill_timeout", "3");
+        pt_words_add(argv, "-quiet");
+    }
+    for (size_t i = 0; i < m->n; i++)
+        put_share(argv, m, i);
+    if (m->n > 0)
+        return;
+    put_worker(argv, m->worker, m->run_dir, m->host, m->launch);
     if (member)
-        memcpy(argv + n, group, sizeof(group));
-    argv[n + (member ? PT_COUNT(group) : 0)] = NULL;
+        put_number(argv, "--group", m->group);
+}
+
+char *pt_mpirun_orted(const char *program, struct pt_err *err)
+{
+    pt_auto_free char *real = realpath(program, NULL);
+    const char *const programs[] = {program, real};
+    for (size_t i = 0; i < PT_COUNT(programs) && programs[i]; i++) {
+        const char *slash = strrchr(programs[i], '/');
+        char *path = NULL;
+        if (asprintf(&path, "%.*s/orted", slash ? (int)(slash - programs[i]) : 1, slash ? programs[i] : ".") <
+            0)
+            path = NULL;
+        if (path && access(path, X_OK) == 0)
+            return path;
+        free(path);
+    }
+    pt_err_set_kind(err, PT_ERR_INFRA, "no orted beside %s", program);
+    return NULL;
 }
 
 /* An mpirun that is not in a system folder has its libraries beside it, where the loader does not look. */
@@ -147,11 +239,11 @@ static void add_libraries(const char *program, struct pt_environ *env)
     }
 }
 
-void pt_mpirun_environ(const struct pt_mpirun *m, struct pt_environ *env)
+void pt_mpirun_environ(const char *program, const char *session_dir, struct pt_environ *env)
 {
     pt_environ_mpirun(env);
-    add_libraries(m->program, env);
-    pt_environ_set(env, "TMPDIR", m->session_dir);
+    add_libraries(program, env);
+    pt_environ_set(env, "TMPDIR", session_dir);
     if (geteuid() == 0) {
         pt_environ_set(env, "OMPI_ALLOW_RUN_AS_ROOT", "1");
         pt_environ_set(env, "OMPI_ALLOW_RUN_AS_ROOT_CONFIRM", "1");

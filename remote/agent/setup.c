@@ -9,6 +9,8 @@
 #include "remote/agent/links.h"
 #include "remote/agent/machine.h"
 #include "remote/agent/python.h"
+#include "remote/agent/reach.h"
+#include "remote/agent/relay.h"
 #include "remote/agent/shared.h"
 #include "remote/agent/state.h"
 #include "remote/agent/tools.h"
@@ -85,6 +87,7 @@ static int make_parts(struct pt_agent *a, struct pt_err *err)
 {
     if (find_tree(a, err) < 0 || !(a->tools = pt_tools_create(a, err)) || !(a->kit = pt_kit_create(a, err)) ||
         !(a->links = pt_links_create(a, err)) || !(a->groups = pt_groups_create(a, err)) ||
+        !(a->relays = pt_relays_create(a, err)) || !(a->reach = pt_reach_create(a, err)) ||
         !(a->python = pt_python_create(a, err)) || !(a->launcher = pt_launcher_create(a, err)) ||
         !(a->collector = pt_collector_create(a, err)) || !(a->init = pt_init_create(a, err)))
         return -1;
@@ -115,7 +118,10 @@ void pt_agent_take_down(struct pt_agent *a)
 {
     pt_collector_destroy(a->collector);
     pt_launcher_destroy(a->launcher);
+    pt_reach_destroy(a->reach);
+    pt_relays_destroy(a->relays);
     pt_groups_destroy(a->groups);
+    pt_peers_fini(&a->peers);
     pt_python_destroy(a->python);
     pt_tree_destroy(a->tree);
     pt_kit_destroy(a->kit);

@@ -5,7 +5,7 @@
 #include "common/err.h"
 #include "common/log.h"
 #include "common/loop.h"
-#include "common/message.h"
+#include "common/message_across.h"
 #include "common/mux.h"
 #include "remote/agent/bulk.h"
 #include "remote/agent/environ.h"
@@ -38,6 +38,9 @@ struct pt_agent {
     struct pt_tree *tree; /* NULL with a shared tree */
     struct pt_links *links;
     struct pt_groups *groups;
+    struct pt_reach *reach;
+    struct pt_relays *relays;
+    struct pt_peers peers; /* hosts with which groups may be started */
     struct pt_python *python;
     struct pt_launcher *launcher;
     struct pt_collector *collector;

@@ -154,6 +154,7 @@ static inline void put_start(struct pt_buf *b, uint32_t group, uint32_t ranks, u
     pt_put_u32(b, group);
     pt_put_u32(b, ranks);
     pt_put_u8(b, yield);
+    pt_put_spread(b, NULL, 0);
     pt_frame_end(b, mark);
 }
 
