@@ -22,7 +22,7 @@
 #define MAX_PULLS 64
 #define MAX_HELD  (8 << 20) /* more than the window allows many times over: a hostile server */
 #define LAST_MS   1000 /* for the exit status to follow the end of the stream, and the last bytes to leave */
-#define MAX_FDS   64
+#define MAX_FDS   4096
 
 struct stream {
     struct pt_transport base;

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #pragma once
-/* A lane's streams that end in descriptors of the run: links, and the collector's words. Each is one end of a
- * socket pair; bytes are taken from a side only as fast as the other takes them. The lane's thread only. */
+/* A lane's streams that end in descriptors of the run: links, the collector's words, relays. Each is one end
+ * of a socket pair; bytes are taken from a side only as fast as the other takes them. The lane's thread only.
+ */
 #include <poll.h>
 #include <stddef.h>
 #include <stdint.h>
@@ -10,7 +11,7 @@ struct pt_channels;
 struct pt_err;
 struct pt_mux;
 
-#define PT_CHANNELS_MAX 64
+#define PT_CHANNELS_MAX 960 /* fewer than PT_MUX_STREAMS: what is too much is refused, and no more */
 
 struct pt_channels *pt_channels_create(struct pt_mux *mux, struct pt_err *err);
 void pt_channels_destroy(struct pt_channels *c);

@@ -22,13 +22,15 @@
 
 static void on_opened(void *arg, uint32_t stream, uint8_t kind)
 {
+    static const enum pt_lane_kind events[] = {[PT_MUX_KIND_LINK] = PT_LANE_LINK,
+                                               [PT_MUX_KIND_COLLECT] = PT_LANE_COLLECT,
+                                               [PT_MUX_KIND_RELAY] = PT_LANE_RELAY};
     struct pt_lane *lane = arg;
-    if (kind != PT_MUX_KIND_LINK && kind != PT_MUX_KIND_COLLECT) {
+    if (kind < PT_MUX_KIND_LINK || kind >= PT_COUNT(events)) {
         pt_mux_close(lane->mux, stream);
         return;
     }
-    struct pt_lane_post *p =
-        pt_lane_event_new(lane, kind == PT_MUX_KIND_LINK ? PT_LANE_LINK : PT_LANE_COLLECT);
+    struct pt_lane_post *p = pt_lane_event_new(lane, events[kind]);
     pt_lane_event_of(p)->fd = pt_channels_add(lane->channels, stream);
     if (pt_lane_event_of(p)->fd < 0) {
         free(p);
@@ -357,6 +359,13 @@ void pt_lane_collect(struct pt_lane *lane, const char *json, size_t n)
     size_t mark = pt_frame_begin(&c.frame, PT_C_COLLECT);
     pt_put_bytes(&c.frame, json, n);
     pt_frame_end(&c.frame, mark);
+    command(lane, &c);
+}
+
+void pt_lane_send(struct pt_lane *lane, struct pt_buf *frame)
+{
+    struct pt_lane_command c = {.frame = *frame};
+    *frame = (struct pt_buf){0};
     command(lane, &c);
 }
 

@@ -3,7 +3,7 @@
 /* One host's way: a thread that connects, brings the programs, sends the tree, launches and waits. It owns
  * the transport; the run's loop gets to know by events and says what to do by the calls below. */
 #include "common/err.h"
-#include "common/message.h"
+#include "common/message_across.h"
 #include "remote/transport.h"
 #include "sync/here/fanout.h"
 #include "sync/offer.h"
@@ -22,6 +22,10 @@ enum pt_lane_kind {
     PT_LANE_PYTHON,    /* text: versions of Python and pytest */
     PT_LANE_LINK,      /* fd: bytes of a worker's link; the receiver closes it */
     PT_LANE_COLLECT,   /* fd: what the collector on the host says; the receiver closes it */
+    PT_LANE_RELAY,     /* fd: what is for another host, or comes from there; the receiver closes it */
+    PT_LANE_LISTENING, /* listening; the receiver may take it */
+    PT_LANE_REACHED,   /* reached; the receiver may take it */
+    PT_LANE_PEERED,    /* it was taken who its peers are */
     PT_LANE_EXITED,    /* program, status, text: last output */
     PT_LANE_LOG,       /* level, text */
     PT_LANE_DOWN, /* the host is gone; err says why, "" after a stop; level 1: no use to try again. Always the
@@ -43,6 +47,8 @@ struct pt_lane_event {
     uint32_t host;
     struct pt_ready ready;
     struct pt_lane_sync sync;
+    struct pt_listening listening;
+    struct pt_reached reached;
     uint64_t bytes;
     int fd;
     uint8_t program, level;
@@ -78,6 +84,8 @@ void pt_lane_tree(struct pt_lane *lane, struct pt_fanout *tree);
 void pt_lane_launch(struct pt_lane *lane, const struct pt_launch *launch);
 /* Collect in the workspace; json is copied. */
 void pt_lane_collect(struct pt_lane *lane, const char *json, size_t n);
+/* Any other control frame, whole; it becomes the lane's. */
+void pt_lane_send(struct pt_lane *lane, struct pt_buf *frame);
 void pt_lane_end_workers(struct pt_lane *lane, uint32_t grace_ms);
 /* End everything on the host and come DOWN. */
 void pt_lane_stop(struct pt_lane *lane, uint32_t grace_ms);

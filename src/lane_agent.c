@@ -23,6 +23,8 @@ static void deliver(void *arg)
     if (p->event.fd >= 0)
         close(p->event.fd);
     pt_ready_fini(&p->event.ready);
+    pt_listening_fini(&p->event.listening);
+    pt_reached_fini(&p->event.reached);
     free(p->event.text);
     free(p);
 }
@@ -159,6 +161,36 @@ static int on_pong(struct pt_lane *lane, struct pt_reader *r, struct pt_err *err
     return 0;
 }
 
+static int on_listening(struct pt_lane *lane, struct pt_reader *r, struct pt_err *err)
+{
+    struct pt_lane_post *p = pt_lane_event_new(lane, PT_LANE_LISTENING);
+    if (pt_listening_decode(r, &p->event.listening, err) < 0) {
+        free(p);
+        return -1;
+    }
+    pt_lane_event_send(lane, p);
+    return 0;
+}
+
+static int on_reached(struct pt_lane *lane, struct pt_reader *r, struct pt_err *err)
+{
+    struct pt_lane_post *p = pt_lane_event_new(lane, PT_LANE_REACHED);
+    if (pt_reached_decode(r, &p->event.reached, err) < 0) {
+        free(p);
+        return -1;
+    }
+    pt_lane_event_send(lane, p);
+    return 0;
+}
+
+static int on_peered(struct pt_lane *lane, struct pt_reader *r, struct pt_err *err)
+{
+    if (!pt_get_end(r))
+        return pt_err_set(err, "malformed PEERED");
+    pt_lane_tell(lane, PT_LANE_PEERED, 0);
+    return 0;
+}
+
 static int on_control(struct pt_lane *lane, uint8_t type, struct pt_reader *r, struct pt_err *err)
 {
     switch (type) {
@@ -187,6 +219,12 @@ static int on_control(struct pt_lane *lane, uint8_t type, struct pt_reader *r, s
         return 0;
     case PT_C_PYTHON:
         return on_python(lane, r, err);
+    case PT_C_LISTENING:
+        return on_listening(lane, r, err);
+    case PT_C_REACHED:
+        return on_reached(lane, r, err);
+    case PT_C_PEERED:
+        return on_peered(lane, r, err);
     default:
         return pt_err_set(err, "unknown control message %u", type);
     }

@@ -11,7 +11,7 @@
 #include <string.h>
 #include <sys/socket.h>
 
-#define STREAMS 80 /* noted by the number of the stream, less 16 */
+#define STREAMS 1040 /* noted by the number of the stream, less 16 */
 
 struct lab {
     struct pt_mux *agent, *master;
