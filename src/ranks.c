@@ -309,12 +309,23 @@ static void put_stop(struct pt_json_out *o, const struct pt_ranks_merge *m)
     }
 }
 
+void pt_ranks_put_place(struct pt_json_out *o, const struct pt_ranks_of *of, uint32_t ranks)
+{
+    pt_json_put_int(o, "ranks", ranks);
+    if (!of->nhosts)
+        return;
+    pt_json_open_array(o, "hosts");
+    for (uint32_t i = 0; i < of->nhosts; i++)
+        pt_json_put_str(o, NULL, of->hosts[i]);
+    pt_json_close(o);
+}
+
 static void put_all(struct pt_json_out *o, struct pt_ranks_merge *m)
 {
     pt_json_open_object(o, NULL);
     pt_json_put_str(o, "nodeid", m->of_test->nodeid);
     pt_json_put_str(o, "file", m->of_test->path);
-    pt_json_put_int(o, "ranks", m->of);
+    pt_ranks_put_place(o, m->of_test, m->of);
     pt_json_put_str(o, "outcome", pt_outcome_name(m->outcome));
     pt_json_put_str(o, "phase", pt_phase_name(m->phase));
     put_times(o, m);

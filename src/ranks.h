@@ -10,6 +10,8 @@ struct pt_err;
 /* Where a test ran and what is known of it here. */
 struct pt_ranks_of {
     const char *nodeid, *path, *host;
+    const char *const *hosts; /* all, in rank order, where there are several */
+    uint32_t nhosts;
     const char *show; /* --show-capture; NULL: all */
     uint64_t memory;  /* as in pt_report_from_death */
     double grace;     /* seconds of --mpi-grace; negative: not known */

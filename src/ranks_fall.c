@@ -316,7 +316,7 @@ static void put_fall(struct pt_json_out *o, struct fall *f)
     pt_json_open_object(o, NULL);
     pt_json_put_str(o, "nodeid", f->of_test->nodeid);
     pt_json_put_str(o, "file", f->of_test->path);
-    pt_json_put_int(o, "ranks", f->m->of);
+    pt_ranks_put_place(o, f->of_test, f->m->of);
     pt_json_put_str(o, "outcome", pt_outcome_name(f->outcome));
     pt_json_put_str(o, "phase", pt_phase_name(f->m->phase));
     if (f->started >= 0)

@@ -12,15 +12,26 @@
 #include <stdio.h>
 #include <string.h>
 
-static struct pt_ranks_of where(const struct pt_run_host *h, const char *nodeid, const char *path)
+struct where {
+    struct pt_ranks_of of;
+    const char *hosts[PT_SPREAD_MAX];
+};
+
+static void where_init(struct where *w, const struct pt_run_host *h, uint32_t bundle,
+                       const struct pt_suite_test *t)
 {
     const struct pt_options *opts = h->run->opts;
-    return (struct pt_ranks_of){.nodeid = nodeid,
-                                .path = path,
-                                .host = h->host->name,
-                                .show = pt_run_nodes_show(h->run),
-                                .memory = opts->memory_per_slot,
-                                .grace = opts->mpi_grace_ms / 1e3};
+    const struct pt_bundle *b = pt_plan_bundle(h->run->plan, bundle);
+    w->of = (struct pt_ranks_of){.nodeid = t->nodeid,
+                                 .path = pt_suite_path(h->run->suite, t->file),
+                                 .host = h->host->name,
+                                 .hosts = w->hosts,
+                                 .nhosts = b ? b->nspread : 0,
+                                 .show = pt_run_nodes_show(h->run),
+                                 .memory = opts->memory_per_slot,
+                                 .grace = opts->mpi_grace_ms / 1e3};
+    for (uint32_t i = 0; i < w->of.nhosts; i++)
+        w->hosts[i] = h->run->at[b->spread[i].host].host->name;
 }
 
 /* Is it dealt to so many ranks? */
@@ -52,10 +63,11 @@ static int take_ranks(struct pt_run_host *h, const struct pt_ranks *m, struct pt
         pt_debug("%s: a second report of test %u is ignored", h->host->name, m->test);
         return 0;
     }
-    struct pt_ranks_of of = where(h, t->nodeid, pt_suite_path(run->suite, t->file));
+    struct where w;
     struct pt_arrival a = {
         .h = h, .test = m->test, .bundle = m->bundle, .attempt = m->attempt, .rank = m->group};
-    if (pt_ranks_report(m, &of, &json, err) < 0) {
+    where_init(&w, h, m->bundle, t);
+    if (pt_ranks_report(m, &w.of, &json, err) < 0) {
         pt_buf_fini(&json);
         return -1;
     }
@@ -83,11 +95,12 @@ static int fall_of_test(struct pt_run_host *h, const struct pt_fall *m, uint32_t
     struct pt_buf json = {0};
     if (!t)
         return pt_err_set(err, "the end of a test that does not exist");
-    struct pt_ranks_of of = where(h, t->nodeid, pt_suite_path(run->suite, t->file));
-    of.silent = silent;
+    struct where w;
     struct pt_arrival a = {
         .h = h, .test = test, .bundle = m->bundle, .attempt = m->attempt, .rank = m->group};
-    if (pt_ranks_fall_report(m, &of, &json, err) < 0) {
+    where_init(&w, h, m->bundle, t);
+    w.of.silent = silent;
+    if (pt_ranks_fall_report(m, &w.of, &json, err) < 0) {
         pt_buf_fini(&json);
         return -1;
     }

@@ -69,6 +69,8 @@ static void put_ranks(struct pt_json_out *o, const struct pt_report *r)
 {
     if (r->ranks > 1)
         pt_json_put_int(o, "ranks", r->ranks);
+    if (r->hosts)
+        pt_json_put(o, "hosts", r->hosts);
 }
 
 static void put_times(struct pt_json_out *o, const struct pt_report *r)

@@ -20,6 +20,24 @@ static const char *word_of(unsigned outcome)
     return outcome < PT_OUTCOMES ? words[outcome] : "?";
 }
 
+/* "h1", or "h1+h2" of a test that several hosts ran together; heap, NULL: nothing to tell. */
+static char *place_of(struct pt_terminal *t, const struct pt_report *r, uint32_t host)
+{
+    struct pt_buf b = {0};
+    const struct pt_terminal_host *h = pt_terminal_get_host(t, host);
+    if (!h || !h->name)
+        return NULL;
+    for (const struct pt_json *e = pt_json_first(r->hosts); e; e = pt_json_next(e))
+        pt_terminal_append(&b, b.len ? "+%s" : "%s", pt_json_text(e) ? pt_json_text(e) : "?");
+    if (!b.len)
+        pt_terminal_append(&b, "%s", h->name);
+    pt_put_u8(&b, 0);
+    if (!b.bad)
+        return (char *)b.data;
+    pt_buf_fini(&b);
+    return NULL;
+}
+
 /* tests/a.py::test_x PASSED [ 12%] h1; `rerun`: that outcome does not count. */
 static void verbose_line(struct pt_terminal *t, const struct pt_report *r, bool rerun, const char *host,
                          const struct pt_verdict *v)
@@ -87,8 +105,7 @@ static void failing_line(struct pt_terminal *t, const struct pt_report *r, const
 void pt_terminal_reported(struct pt_terminal *t, const struct pt_report *r, uint32_t host,
                           const struct pt_verdict *v)
 {
-    const struct pt_terminal_host *h = pt_terminal_get_host(t, host);
-    const char *name = h ? h->name : NULL;
+    pt_auto_free char *name = place_of(t, r, host);
     if (t->o.verbosity > 0)
         verbose_line(t, r, false, name, v);
     else if (t->o.verbosity == 0 && r->outcome >= PT_OUTCOME_ERROR)
@@ -100,9 +117,9 @@ void pt_terminal_reported(struct pt_terminal *t, const struct pt_report *r, uint
 void pt_terminal_rerun(struct pt_terminal *t, const struct pt_report *r, uint32_t host,
                        const struct pt_verdict *v)
 {
-    const struct pt_terminal_host *h = pt_terminal_get_host(t, host);
+    pt_auto_free char *name = place_of(t, r, host);
     if (t->o.verbosity > 0)
-        verbose_line(t, r, true, h ? h->name : NULL, v);
+        verbose_line(t, r, true, name, v);
 }
 
 void pt_terminal_live(struct pt_terminal *t, uint32_t host, const char *who, const char *nodeid,
