@@ -109,8 +109,11 @@ int pt_hub_bundle(struct pt_hub *hub, struct pt_frame *frame, struct pt_err *err
     struct pt_hub_peer *peer = find_peer(hub, bundle.rank);
     if (bundle.ranks > 1)
         bundle.rank = PT_NONE; /* a group is no slot */
-    if (bundle.ranks > hub->config.slots)
-        rc = pt_err_set(err, "a bundle for %u ranks, with %u slots", bundle.ranks, hub->config.slots);
+    uint32_t here = bundle.nspread ? bundle.spread[0].ranks : bundle.ranks;
+    if (bundle.nspread && bundle.spread[0].host != hub->config.host)
+        rc = pt_err_set(err, "a bundle of host %u", bundle.spread[0].host);
+    else if (here > hub->config.slots)
+        rc = pt_err_set(err, "a bundle for %u ranks, with %u slots", here, hub->config.slots);
     else if (bundle.rank != PT_NONE && bundle.rank >= hub->config.slots)
         rc = pt_err_set(err, "a bundle for rank %u, of %u", bundle.rank, hub->config.slots);
     else if (hub->order.len) /* cancelled or quitting */
@@ -133,6 +136,7 @@ int pt_hub_recall(struct pt_hub *hub, struct pt_reader *r, struct pt_err *err)
         return pt_err_set(err, "malformed RECALL");
     pt_auto_free struct pt_queue_item *item = pt_queue_remove(&hub->queue, bundle);
     tell_recalled(hub, bundle, item != NULL);
+    pt_hub_groups_deal(hub->groups);
     return 0;
 }
 
@@ -173,6 +177,7 @@ int pt_hub_steal(struct pt_hub *hub, struct pt_frame *frame, struct pt_err *err)
         tell_stolen(hub, PT_NONE, attempt, &(struct pt_steal){.bundle = steal.bundle});
     }
     pt_steal_fini(&steal);
+    pt_hub_groups_deal(hub->groups);
     return 0;
 }
 
@@ -189,6 +194,7 @@ int pt_hub_drop(struct pt_hub *hub, struct pt_frame *frame, struct pt_err *err)
         pt_conn_send(peer->conn, frame->data, frame->len);
     else
         pt_hub_groups_drop(hub->groups, bundle);
+    pt_hub_groups_deal(hub->groups);
     return 0;
 }
 

@@ -2,7 +2,7 @@
 /* Which groups there are. For a bundle that waits a group of its size is started, unless one is idle; for a
  * size that will come one is started ahead. Of one size there are never more than fit the slots side by side,
  * and one to spare where groups live for one bundle or test. Idle ones make room, the one that was not used
- * for longest first. */
+ * for longest first. Groups over several hosts are apart: hub_spread.c. */
 #include "common/auto.h"
 #include "common/err.h"
 #include "common/log.h"
@@ -21,15 +21,17 @@ uint32_t pt_groups_count(const struct pt_hub_groups *groups, unsigned states, ui
 {
     uint32_t n = 0;
     for (const struct pt_live *live = groups->live; live; live = live->next)
-        n += (states & BIT(live->group.state)) && (!ranks || live->group.ranks == ranks);
+        n += (states & BIT(live->group.state)) && (!ranks || (live->group.ranks == ranks && !live->nspread));
     return n;
 }
 
+/* Those on this host. */
 static uint32_t sum_ranks(const struct pt_hub_groups *groups, unsigned states)
 {
     uint32_t n = 0;
     for (const struct pt_live *live = groups->live; live; live = live->next)
-        n += states & BIT(live->group.state) ? live->group.ranks : 0;
+        if (states & BIT(live->group.state))
+            n += live->nspread ? live->spread[0].ranks : live->group.ranks;
     return n;
 }
 
@@ -66,28 +68,26 @@ static void tell_no_group(struct pt_hub *hub, const struct pt_bundle *bundle, ui
     pt_hub_tell(hub, &msg);
 }
 
-static int open_item(const struct pt_queue_item *item, struct pt_bundle *bundle)
+void pt_groups_tell_none(struct pt_hub_groups *groups, struct pt_queue_item *item, const char *why)
 {
-    struct pt_reader body = {.p = item->frame + PT_FRAME_HEAD, .left = item->len - PT_FRAME_HEAD};
-    return pt_bundle_decode(&body, bundle, NULL);
+    struct pt_bundle bundle;
+    int rc = pt_queue_open(item, &bundle);
+    free(item);
+    if (rc < 0)
+        return;
+    for (uint32_t i = 0; i < bundle.nfiles; i++)
+        for (uint32_t k = 0; k < bundle.files[i].ntests; k++)
+            tell_no_group(groups->hub, &bundle, bundle.files[i].tests[k].test, why);
+    pt_groups_tell_done(groups->hub, &bundle);
+    pt_bundle_fini(&bundle);
 }
 
 void pt_groups_give_up(struct pt_hub_groups *groups, uint32_t ranks, const char *why)
 {
     struct pt_queue_item *item;
     pt_warn("no group of %u ranks: %s", ranks, why);
-    while ((item = pt_queue_take_ranks(&groups->hub->queue, ranks))) {
-        struct pt_bundle bundle;
-        int rc = open_item(item, &bundle);
-        free(item);
-        if (rc < 0)
-            continue;
-        for (uint32_t i = 0; i < bundle.nfiles; i++)
-            for (uint32_t k = 0; k < bundle.files[i].ntests; k++)
-                tell_no_group(groups->hub, &bundle, bundle.files[i].tests[k].test, why);
-        pt_groups_tell_done(groups->hub, &bundle);
-        pt_bundle_fini(&bundle);
-    }
+    while ((item = pt_queue_take_ranks(&groups->hub->queue, ranks)))
+        pt_groups_tell_none(groups, item, why);
 }
 
 /* --- which are needed --- */
@@ -124,14 +124,13 @@ static struct pt_live *find_idle(const struct pt_hub_groups *groups, uint32_t ra
 {
     struct pt_live *best = NULL;
     for (struct pt_live *live = groups->live; live; live = live->next)
-        if (live->group.state == PT_GROUP_IDLE && (!ranks || live->group.ranks == ranks) &&
+        if (live->group.state == PT_GROUP_IDLE && !live->nspread && (!ranks || live->group.ranks == ranks) &&
             (!best || (oldest ? live->used < best->used : live->used > best->used)))
             best = live;
     return best;
 }
 
-/* Room for one more of any size; idle ones make it where a bundle waits. */
-static bool has_room(struct pt_hub_groups *groups, bool waits)
+bool pt_groups_have_room(struct pt_hub_groups *groups, bool waits)
 {
     uint32_t most = 4 * groups->hub->config.slots;
     struct pt_live *oldest = waits ? find_idle(groups, 0, true) : NULL;
@@ -147,8 +146,9 @@ static void start_needed(struct pt_hub_groups *groups, uint32_t ranks)
 {
     bool waits = pt_queue_count(&groups->hub->queue, ranks) > 0;
     while (pt_groups_count(groups, USABLE, ranks) < count_needed(groups, ranks) &&
-           pt_groups_count(groups, BIT(PT_GROUP_STARTING), 0) < PT_GROUP_STARTS && has_room(groups, waits))
-        if (pt_live_start(groups, ranks) < 0)
+           pt_groups_count(groups, BIT(PT_GROUP_STARTING), 0) < PT_GROUP_STARTS &&
+           pt_groups_have_room(groups, waits))
+        if (pt_live_start(groups, ranks, NULL) < 0)
             return;
 }
 
@@ -157,7 +157,10 @@ void pt_hub_groups_deal(struct pt_hub_groups *groups)
     struct pt_hub *hub = groups->hub;
     struct pt_live *idle;
     uint32_t ranks = PT_NONE;
-    if (hub->order.len || hub->ended || (!hub->queue.head && !groups->sizes.n))
+    if (hub->order.len || hub->ended)
+        return;
+    pt_spread_deal(groups);
+    if (!hub->queue.head && !groups->sizes.n)
         return;
     while ((ranks = pt_queue_largest(&hub->queue, ranks)))
         while (pt_queue_count(&hub->queue, ranks) && (idle = find_idle(groups, ranks, false)))

@@ -65,6 +65,7 @@ static void free_live(struct pt_live *live)
     pt_cores_give(&live->groups->cores, live->group.id);
     pt_group_fini(&live->group);
     free(live->peers);
+    free(live->spread);
     free(live->output);
     free(live);
 }
@@ -167,12 +168,12 @@ static void on_late_join(void *arg)
 void pt_live_failed(struct pt_live *live, const char *why)
 {
     struct pt_hub_groups *groups = live->groups;
-    uint32_t ranks = live->group.ranks;
-    pt_debug("group %u of %u ranks did not come up: %s", live->group.id, ranks, why);
-    if (groups->tries[ranks] < PT_GROUP_TRIES)
-        groups->tries[ranks]++;
-    if (groups->tries[ranks] >= PT_GROUP_TRIES && !groups->hub->order.len)
-        pt_groups_give_up(groups, ranks, why);
+    uint8_t *tries = pt_live_tries(live);
+    pt_debug("group %u of %u ranks did not come up: %s", live->group.id, live->group.ranks, why);
+    if (*tries < PT_GROUP_TRIES)
+        ++*tries;
+    if (*tries >= PT_GROUP_TRIES && !groups->hub->order.len)
+        pt_live_give_up(live, why);
     pt_live_end(live);
     pt_hub_groups_deal(groups);
 }
@@ -202,25 +203,38 @@ static void look_at_cores(struct pt_hub_groups *groups)
     groups->bind = groups->cores.n >= groups->hub->config.slots;
 }
 
-static struct pt_live *make_live(struct pt_hub_groups *groups, uint32_t ranks)
+static int copy_spread(struct pt_live *live, const struct pt_bundle *bundle)
+{
+    live->bundle = bundle->bundle;
+    live->spread = calloc(bundle->nspread, sizeof(*live->spread));
+    if (!live->spread)
+        return -1;
+    memcpy(live->spread, bundle->spread, bundle->nspread * sizeof(*live->spread));
+    live->nspread = bundle->nspread;
+    return 0;
+}
+
+static struct pt_live *make_live(struct pt_hub_groups *groups, uint32_t ranks, const struct pt_bundle *spread)
 {
     struct pt_live *live = calloc(1, sizeof(*live));
     if (!live)
         return NULL;
     live->groups = groups;
     live->peers = calloc(ranks, sizeof(struct pt_hub_peer *));
-    if (pt_group_init(&live->group, ++groups->last, find_index(groups), ranks, NULL) == 0 && live->peers)
+    if (pt_group_init(&live->group, ++groups->last, find_index(groups), ranks, NULL) == 0 && live->peers &&
+        (!spread || copy_spread(live, spread) == 0))
         return live;
     pt_group_fini(&live->group);
     free(live->peers);
+    free(live->spread);
     free(live);
     return NULL;
 }
 
-int pt_live_start(struct pt_hub_groups *groups, uint32_t ranks)
+int pt_live_start(struct pt_hub_groups *groups, uint32_t ranks, const struct pt_bundle *spread)
 {
     struct pt_buf msg = {0};
-    struct pt_live *live = make_live(groups, ranks);
+    struct pt_live *live = make_live(groups, ranks, spread);
     if (!live) {
         pt_error("a group of %u ranks: out of memory", ranks);
         return -1;
@@ -233,7 +247,8 @@ int pt_live_start(struct pt_hub_groups *groups, uint32_t ranks)
     size_t mark = pt_frame_begin(&msg, PT_G_START);
     pt_put_u32(&msg, live->group.id);
     pt_put_u32(&msg, ranks);
-    pt_put_u8(&msg, !groups->bind);
+    pt_put_u8(&msg, spread || !groups->bind);
+    pt_put_spread(&msg, live->spread, live->nspread);
     pt_frame_end(&msg, mark);
     ask_agent(groups, &msg);
     return 0;

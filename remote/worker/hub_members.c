@@ -15,12 +15,14 @@
 #include <string.h>
 #include <sys/wait.h>
 
-static void send_numbers(struct pt_hub_peer *peer, uint8_t type, uint32_t a, uint32_t b)
+static void send_welcome(struct pt_hub_peer *peer)
 {
+    const struct pt_live *live = peer->group;
     struct pt_buf msg = {0};
-    size_t mark = pt_frame_begin(&msg, type);
-    pt_put_u32(&msg, a);
-    pt_put_u32(&msg, b);
+    size_t mark = pt_frame_begin(&msg, PT_RANK_WELCOME);
+    pt_put_u32(&msg, live->group.index);
+    pt_put_u32(&msg, pt_live_number(live, peer->rank));
+    pt_put_u32(&msg, live->nspread > 0);
     pt_frame_end(&msg, mark);
     pt_conn_send(peer->conn, msg.data, msg.len);
     pt_buf_fini(&msg);
@@ -52,8 +54,7 @@ int pt_hub_groups_join(struct pt_hub_groups *groups, struct pt_hub_peer *peer, s
         all = all && live->peers[i];
     if (all)
         pt_live_time(live, 0, NULL);
-    send_numbers(peer, PT_RANK_WELCOME, live->group.index,
-                 hub->config.slots * (1 + live->group.index) + rank);
+    send_welcome(peer);
     pt_conn_send(peer->conn, hub->limit.data, hub->limit.len);
     pt_conn_send(peer->conn, hub->session.data, hub->session.len);
     pt_conn_pause(peer->conn, hub->paused);
@@ -74,7 +75,8 @@ static void put_bind(struct pt_buf *msg, uint32_t n, uint32_t cpu)
 static void bind_ranks(struct pt_live *live, bool alone)
 {
     struct pt_hub_groups *groups = live->groups;
-    uint32_t *cpus = groups->bind ? calloc(live->group.ranks, sizeof(*cpus)) : NULL;
+    bool bind = groups->bind && !live->nspread;
+    uint32_t *cpus = bind ? calloc(live->group.ranks, sizeof(*cpus)) : NULL;
     if (!cpus)
         return;
     bool fits = pt_cores_take(&groups->cores, live->group.id, live->group.ranks, alone, cpus);
@@ -90,11 +92,12 @@ static void bind_ranks(struct pt_live *live, bool alone)
 void pt_live_give(struct pt_live *live)
 {
     struct pt_hub_groups *groups = live->groups;
-    struct pt_queue_item *item = pt_queue_take_ranks(&groups->hub->queue, live->group.ranks);
-    struct pt_reader body = {.p = item->frame + PT_FRAME_HEAD, .left = item->len - PT_FRAME_HEAD};
+    struct pt_queue *queue = &groups->hub->queue;
+    struct pt_queue_item *item =
+        live->nspread ? pt_queue_remove(queue, live->bundle) : pt_queue_take_ranks(queue, live->group.ranks);
     struct pt_bundle bundle;
     struct pt_buf frame = {0};
-    if (pt_bundle_decode(&body, &bundle, NULL) < 0)
+    if (pt_queue_open(item, &bundle) < 0)
         frame.bad = true;
     free(item);
     bool alone = !frame.bad && bundle.flags & PT_BUNDLE_NUMA;
@@ -129,7 +132,7 @@ static void tell_test(struct pt_live *live, uint32_t test)
 {
     struct pt_buf msg = {0};
     pt_group_tell(&live->group, test, &msg);
-    live->groups->tries[live->group.ranks] = 0;
+    *pt_live_tries(live) = 0;
     pt_hub_tell(live->groups->hub, &msg);
 }
 
@@ -142,7 +145,7 @@ static void on_done(struct pt_live *live)
     pt_cores_give(&groups->cores, live->group.id);
     settle(live);
     live->used = ++groups->clock;
-    if (groups->fresh != PT_FRESH_NOT && live->group.state == PT_GROUP_IDLE)
+    if ((groups->fresh != PT_FRESH_NOT || live->nspread) && live->group.state == PT_GROUP_IDLE)
         pt_live_leave(live, PT_GROUP_LEAVE_MS);
     pt_hub_groups_deal(groups);
 }
@@ -165,7 +168,7 @@ static bool is_told(const struct pt_live *live)
 void pt_live_fallen(struct pt_live *live, bool late)
 {
     struct pt_hub_groups *groups = live->groups;
-    uint32_t ranks = live->group.ranks;
+    uint8_t *tries = pt_live_tries(live);
     struct pt_buf msg = {0};
     if (live->group.state != PT_GROUP_FALLING || (!late && !is_told(live)))
         return;
@@ -174,13 +177,13 @@ void pt_live_fallen(struct pt_live *live, bool late)
         uint32_t told = pt_group_tell_fall(&live->group, status, live->output ? live->output : "", &msg);
         pt_hub_tell(groups->hub, &msg);
         if (told)
-            groups->tries[ranks] = 0;
-        else if (!live->group.fall.leaving && groups->tries[ranks] < PT_GROUP_TRIES)
-            groups->tries[ranks]++;
+            *tries = 0;
+        else if (!live->group.fall.leaving && *tries < PT_GROUP_TRIES)
+            ++*tries;
         settle(live);
     }
-    if (groups->tries[ranks] >= PT_GROUP_TRIES && !groups->hub->order.len)
-        pt_groups_give_up(groups, ranks, "they ended twice in a row before any test had run");
+    if (*tries >= PT_GROUP_TRIES && !groups->hub->order.len)
+        pt_live_give_up(live, "they ended twice in a row before any test had run");
     pt_live_end(live);
     pt_hub_groups_deal(groups);
 }

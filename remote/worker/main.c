@@ -58,7 +58,7 @@ static void on_hub_over(void *arg, const char *why)
 static void on_slot_over(void *arg, bool ended)
 {
     struct worker *worker = arg;
-    finish(worker, ended || is_member(worker) ? 0 : 1);
+    finish(worker, ended ? 0 : 1);
 }
 
 static int get_number(const char *name, const char *text, uint32_t *out, struct pt_err *err)
@@ -75,7 +75,7 @@ static int get_number(const char *name, const char *text, uint32_t *out, struct 
 static int get_options(struct worker *worker, int argc, char **argv, struct pt_err *err)
 {
     uint32_t seen = 0;
-    worker->member.group = PT_NONE;
+    worker->member.group = worker->member.far = PT_NONE;
     for (int i = 1; i + 1 < argc; i += 2) {
         int rc = 0;
         if (strcmp(argv[i], "--run-dir") == 0 && ++seen)
@@ -86,12 +86,16 @@ static int get_options(struct worker *worker, int argc, char **argv, struct pt_e
             rc = get_number(argv[i], argv[i + 1], &worker->launch, err);
         else if (strcmp(argv[i], "--group") == 0 && ++seen)
             rc = get_number(argv[i], argv[i + 1], &worker->member.group, err);
+        else if (strcmp(argv[i], "--far") == 0 && ++seen)
+            rc = get_number(argv[i], argv[i + 1], &worker->member.far, err);
         if (rc < 0)
             return -1;
     }
-    bool member = is_member(worker);
-    if (argc != (member ? 9 : 7) || seen != (member ? 4 : 3) || !worker->run_dir)
-        return pt_err_set(err, "usage: ptremote-worker --run-dir DIR --host N --launch K [--group G]");
+    uint32_t want = 3 + is_member(worker) + (worker->member.far != PT_NONE);
+    if (argc != 1 + 2 * (int)want || seen != want || !worker->run_dir ||
+        (worker->member.far != PT_NONE && !is_member(worker)))
+        return pt_err_set(
+            err, "usage: ptremote-worker --run-dir DIR --host N --launch K [--group G [--far HOST]]");
     return 0;
 }
 
@@ -121,6 +125,8 @@ static int start_hub(struct worker *worker, int *own, struct pt_err *err)
 static int reach_hub(const struct worker *worker, struct pt_err *err)
 {
     char path[PT_LOCAL_PATH];
+    if (is_member(worker) && worker->member.far != PT_NONE)
+        return pt_member_reach(&worker->member, worker->run_dir, err);
     if (pt_local_path(path, worker->run_dir, PT_RANK_SOCKET, err) < 0)
         return -1;
     pt_auto_fd int fd = pt_local_connect(path, JOIN_MS, err);
@@ -150,7 +156,7 @@ static int find_rank(struct worker *worker, int *argc, char ***argv, struct pt_e
         return 0;
     }
     signal(SIGTERM, SIG_IGN);
-    if (pt_member_find(&worker->member, err) < 0)
+    if (pt_member_find(&worker->member, err) < 0 || pt_member_check_folder(worker->run_dir, err) < 0)
         return -1;
     worker->rank = worker->member.rank;
     worker->size = worker->member.size;

@@ -5,14 +5,18 @@
 #include "common/auto.h"
 #include "common/err.h"
 #include "common/log.h"
+#include "common/message_across.h"
 #include "remote/worker/rank.h"
 #include "remote/worker/slot_inside.h"
 #include "remote/worker/stacks.h"
 
 #include <dirent.h>
+#include <limits.h>
 #include <sched.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/socket.h>
+#include <sys/stat.h>
 
 #define CPU_MAX (8 * CPU_SETSIZE)
 
@@ -23,6 +27,7 @@ struct cpus {
 struct pt_member {
     struct pt_member_config config;
     bool welcome; /* the hub said who its runner is */
+    bool spread;  /* and that the group is on several hosts */
     struct pt_env *env;
     uint32_t nenv;
     char ranks[16], rank[16];
@@ -32,6 +37,8 @@ struct pt_member {
 
 /* What Open MPI (PRRTE, PMIx) tells a process about itself. */
 static const char *const launcher[] = {"OMPI_", "PMIX_", "PMI_", "ORTE_", "OPAL_", "PRTE_"};
+/* Settings of mpirun's that name folders of its host; the other hosts get them too. */
+static const char *const folders[] = {"OMPI_MCA_btl_vader_backing_directory", "OMPI_MCA_orte_tmpdir_base"};
 
 static int find_number(const char *name, uint32_t *out, struct pt_err *err)
 {
@@ -53,6 +60,34 @@ int pt_member_find(struct pt_member_config *config, struct pt_err *err)
     if (config->rank >= config->size)
         return pt_err_set(err, "rank %u of %u: there is none", config->rank, config->size);
     return 0;
+}
+
+int pt_member_check_folder(const char *run_dir, struct pt_err *err)
+{
+    struct stat here, there;
+    char path[PATH_MAX] = "?";
+    if (stat(".", &here) == 0 && stat(run_dir, &there) == 0 && here.st_dev == there.st_dev &&
+        here.st_ino == there.st_ino)
+        return 0;
+    if (!getcwd(path, sizeof(path)))
+        snprintf(path, sizeof(path), "?");
+    return pt_err_set(err, "started in %s, and not in the run's folder %s", path, run_dir);
+}
+
+int pt_member_reach(const struct pt_member_config *config, const char *run_dir, struct pt_err *err)
+{
+    char path[PT_LOCAL_PATH];
+    struct pt_buf msg = {0};
+    struct pt_relay want = {.host = config->far, .address = PT_NONE, .what = PT_RELAY_HUB};
+    if (pt_local_path(path, run_dir, PT_RELAY_SOCKET, err) < 0)
+        return -1;
+    pt_auto_fd int fd = pt_local_connect(path, 0, err);
+    if (fd < 0 || pt_local_check_peer(fd, err) < 0)
+        return pt_err_wrap(err, "the agent");
+    pt_relay_encode(&want, PT_Y_WANT, &msg);
+    bool sent = !msg.bad && send(fd, msg.data, msg.len, MSG_NOSIGNAL) == (ssize_t)msg.len;
+    pt_buf_fini(&msg);
+    return sent ? pt_steal_fd(&fd) : pt_err_set(err, "the agent: %s", strerror(errno));
 }
 
 int pt_member_create(struct pt_slot *slot, const struct pt_member_config *config, struct pt_err *err)
@@ -108,27 +143,42 @@ static int add_own(struct pt_member *member, const char *name, const char *value
     return add_env(member, name, strlen(name), value);
 }
 
-static bool is_launchers(const char *variable)
+static bool is_launchers(const struct pt_member *member, const char *variable)
 {
+    for (size_t i = 0; member->spread && i < PT_COUNT(folders); i++)
+        if (strncmp(variable, folders[i], strlen(folders[i])) == 0 && variable[strlen(folders[i])] == '=')
+            return false;
     for (size_t i = 0; i < PT_COUNT(launcher); i++)
         if (strncmp(variable, launcher[i], strlen(launcher[i])) == 0)
             return strchr(variable, '=') != NULL;
     return false;
 }
 
+/* TMPDIR is the launcher's own on this host, as the agent gave it. */
+static int add_spread(struct pt_member *member)
+{
+    const char *own = getenv("TMPDIR");
+    int rc = add_own(member, "PTREMOTE_SPREAD", "1");
+    for (size_t i = 0; rc == 0 && own && i < PT_COUNT(folders); i++)
+        rc = add_own(member, folders[i], own);
+    return rc;
+}
+
 static int make_env(struct pt_slot *slot)
 {
     struct pt_member *member = slot->member;
-    size_t room = PT_COUNT(slot->env) + 3;
+    size_t room = PT_COUNT(slot->env) + 4 + PT_COUNT(folders);
     for (char **v = environ; *v; v++)
-        room += is_launchers(*v);
+        room += is_launchers(member, *v);
     member->env = calloc(room, sizeof(*member->env));
     int rc = member->env ? 0 : -1;
     for (size_t i = 0; rc == 0 && i < PT_COUNT(slot->env); i++)
         rc = add_own(member, slot->env[i].name, slot->env[i].value);
     for (char **v = environ; rc == 0 && *v; v++)
-        if (is_launchers(*v))
+        if (is_launchers(member, *v))
             rc = add_env(member, *v, strcspn(*v, "="), strchr(*v, '=') + 1);
+    if (rc == 0 && member->spread)
+        rc = add_spread(member);
     if (rc == 0 && !getenv("OMP_NUM_THREADS"))
         rc = add_own(member, "OMP_NUM_THREADS", "1");
     if (rc < 0 || add_own(member, "PTREMOTE_RANKS", member->ranks) < 0 ||
@@ -243,12 +293,13 @@ int pt_member_failed(struct pt_slot *slot, struct pt_reader *r)
 static int on_welcome(struct pt_slot *slot, struct pt_reader *r)
 {
     struct pt_member *member = slot->member;
-    uint32_t index = pt_get_u32(r), number = pt_get_u32(r);
-    if (!pt_get_end(r) || member->welcome || slot->state != WAITING)
+    uint32_t index = pt_get_u32(r), number = pt_get_u32(r), spread = pt_get_u32(r);
+    if (!pt_get_end(r) || spread > 1 || member->welcome || slot->state != WAITING)
         return -1;
     pt_debug("rank %u of %u: group %u has index %u", slot->rank, member->config.size, member->config.group,
              index);
     member->welcome = true;
+    member->spread = spread;
     pt_slot_name(slot, number);
     if (make_env(slot) < 0)
         pt_slot_stop(slot, "out of memory", strlen("out of memory"));
@@ -259,6 +310,34 @@ bool pt_member_welcome(const struct pt_slot *slot)
 {
     return slot->member->welcome;
 }
+
+/* --- the way to a hub on another host --- */
+
+static bool is_unwelcome(const struct pt_member *member)
+{
+    return member->config.far != PT_NONE && !member->welcome;
+}
+
+bool pt_member_closed(const struct pt_slot *slot, const char *why)
+{
+    const struct pt_member *member = slot->member;
+    if (!is_unwelcome(member))
+        return true;
+    pt_error("rank %u: the hub of host %u was not reached: %s", slot->rank, member->config.far, why);
+    return false;
+}
+
+bool pt_member_refused(struct pt_slot *slot, const struct pt_frame *frame)
+{
+    struct pt_reader r = frame->body;
+    if (!is_unwelcome(slot->member) || frame->type != PT_Y_REFUSED)
+        return false;
+    pt_auto_free char *why = pt_get_str(&r, PT_MAX_TEXT);
+    slot->over(slot->arg, pt_member_closed(slot, pt_get_end(&r) ? why : "refused"));
+    return true;
+}
+
+/* --- what else the hub says --- */
 
 static int on_hung(struct pt_slot *slot, struct pt_reader *r)
 {

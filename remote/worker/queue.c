@@ -32,6 +32,7 @@ static struct pt_queue_item *make_item(const struct pt_bundle *bundle)
                                        .attempt = bundle->attempt,
                                        .rank = bundle->rank,
                                        .ranks = bundle->ranks,
+                                       .spread = bundle->nspread > 0,
                                        .len = frame.len};
         for (uint32_t i = 0; i < bundle->nfiles; i++)
             item->ntests += bundle->files[i].ntests;
@@ -83,7 +84,7 @@ struct pt_queue_item *pt_queue_take(struct pt_queue *queue, uint32_t rank)
 struct pt_queue_item *pt_queue_take_ranks(struct pt_queue *queue, uint32_t ranks)
 {
     for (struct pt_queue_item **at = &queue->head; *at; at = &(*at)->next)
-        if ((*at)->ranks == ranks)
+        if ((*at)->ranks == ranks && !(*at)->spread)
             return unlink_at(queue, at);
     return NULL;
 }
@@ -92,7 +93,7 @@ uint32_t pt_queue_largest(const struct pt_queue *queue, uint32_t below)
 {
     uint32_t most = 0;
     for (const struct pt_queue_item *item = queue->head; item; item = item->next)
-        if (item->ranks > 1 && item->ranks < below && item->ranks > most)
+        if (item->ranks > 1 && !item->spread && item->ranks < below && item->ranks > most)
             most = item->ranks;
     return most;
 }
@@ -101,8 +102,16 @@ uint32_t pt_queue_count(const struct pt_queue *queue, uint32_t ranks)
 {
     uint32_t n = 0;
     for (const struct pt_queue_item *item = queue->head; item; item = item->next)
-        n += item->ranks == ranks;
+        n += item->ranks == ranks && !item->spread;
     return n;
+}
+
+const struct pt_queue_item *pt_queue_spread(const struct pt_queue *queue, const struct pt_queue_item *behind)
+{
+    const struct pt_queue_item *item = behind ? behind->next : queue->head;
+    while (item && !item->spread)
+        item = item->next;
+    return item;
 }
 
 static struct pt_queue_item **find(struct pt_queue *queue, uint32_t bundle)
@@ -171,15 +180,20 @@ static void drop_empty_files(struct pt_bundle *bundle)
     bundle->nfiles = kept;
 }
 
+int pt_queue_open(const struct pt_queue_item *item, struct pt_bundle *bundle)
+{
+    struct pt_reader body = {.p = item->frame + PT_FRAME_HEAD, .left = item->len - PT_FRAME_HEAD};
+    return pt_bundle_decode(&body, bundle, NULL);
+}
+
 int pt_queue_steal(struct pt_queue *queue, struct pt_steal *steal, const struct pt_queue_item **left)
 {
     struct pt_queue_item **at = find(queue, steal->bundle);
     if (!at)
         return 0;
-    struct pt_reader body = {.p = (*at)->frame + PT_FRAME_HEAD, .left = (*at)->len - PT_FRAME_HEAD};
     struct pt_bundle bundle;
     struct pt_queue_item *item = NULL;
-    if (pt_bundle_decode(&body, &bundle, NULL) < 0)
+    if (pt_queue_open(*at, &bundle) < 0)
         return -1;
     uint32_t *given = calloc((*at)->ntests + 1, sizeof(*given));
     qsort(steal->tests, steal->n, sizeof(*steal->tests), compare);

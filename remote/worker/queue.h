@@ -11,6 +11,7 @@ struct pt_steal;
 struct pt_queue_item {
     struct pt_queue_item *next;
     uint32_t bundle, attempt, rank, ranks, ntests;
+    bool spread; /* over several hosts */
     size_t len;
     unsigned char frame[];
 };
@@ -28,13 +29,17 @@ int pt_queue_back(struct pt_queue *queue, const struct pt_bundle *bundle);
 /* The first one that this rank may run, off the queue: the caller frees it. NULL when there is none. Those
  * for several ranks are for none. */
 struct pt_queue_item *pt_queue_take(struct pt_queue *queue, uint32_t rank);
-/* The first one for so many ranks (more than 1), off the queue: the caller frees it. NULL when there is
- * none. */
+/* The first one for so many ranks (more than 1) of this host, off the queue: the caller frees it. NULL when
+ * there is none. */
 struct pt_queue_item *pt_queue_take_ranks(struct pt_queue *queue, uint32_t ranks);
-/* The most ranks below that number (and above 1) that a bundle waits for; 0: none does. */
+/* The most ranks of this host, below that number (and above 1), that a bundle waits for; 0: none does. */
 uint32_t pt_queue_largest(const struct pt_queue *queue, uint32_t below);
-/* How many bundles for so many ranks wait. */
+/* How many bundles for so many ranks of this host wait. */
 uint32_t pt_queue_count(const struct pt_queue *queue, uint32_t ranks);
+/* The bundle that the item brings; -1 when it is malformed or memory ends. */
+int pt_queue_open(const struct pt_queue_item *item, struct pt_bundle *bundle);
+/* The first one over several hosts behind that one (NULL: of all); borrowed, NULL when there is none. */
+const struct pt_queue_item *pt_queue_spread(const struct pt_queue *queue, const struct pt_queue_item *behind);
 /* Take one out by its number: the caller frees it. NULL when it is not there. */
 struct pt_queue_item *pt_queue_remove(struct pt_queue *queue, uint32_t bundle);
 /* The first one that only this rank may run (PT_NONE: that any may run); borrowed, NULL when there is none.

@@ -15,9 +15,12 @@
 #define PT_RANK_READY 64
 
 /* Of members. MEMBER is the first of a member: u32 group (as the hub gave it to the agent), u32 rank, u32
- * size. WELCOME answers it: u32 index of the group, u32 number of its runner (of hN.NUMBER). */
+ * size. WELCOME answers it: u32 index of the group, u32 number of its runner (of hN.NUMBER),
+ * u32 1: the group is spread over several hosts, 0: it is not. */
 #define PT_RANK_MEMBER  65
 #define PT_RANK_WELCOME 66
+/* Numbers of runners of spread groups begin here; no two in a run are the same. */
+#define PT_RANK_SPREAD 10000000u
 /* Member to hub: u32 rank, u32 test, u8 phase: that phase failed here. */
 #define PT_RANK_FAILED 67
 /* Hub to member: u32 test, u8 phase: who is still at it, dies of PT_CAUSE_DEADLOCK. */

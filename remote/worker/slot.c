@@ -340,7 +340,7 @@ static void on_hub_closed(void *arg, const char *why)
 {
     struct pt_slot *slot = arg;
     pt_debug("rank %u: the hub: %s", slot->rank, why);
-    slot->over(slot->arg, slot->state == GONE);
+    slot->over(slot->arg, slot->state == GONE || (slot->member && pt_member_closed(slot, why)));
 }
 
 /* --- create, destroy --- */

@@ -17,7 +17,8 @@ struct pt_slot_config {
     const struct pt_member_config *member; /* of a group; NULL: a rank of the host's own */
 };
 
-/* Called once, when the hub has gone: `ended` is true when that is how it should be. May destroy the slot. */
+/* Called once, when the hub has gone: `ended` is true when that is how it should be, as always of a member
+ * that was welcome. May destroy the slot. */
 typedef void pt_slot_over_fn(void *arg, bool ended);
 
 /* Takes `hub`, a socket to rank 0, over and joins. */

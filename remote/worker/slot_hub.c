@@ -197,6 +197,8 @@ static void on_quit(struct pt_slot *slot, struct pt_reader *r)
 
 void pt_slot_hear(struct pt_slot *slot, struct pt_frame *frame)
 {
+    if (slot->member && pt_member_refused(slot, frame))
+        return;
     switch (frame->type) {
     case PT_L_SESSION:
         on_session(slot, frame);

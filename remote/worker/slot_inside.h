@@ -120,6 +120,11 @@ void pt_member_destroy(struct pt_member *member);
 void pt_member_join(const struct pt_slot *slot, struct pt_buf *msg);
 /* The hub said who its runner is. */
 bool pt_member_welcome(const struct pt_slot *slot);
+/* The hub is gone: whether that may be, and in words on stderr when not. */
+bool pt_member_closed(const struct pt_slot *slot, const char *why);
+/* Whether it is what a far member hears when its hub cannot be reached; then that was said, and it is over.
+ */
+bool pt_member_refused(struct pt_slot *slot, const struct pt_frame *frame);
 /* A frame from the hub that no other rank gets; -1 when it makes no sense. */
 int pt_member_hear(struct pt_slot *slot, struct pt_frame *frame);
 /* The runner said FAILED; -1 when that cannot be. */

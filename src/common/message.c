@@ -286,6 +286,8 @@ void pt_put_spread(struct pt_buf *out, const struct pt_share *shares, uint32_t n
 static bool is_spread(const struct pt_share *shares, uint32_t n, uint32_t ranks)
 {
     uint64_t sum = 0;
+    if (n < 2 || n > PT_SPREAD_MAX)
+        return false;
     for (uint32_t i = 0; i < n; i++) {
         sum += shares[i].ranks;
         if (shares[i].ranks == 0 || shares[i].ranks > ranks || shares[i].host == PT_NONE)
@@ -294,15 +296,17 @@ static bool is_spread(const struct pt_share *shares, uint32_t n, uint32_t ranks)
             if (shares[k].host == shares[i].host)
                 return false;
     }
-    return n > 1 && n <= PT_SPREAD_MAX && sum == ranks;
+    return sum == ranks;
 }
 
 struct pt_share *pt_get_spread(struct pt_reader *r, uint32_t ranks, uint32_t *n)
 {
     uint32_t count = get_count(r, 8);
     struct pt_share *shares = get_array(r, count, sizeof(*shares));
-    for (uint32_t i = 0; i < count && !r->bad; i++)
-        shares[i] = (struct pt_share){.host = pt_get_u32(r), .ranks = pt_get_u32(r)};
+    for (uint32_t i = 0; i < count && !r->bad; i++) {
+        shares[i].host = pt_get_u32(r);
+        shares[i].ranks = pt_get_u32(r);
+    }
     if (!r->bad && count > 0 && !is_spread(shares, count, ranks))
         r->bad = true;
     *n = r->bad ? 0 : count;

@@ -18,6 +18,7 @@ struct side { /* a frame socket, read in order */
 
 struct group {
     uint32_t id, ranks, index;
+    bool spread; /* over several hosts */
     struct side members[RANKS_MAX];
 };
 
@@ -125,16 +126,25 @@ static inline void agent_accept(struct agent *agent)
     cr_assert_geq(agent->side.fd, 0);
 }
 
-/* START for so many ranks; the group's number. */
-static inline uint32_t agent_start(struct agent *agent, uint32_t ranks)
+/* START for so many ranks, of these shares; the group's number. */
+static inline uint32_t agent_start_spread(struct agent *agent, uint32_t ranks, uint32_t nwanted,
+                                          const struct pt_share *wanted)
 {
+    uint32_t nspread;
     agent_accept(agent);
     struct pt_reader *r = side_want(&agent->side, agent->lab, PT_G_START);
     uint32_t id = pt_get_u32(r), n = pt_get_u32(r);
     uint8_t yield = pt_get_u8(r);
-    cr_assert(pt_get_end(r) && id && yield <= 1);
+    pt_auto_free struct pt_share *spread = pt_get_spread(r, ranks, &nspread);
+    cr_assert(pt_get_end(r) && id && yield <= 1 && (yield == 1 || !nwanted));
     cr_assert_eq(n, ranks, "START of %u ranks, wanted %u", n, ranks);
+    cr_assert(nspread == nwanted && (!n || memcmp(spread, wanted, nspread * sizeof(*spread)) == 0));
     return id;
+}
+
+static inline uint32_t agent_start(struct agent *agent, uint32_t ranks)
+{
+    return agent_start_spread(agent, ranks, 0, NULL);
 }
 
 static inline void agent_end(struct agent *agent, uint32_t id)
@@ -182,7 +192,10 @@ static inline void member_join(struct lab *lab, struct group *group, uint32_t ra
     SAY(side, PT_RANK_MEMBER, group->id, rank, group->ranks);
     struct pt_reader *r = side_want(side, lab, PT_RANK_WELCOME);
     group->index = pt_get_u32(r);
-    cr_assert_eq(pt_get_u32(r), lab->slots * (1 + group->index) + rank);
+    uint32_t first = group->spread ? PT_RANK_SPREAD + (4 * PT_GROUPS_MAX + group->index) * PT_RANKS_MAX
+                                   : lab->slots * (1 + group->index);
+    cr_assert_eq(pt_get_u32(r), first + rank);
+    cr_assert_eq(pt_get_u32(r), group->spread);
     cr_assert(pt_get_end(r));
     side_want(side, lab, PT_L_LIMITS);
     side_want(side, lab, PT_L_SESSION);

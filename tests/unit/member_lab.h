@@ -2,14 +2,17 @@
 #pragma once
 /* Members of a group under the real mpirun, with the real fork server, and a hub made of what the test says.
  */
-#include "remote/worker/rank.h"
 #include "worker_lab.h"
+
+#include "common/message_across.h"
+#include "remote/worker/rank.h"
 
 #define GROUP  7 /* as the agent knows it */
 #define INDEX  1
 #define SLOTS  4
 #define NUMBER (SLOTS * (1 + INDEX)) /* of the first member's runner */
 #define MATES  4
+#define FAR    9 /* the host whose hub the far ones want */
 
 struct mate {
     int fd;
@@ -22,8 +25,11 @@ struct mate {
 struct group {
     struct lab lab;
     uint32_t size;
-    bool unwelcome; /* they get neither WELCOME nor SESSION */
-    bool slow;      /* what tells native frames never ends, and mpirun waits for it */
+    bool unwelcome;  /* they get neither WELCOME nor SESSION */
+    uint32_t spread; /* as WELCOME says */
+    uint32_t far;    /* so many, the last ones, have their hub on another host */
+    bool astray;     /* mpirun cannot enter the run's folder */
+    bool slow;       /* what tells native frames never ends, and mpirun waits for it */
     struct mate mates[MATES];
 };
 
@@ -32,7 +38,8 @@ static inline void spawn_group(struct group *group)
     char worker[512], numbers[3][16], slots[16];
     struct lab *lab = &group->lab;
     snprintf(worker, sizeof(worker), "%s/bin/ptremote-worker", need_env("PTREMOTE_BUILD"));
-    snprintf(numbers[0], sizeof(numbers[0]), "%u", group->size);
+    snprintf(numbers[0], sizeof(numbers[0]), "%u", group->size - group->far);
+    snprintf(numbers[2], sizeof(numbers[2]), "%u", group->far);
     snprintf(numbers[1], sizeof(numbers[1]), "%u", GROUP);
     snprintf(slots, sizeof(slots), "%u", SLOTS);
     setenv("OMPI_ALLOW_RUN_AS_ROOT", "1", 1);
@@ -42,38 +49,38 @@ static inline void spawn_group(struct group *group)
     setenv("PTREMOTE_RUN", RUN, 1);
     setenv("PTREMOTE_SLOTS", slots, 1);
     setenv("ASAN_OPTIONS", "detect_leaks=0", 1);
-    const char *const argv[] = {"mpirun",
-                                "-quiet",
-                                "--mca",
-                                "odls_base_sigkill_timeout",
-                                group->slow ? "3" : "1",
-                                "-np",
-                                numbers[0],
-                                "--oversubscribe",
-                                "--bind-to",
-                                "none",
-                                "--mca",
-                                "pml",
-                                "ob1",
-                                "--mca",
-                                "btl_vader_backing_directory",
-                                lab->dir,
-                                "--mca",
-                                "btl",
-                                "self,vader",
-                                "--mca",
-                                "mpi_yield_when_idle",
-                                "1",
-                                worker,
-                                "--run-dir",
-                                lab->dir,
-                                "--host",
-                                "4",
-                                "--launch",
-                                "2",
-                                "--group",
-                                numbers[1],
-                                NULL};
+    const char *const wdir = group->astray ? "/" : lab->dir;
+    const char *argv[64] = {"mpirun",
+                            "-quiet",
+                            "--mca",
+                            "odls_base_sigkill_timeout",
+                            group->slow ? "3" : "1",
+                            "--oversubscribe",
+                            "--bind-to",
+                            "none",
+                            "--mca",
+                            "pml",
+                            "ob1",
+                            "--mca",
+                            "btl_vader_backing_directory",
+                            group->spread ? "/nowhere" : lab->dir,
+                            "--mca",
+                            "btl",
+                            "self,vader",
+                            "--mca",
+                            "mpi_yield_when_idle",
+                            "1"};
+    const char *const one[] = {"-np",    numbers[0], "--wdir",   wdir, worker,    "--run-dir", lab->dir,
+                               "--host", "4",        "--launch", "2",  "--group", numbers[1]};
+    const char *const other[] = {":",         "-np",      numbers[2], "--wdir", wdir,       worker,
+                                 "--run-dir", lab->dir,   "--host",   "4",      "--launch", "2",
+                                 "--group",   numbers[1], "--far",    "9"};
+    size_t n = 20;
+    bool near = group->size > group->far;
+    for (size_t i = 0; near && i < PT_COUNT(one); i++)
+        argv[n++] = one[i];
+    for (size_t i = !near; group->far && i < PT_COUNT(other); i++)
+        argv[n++] = other[i];
     lab->mpirun = spawn(lab, "mpirun", argv);
 }
 
@@ -203,21 +210,56 @@ static inline void group_session(struct group *group)
 
 static inline void group_welcome(struct group *group)
 {
-    for (uint32_t i = 0; i < group->size; i++)
-        group_say(group, i, PT_RANK_WELCOME, 2, INDEX, NUMBER + i, -1);
+    for (uint32_t i = 0; i < group->size; i++) {
+        struct pt_buf msg = {0};
+        size_t mark = pt_frame_begin(&msg, PT_RANK_WELCOME);
+        pt_put_u32(&msg, INDEX);
+        pt_put_u32(&msg, NUMBER + i);
+        pt_put_u32(&msg, group->spread);
+        pt_frame_end(&msg, mark);
+        mate_send(&group->mates[i], &msg);
+    }
 }
 
-/* The first frame of a connection says whose it is. */
-static inline void group_accept(struct group *group, int listener)
+static inline int mate_accept(struct group *group, int listener)
+{
+    struct pollfd p = {.fd = listener, .events = POLLIN};
+    cr_assert_eq(poll(&p, 1, PATIENCE_MS), 1, "no member came: %s", read_log(&group->lab, "mpirun.log"));
+    int fd = accept4(listener, NULL, NULL, SOCK_CLOEXEC);
+    cr_assert_geq(fd, 0);
+    return fd;
+}
+
+/* What a far one says to the agent comes first. */
+static inline void expect_want(int fd)
+{
+    unsigned char want[256];
+    uint8_t type;
+    size_t total;
+    struct pt_reader r;
+    struct pt_relay relay;
+    struct pt_buf same = {0};
+    pt_relay_encode(&(struct pt_relay){.host = FAR, .address = PT_NONE, .what = PT_RELAY_HUB}, PT_Y_WANT,
+                    &same);
+    cr_assert_lt(same.len, sizeof(want));
+    cr_assert_eq(recv(fd, want, same.len, MSG_WAITALL), (ssize_t)same.len);
+    cr_assert(pt_frame_next(want, same.len, 4096, &type, &r, &total) == 1 && type == PT_Y_WANT);
+    cr_assert_eq(pt_relay_decode(&r, &relay, NULL), 0);
+    cr_assert(relay.host == FAR && relay.what == PT_RELAY_HUB && relay.nwords == 0);
+    pt_relay_fini(&relay);
+    pt_buf_fini(&same);
+}
+
+/* The next frame of a connection says whose it is. */
+static inline void group_accept(struct group *group, int listener, bool far)
 {
     unsigned char head[PT_FRAME_HEAD + 12];
     uint8_t type;
     size_t total;
     struct pt_reader r;
-    struct pollfd p = {.fd = listener, .events = POLLIN};
-    cr_assert_eq(poll(&p, 1, PATIENCE_MS), 1, "no member came: %s", read_log(&group->lab, "mpirun.log"));
-    int fd = accept4(listener, NULL, NULL, SOCK_CLOEXEC);
-    cr_assert_geq(fd, 0);
+    int fd = mate_accept(group, listener);
+    if (far)
+        expect_want(fd);
     cr_assert_eq(recv(fd, head, sizeof(head), MSG_WAITALL), (ssize_t)sizeof(head));
     cr_assert_eq(pt_frame_next(head, sizeof(head), 64, &type, &r, &total), 1);
     cr_assert_eq(type, PT_RANK_MEMBER);
@@ -226,6 +268,7 @@ static inline void group_accept(struct group *group, int listener)
     cr_assert_lt(rank, group->size);
     cr_assert_eq(pt_get_u32(&r), group->size);
     cr_assert_eq(group->mates[rank].fd, -1);
+    cr_assert_eq(far, rank >= group->size - group->far);
     group->mates[rank].fd = fd;
 }
 
@@ -264,13 +307,17 @@ static inline struct group *group_create(uint32_t size)
 static inline void group_start(struct group *group)
 {
     char path[128];
+    int listeners[2];
     make_tool(&group->lab, group->slow);
-    snprintf(path, sizeof(path), "%s/rank.sock", group->lab.dir);
-    int listener = listen_at(path);
+    for (int i = 0; i < 2; i++) {
+        snprintf(path, sizeof(path), "%s/%s", group->lab.dir, i ? PT_RELAY_SOCKET : PT_RANK_SOCKET);
+        listeners[i] = listen_at(path);
+    }
     spawn_group(group);
     for (uint32_t i = 0; i < group->size; i++)
-        group_accept(group, listener);
-    close(listener);
+        group_accept(group, listeners[i >= group->size - group->far], i >= group->size - group->far);
+    close(listeners[0]);
+    close(listeners[1]);
     if (group->unwelcome)
         return;
     group_welcome(group);

@@ -369,11 +369,11 @@ Test(worker_member, all_threads_run_where_they_should, .timeout = 110)
 /* Each order cut short, and too long: it is no order. */
 Test(worker_member, orders_that_make_no_sense_are_ignored, .timeout = 110)
 {
-    static const unsigned char body[] = {0, 0, 0, 1, 0, 0, 0, 0, 0};
+    static const unsigned char body[13] = {0, 0, 0, 1};
     static const struct {
         uint8_t type;
         size_t right;
-    } orders[] = {{PT_RANK_WELCOME, 8}, {PT_RANK_BIND, 8}, {PT_RANK_HUNG, 5}, {PT_RANK_FALL, 0}};
+    } orders[] = {{PT_RANK_WELCOME, 12}, {PT_RANK_BIND, 8}, {PT_RANK_HUNG, 5}, {PT_RANK_FALL, 0}};
     struct group *group = group_open(1, "def test_a(): pass\n");
     for (size_t i = 0; i < PT_COUNT(orders); i++)
         for (size_t n = 0; n <= sizeof(body); n++) {
@@ -436,4 +436,102 @@ Test(worker_member, a_process_that_no_launcher_started_is_no_member)
     char command[128];
     snprintf(command, sizeof(command), "rm -rf '%s'", lab.dir);
     cr_expect_eq(system(command), 0);
+}
+
+/* --- over several hosts --- */
+
+static const char spread[] = "import os\n"
+                             "from mpi4py import MPI\n"
+                             "def test_spread():\n"
+                             "    env, run_dir = os.environ, os.environ['PTREMOTE_RUN_DIR']\n"
+                             "    assert env['PTREMOTE_SPREAD'] == '1'\n"
+                             "    assert env['OMPI_MCA_btl_vader_backing_directory'] == run_dir\n"
+                             "    assert env['OMPI_MCA_orte_tmpdir_base'] == run_dir\n"
+                             "    assert MPI.COMM_WORLD.allreduce(1) == 3\n";
+
+static struct group *open_far(uint32_t size, uint32_t far, bool unwelcome)
+{
+    struct group *group = group_create(size);
+    group->spread = 1;
+    group->far = far;
+    group->unwelcome = unwelcome;
+    write_file(&group->lab, "test_g.py", spread);
+    group_start(group);
+    return group;
+}
+
+Test(worker_member, ranks_of_several_hosts, .timeout = 110)
+{
+    struct group *group = open_far(3, 2, false);
+    group_bundle(group, 1, 0, "test_spread", 10);
+    wait_done(group, 0);
+    for (uint32_t rank = 0; rank < 3; rank++)
+        check_passed(group, rank, 0, 10);
+    quit(group);
+}
+
+Test(worker_member, others_are_not_told_of_several_hosts, .timeout = 110)
+{
+    struct group *group = group_open(1, "import os\n"
+                                        "def test_here(): assert 'PTREMOTE_SPREAD' not in os.environ\n");
+    group_bundle(group, 1, 0, "test_here", 0);
+    check_passed(group, 0, 0, 0);
+    quit(group);
+}
+
+static void expect_failure(struct group *group, const char *why)
+{
+    int status = lab_join(&group->lab);
+    cr_assert(WIFEXITED(status) && WEXITSTATUS(status) == 1, "0x%x", status);
+    cr_assert(strstr(read_log(&group->lab, "mpirun.log"), why), "%s", read_log(&group->lab, "mpirun.log"));
+    group_close(group);
+}
+
+/* Not before the hub welcomed it; what has that number then is of the hub. */
+Test(worker_member, a_hub_that_cannot_be_reached, .timeout = 110)
+{
+    struct group *group = open_far(1, 1, true);
+    struct pt_buf msg = {0};
+    size_t mark = pt_frame_begin(&msg, PT_Y_REFUSED);
+    pt_put_str(&msg, "h9 is not up");
+    pt_frame_end(&msg, mark);
+    mate_send(&group->mates[0], &msg);
+    expect_failure(group, "the hub of host 9 was not reached: h9 is not up");
+}
+
+Test(worker_member, a_hub_that_goes_before_it_answers, .timeout = 110)
+{
+    struct group *group = open_far(1, 1, true);
+    close(group->mates[0].fd);
+    group->mates[0].fd = -1;
+    expect_failure(group, "the hub of host 9 was not reached: closed by the other end");
+}
+
+Test(worker_member, a_far_member_goes_with_its_hub, .timeout = 110)
+{
+    struct group *group = open_far(1, 1, false);
+    mate_wait(group, 0, PT_RANK_READY, 0);
+    close(group->mates[0].fd);
+    group->mates[0].fd = -1;
+    lab_join(&group->lab);
+    cr_assert_str_eq(read_log(&group->lab, "mpirun.log"), "");
+    group_close(group);
+}
+
+Test(worker_member, started_in_another_folder, .timeout = 110)
+{
+    struct group *group = group_create(1);
+    group->astray = true;
+    make_tool(&group->lab, false);
+    spawn_group(group);
+    expect_failure(group, "started in /, and not in the run's folder /tmp/pt-member-");
+}
+
+Test(worker_member, no_agent_that_passes_it_on, .timeout = 110)
+{
+    struct group *group = group_create(1);
+    group->far = 1;
+    make_tool(&group->lab, false);
+    spawn_group(group);
+    expect_failure(group, "the agent: ");
 }

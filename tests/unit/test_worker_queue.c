@@ -195,3 +195,46 @@ Test(queue, bundles_for_several_ranks_are_for_no_rank)
     cr_assert(take_ranks(&queue, 4) == 2 && !queue.head && queue.tail == &queue.head);
     pt_queue_fini(&queue);
 }
+
+static void add_spread(struct pt_queue *queue, uint32_t number)
+{
+    struct pt_share shares[] = {{1, 2}, {3, 2}};
+    struct pt_bundle_test tests[] = {{.test = 1, .nodeid = (char *)"a.py::x"},
+                                     {.test = 2, .nodeid = (char *)"a.py::y"}};
+    struct pt_bundle_file file = {(char *)"a.py", tests, 2};
+    struct pt_bundle bundle = {.bundle = number,
+                               .rank = PT_NONE,
+                               .ranks = 4,
+                               .spread = shares,
+                               .nspread = 2,
+                               .files = &file,
+                               .nfiles = 1};
+    cr_assert_eq(pt_queue_add(queue, &bundle), 0);
+}
+
+Test(queue, bundles_over_several_hosts_are_apart)
+{
+    struct pt_queue queue;
+    struct pt_bundle bundle;
+    const struct pt_queue_item *left;
+    pt_queue_init(&queue);
+    cr_assert_null(pt_queue_spread(&queue, NULL));
+    add_spread(&queue, 1);
+    add_ranks(&queue, 2, 4, false);
+    add_spread(&queue, 3);
+    cr_assert(pt_queue_count(&queue, 4) == 1 && pt_queue_largest(&queue, PT_NONE) == 4);
+    cr_assert_eq(take_ranks(&queue, 4), 2);
+    cr_assert(take_ranks(&queue, 4) == 0 && pt_queue_largest(&queue, PT_NONE) == 0);
+    cr_assert_null(pt_queue_take(&queue, 0));
+    cr_assert_eq(pt_queue_spread(&queue, NULL)->bundle, 1);
+    struct pt_steal one = ask(3, 1, (uint32_t[]){2});
+    cr_assert_eq(pt_queue_steal(&queue, &one, &left), 1);
+    const struct pt_queue_item *last = pt_queue_spread(&queue, pt_queue_spread(&queue, NULL));
+    cr_assert(last == left && last->bundle == 3 && !pt_queue_spread(&queue, last));
+    cr_assert_eq(pt_queue_open(last, &bundle), 0);
+    cr_assert(bundle.nspread == 2 && bundle.spread[1].host == 3 && bundle.spread[1].ranks == 2);
+    cr_assert_eq(bundle.files[0].ntests, 1);
+    pt_bundle_fini(&bundle);
+    pt_steal_fini(&one);
+    pt_queue_fini(&queue);
+}
