@@ -175,6 +175,9 @@ const struct pt_option_row pt_option_rows[] = {
     {"mpi-grace", 0, PT_OPTION_SECONDS, PT_GROUP_RUN, PT_FILES_ANY, AT(mpi_grace_ms), .min = 1, .max = WEEK_SECONDS, .value = "SECONDS",
      .help = "How long the other ranks of an MPI test may go on in a set-up, call or tear-down that failed on one of them, before they count "
              "as hung: the Python stacks of all are shown, the test fails and its ranks are ended. Default 3."},
+    {"mpi-across", 0, PT_OPTION_FLAG, PT_GROUP_RUN, PT_FILES_ANY, AT(mpi_across),
+     .help = "Spread every MPI test over two or more hosts, also where one host has slots enough. A test of more ranks than any host has "
+             "slots is spread in any case. The hosts must reach each other by TCP, and have one Open MPI."},
     {"memory-per-slot", 0, PT_OPTION_SIZE, PT_GROUP_RUN, PT_FILES_ANY, AT(memory_per_slot), .min = 16u << 20, .value = "SIZE",
      .help = "Kill a test whose process, with all that it started, takes more memory: 512m, 2g. It is told as crashed, with "
              "what it took. Slots that a host's memory cannot carry are warned of."},

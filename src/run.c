@@ -153,6 +153,7 @@ static int make_parts(struct pt_run *run, struct pt_err *err)
                                 .timeout_ms = opts->timeout_ms,
                                 .schedule = opts->schedule,
                                 .in_order = opts->shuffle != NULL,
+                                .across = opts->mpi_across,
                                 .speculate = opts->speculate};
     struct pt_terminal_options terminal = {.out = stdout,
                                            .tty = isatty(1) && opts->quiet == 0,
@@ -343,6 +344,8 @@ void pt_run_check(struct pt_run *run)
     bool started = run->root && !run->opts->dry_run;
     if (run->opts->dry_run && run->collected && (run->tree || run->opts->shared_fs))
         stop_lanes(run);
+    if (started && !run->ending && !run->stopping && !run->opts->sync_only)
+        pt_run_across_look(run);
     if (started && !run->ending && !run->stopping) {
         if (run->opts->sync_only) {
             run->stopping = pt_run_hosts_alive(run) == 0;

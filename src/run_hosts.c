@@ -96,8 +96,8 @@ static bool is_needed(const struct pt_run_host *h)
         return !opts->target_ms;
     if (h->room == 0)
         return false;
-    if (run->replay || opts->dist == PT_DIST_EACH || opts->schedule != PT_SCHEDULE_DYNAMIC ||
-        run->hosts.nlabels)
+    if (run->across || pt_plan_wants_together(run->plan) || run->replay || opts->dist == PT_DIST_EACH ||
+        opts->schedule != PT_SCHEDULE_DYNAMIC || run->hosts.nlabels)
         return true;
     for (size_t i = 0; i < run->hosts.n; i++)
         if (run->at[i].state >= PT_HOST_LAUNCHING && run->at[i].state <= PT_HOST_WORKING)
@@ -140,6 +140,7 @@ static void lose_work(struct pt_run_host *h)
     pt_run_host_unlink(h);
     pt_status_lost(h->run->status, h->number);
     pt_plan_lost(h->run->plan, h->number, pt_run_lost_test, h->run);
+    pt_run_across_lost(h);
     pt_run_deal(h->run);
 }
 
@@ -325,6 +326,7 @@ static void on_down(struct pt_run_host *h, const struct pt_lane_event *e)
     bool again = e->err.msg[0] && !e->level && was >= PT_HOST_LAUNCHING && was <= PT_HOST_WORKING &&
                  h->launches < PT_RUN_LAUNCHES && !run->ending && !run->stopping;
     lose_work(h);
+    pt_run_across_down(h);
     if (again) {
         pt_run_host_note(h, "%s; connecting again (%u of %u)", e->err.msg, h->launches, PT_RUN_LAUNCHES - 1);
         pt_run_host_set(h, PT_HOST_CONNECTING);
@@ -346,6 +348,7 @@ static void on_down(struct pt_run_host *h, const struct pt_lane_event *e)
     pt_run_host_show(h, h->lost ? "lost" : "done");
     if (run->collected)
         pt_run_hosts_collected(run);
+    pt_run_deal(run);
 }
 
 static void on_event(void *arg, struct pt_lane_event *e)
@@ -383,6 +386,15 @@ static void on_event(void *arg, struct pt_lane_event *e)
     case PT_LANE_LINK:
         pt_run_link(h->run, e->fd, h->number);
         e->fd = -1;
+        break;
+    case PT_LANE_RELAY:
+        pt_run_relay(h, e->fd);
+        e->fd = -1;
+        break;
+    case PT_LANE_LISTENING:
+    case PT_LANE_REACHED:
+    case PT_LANE_PEERED:
+        pt_run_across_event(h, e);
         break;
     case PT_LANE_COLLECT:
         pt_run_collect_remote(h, e->fd);
@@ -574,6 +586,14 @@ uint32_t pt_run_hosts_usable(const struct pt_run *run)
     return n;
 }
 
+bool pt_run_hosts_coming(const struct pt_run *run)
+{
+    for (size_t i = 0; i < run->hosts.n; i++)
+        if (run->at[i].state < PT_HOST_WORKING && (run->at[i].state != PT_HOST_PREPARING || run->at[i].room))
+            return true;
+    return false;
+}
+
 void pt_run_hosts_fini(struct pt_run *run)
 {
     for (size_t i = 0; run->at && i < run->hosts.n; i++) {
@@ -583,6 +603,7 @@ void pt_run_hosts_fini(struct pt_run *run)
         pt_tls_identity_fini(&h->identity);
     }
     pt_run_links_fini(run);
+    pt_run_across_fini(run);
     pt_listener_destroy(run->listener);
     free(run->at);
 }

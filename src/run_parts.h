@@ -1,10 +1,10 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #pragma once
 /* What the run's files share: run.c (start, end, time), run_hosts.c (each host's state), run_links.c (its
- * workers), run_deal.c (what they are dealt), run_units.c (what is dealt as one), run_nodes.c (slots as
- * plugins see them), run_messages.c, run_groups.c and run_notes.c (what workers say), run_results.c (what
- * tests gave), run_collect.c (what there is to run), run_sync.c (--sync-only). Everything here belongs to the
- * loop's thread. */
+ * workers), run_deal.c (what they are dealt), run_across.c and run_relays.c (tests over several hosts),
+ * run_units.c (what is dealt as one), run_nodes.c (slots as plugins see them), run_messages.c, run_groups.c
+ * and run_notes.c (what workers say), run_results.c (what tests gave), run_collect.c (what there is to run),
+ * run_sync.c (--sync-only). Everything here belongs to the loop's thread. */
 #include "collect.h"
 #include "common/err.h"
 #include "common/loop.h"
@@ -113,6 +113,7 @@ struct pt_run {
     struct pt_suite *suite;
 
     struct pt_plan *plan;
+    struct pt_across *across;   /* NULL until the plan wants to know who may run tests together */
     struct pt_cut *cut;         /* NULL with a replay */
     struct pt_history *history; /* NULL until the ledger is open */
     struct pt_replay *replay;
@@ -182,6 +183,8 @@ void pt_run_host_bye(struct pt_run_host *h);
 /* Hosts that are not DOWN; hosts that are not DOWN, STOPPING or ENDING. */
 uint32_t pt_run_hosts_alive(const struct pt_run *run);
 uint32_t pt_run_hosts_usable(const struct pt_run *run);
+/* Is a host still on its way to WORKING, for the first time or again? */
+bool pt_run_hosts_coming(const struct pt_run *run);
 void pt_run_hosts_fini(struct pt_run *run);
 /* One line for the user about a host. */
 void pt_run_host_note(struct pt_run_host *h, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
@@ -228,6 +231,20 @@ void pt_run_host_limits(struct pt_run_host *h);
 void pt_run_deal(struct pt_run *run);
 /* Acknowledge all that was received; call after a commit. */
 void pt_run_hosts_ack(struct pt_run *run);
+
+/* run_across.c */
+/* After every event: ask on, or ask anew. */
+void pt_run_across_look(struct pt_run *run);
+/* LISTENING, REACHED, PEERED. */
+void pt_run_across_event(struct pt_run_host *h, struct pt_lane_event *e);
+/* Its workers are gone; its connection is. */
+void pt_run_across_lost(struct pt_run_host *h);
+void pt_run_across_down(struct pt_run_host *h);
+void pt_run_across_fini(struct pt_run *run);
+
+/* run_relays.c */
+/* A stream of kind RELAY of that host; takes fd over. */
+void pt_run_relay(struct pt_run_host *h, int fd);
 
 /* run_messages.c */
 /* A message of a welcomed link. */
