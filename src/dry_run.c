@@ -45,20 +45,40 @@ static void keep_step(struct layout *l, const struct pt_plan_deal *deal)
     l->deals[l->n++] = *deal;
 }
 
+/* "h1: ", or of several hosts together "h1+h2: ". */
+static void print_whom(const struct pt_run *run, const struct pt_plan_deal *deal)
+{
+    const struct pt_bundle *b = deal->bundle;
+    printf("bundle %u -> %s", b->bundle, run->at[deal->host].host->name);
+    for (uint32_t i = 1; i < b->nspread; i++)
+        printf("+%s", run->at[b->spread[i].host].host->name);
+    printf(": ");
+}
+
+/* " of 6 ranks (4+2)". */
+static void print_ranks(const struct pt_bundle *b)
+{
+    if (b->ranks > 1)
+        printf(" of %u ranks", b->ranks);
+    for (uint32_t i = 0; i < b->nspread; i++)
+        printf("%s%u", i ? "+" : " (", b->spread[i].ranks);
+    if (b->nspread)
+        printf(")");
+}
+
 static void print_deal(void *arg, const struct pt_plan_deal *deal)
 {
     struct layout *l = arg;
     struct pt_run *run = l->run;
     const struct pt_bundle *b = deal->bundle;
     uint32_t tests = 0;
-    char ranks[32] = "";
     keep_step(l, deal);
     for (uint32_t i = 0; i < b->nfiles; i++)
         tests += b->files[i].ntests;
-    if (b->ranks > 1)
-        snprintf(ranks, sizeof(ranks), " of %u ranks", b->ranks);
-    printf("bundle %u -> %s: %u test%s%s\n", b->bundle, run->at[deal->host].host->name, tests,
-           tests == 1 ? "" : "s", ranks);
+    print_whom(run, deal);
+    printf("%u test%s", tests, tests == 1 ? "" : "s");
+    print_ranks(b);
+    printf("\n");
     for (uint32_t i = 0; i < b->nfiles; i++) {
         printf("    ");
         print_text(b->files[i].path);

@@ -119,7 +119,8 @@ static bool choose(const struct pt_plan *plan, const struct pt_plan_line *line, 
                    struct pt_plan_spread *out)
 {
     uint64_t sum = 0;
-    uint32_t last = PT_NONE, big = 0;
+    uint32_t last = PT_NONE;
+    bool big = false;
     out->n = 0;
     if (line->host != PT_NONE && !add_share(out, line->host, room(plan, line, line->host), &sum))
         return false;
@@ -129,8 +130,8 @@ static bool choose(const struct pt_plan *plan, const struct pt_plan_line *line, 
             return false;
     }
     for (uint32_t i = 0; i < plan->spec.hosts; i++)
-        big = plan->hosts[i].slots > big ? plan->hosts[i].slots : big;
-    fill(out, line->ranks, big >= line->ranks);
+        big = big || room_in_all(plan, line, i) >> 32 >= line->ranks;
+    fill(out, line->ranks, big);
     return true;
 }
 
