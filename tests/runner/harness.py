@@ -327,11 +327,11 @@ AS_ROOT = {"OMPI_ALLOW_RUN_AS_ROOT": "1", "OMPI_ALLOW_RUN_AS_ROOT_CONFIRM": "1"}
 
 class Group:
     """Ranks of one mpirun; the hub of them is played here. With `far` the upper half of them is on that host: a group of
-    several hosts."""
+    several hosts. `transport` is what MPI uses between them."""
 
     count = 0
 
-    def __init__(self, host, size, cwd, slots=4, index=0, far=None, **env):
+    def __init__(self, host, size, cwd, slots=4, index=0, far=None, transport="self,vader", **env):
         Group.count += 1
         self.hub = os.path.join(host.folder, "hub.%d" % Group.count)
         listener = socket.socket(socket.AF_UNIX)
@@ -342,7 +342,7 @@ class Group:
         spread = {"PTREMOTE_SPREAD": "1"} if far else {}
         given = json.dumps(dict(worker, PTREMOTE_WORKSPACE=str(cwd), **spread, **env))
         member = os.path.join(os.path.dirname(os.path.abspath(__file__)), "member.py")
-        command = list(MPIRUN)
+        command = [transport if word == "self,vader" else word for word in MPIRUN]
         for count, fork in [(size - size // 2, host.socket), (size // 2, far.socket)] if far else [(size, host.socket)]:
             command += [":"] * (command[-1] == given) + ["-np", str(count), PYTHON, member, fork, self.hub, str(cwd), given]
         self.mpirun = subprocess.Popen(

@@ -612,3 +612,100 @@ def test_another_size_than_promised(tmp_path):
         assert not runner.start(found.session)
         assert runner.broken.startswith("MPI.COMM_WORLD of mpi4py has 1 ranks"), runner.broken
         runner.close()
+
+
+# ---- ranks of several hosts ----
+
+
+@pytest.fixture
+def two_hosts(tmp_path):
+    """two_hosts(files, hidden...) -> (a Group of two ranks on two fork servers, the bundle): the second one has folders
+    of its own where the hidden ones are. Connections between the ranks are as between hosts."""
+    opened = []
+
+    def make(files, *hidden):
+        for name in ("temporary", "run", "second/run"):
+            (tmp_path / name).mkdir(parents=True)
+        project = harness.write(tmp_path / "project", files)
+        temporary = str(tmp_path / "temporary")
+        opened.append(harness.Host(tmp_path, TMPDIR=temporary, PTREMOTE_RUN_DIR=str(tmp_path / "run")))
+        script = 'for at; do shift; [ "$at" != -- ] || break; mount -t tmpfs none "$at" || exit; done; exec "$@"'
+        before = ["unshare", "-rm", "sh", "-c", script, "-", *(str(tmp_path / name) for name in hidden), "--"]
+        second = tmp_path / "second"
+        opened.append(harness.Host(second, before=before, TMPDIR=temporary, PTREMOTE_RUN_DIR=str(second / "run")))
+        if hidden and not opened[1].hello:
+            pytest.skip("no mount namespaces here")
+        found = harness.collect(project)
+        assert found.of("final"), (found.lines, found.stderr)
+        opened.append(harness.Group(opened[0], 2, project, far=opened[1], transport="self,tcp"))
+        assert opened[2].start(found.session), [member.broken for member in opened[2].members]
+        return opened[2], entries(found)
+
+    yield make
+    for one in reversed(opened):
+        one.close()
+
+
+FOLDER = {
+    "test_a.py": HEAD + "import shutil\npytestmark = ptremote.mark.parallel(2)\n"
+    "def test_first(comm, mpi_tmpdir):\n"
+    "    (mpi_tmpdir / str(comm.rank)).write_text('here')\n    comm.barrier()\n"
+    "    assert sorted(os.listdir(mpi_tmpdir)) == ['0', '1']\n"
+    "    if comm.rank == 0: open('where', 'w').write(str(mpi_tmpdir))\n"
+    "def test_it_is_gone(comm): assert not os.path.exists(open('where').read())\n"
+    "def test_without(comm): assert comm.allreduce(1) == 2\n"
+}
+
+
+@needs_mpi
+@pytest.mark.parametrize("hidden, shared", [((), "temporary"), (["temporary"], "run"), (["run"], "temporary")])
+def test_the_folder_that_hosts_share(two_hosts, tmp_path, hidden, shared):
+    ranks, bundle = two_hosts(FOLDER, *hidden)
+    assert ranks.bundle(bundle)
+    assert ranks.outcomes() == {test: ["passed"] * 2 for test in range(3)}, ranks.reports()
+    assert (tmp_path / "project" / "where").read_text().startswith(str(tmp_path / shared))
+    assert ranks.quit() and ranks.exits() == [0, 0]
+    left = [name for _, folders, names in os.walk(tmp_path) for name in folders + names]
+    assert not [name for name in left if name.startswith(("ranks-", "mpi-"))], left
+
+
+@needs_mpi
+def test_hosts_that_share_no_folder(two_hosts, tmp_path):
+    ranks, bundle = two_hosts(FOLDER, "temporary", "run")
+    assert ranks.bundle(bundle)
+    assert ranks.outcomes() == {0: ["passed", "error"], 1: ["failed"] * 2, 2: ["passed"] * 2}, ranks.reports()
+    near, far = (ranks.reports()[0][rank] for rank in (0, 1))
+    assert near["message"] == "set-up failed on rank 1"
+    name = os.uname().nodename
+    words = "mpi_tmpdir: rank 1 on %s does not see the folder of rank 0 on %s (%s" % (name, name, tmp_path / "temporary")
+    assert words in far["message"] and "--env TMPDIR=" in far["longrepr"]
+    assert ranks.quit() and ranks.exits() == [0, 0]
+
+
+@needs_mpi
+def test_a_collective_folder_that_hosts_do_not_share(two_hosts):
+    files = {
+        "test_a.py": HEAD + "from ptremote.mpi import CollectiveTemporaryDirectory\n@ptremote.mark.parallel(2)\n"
+        "def test_1(comm):\n    with CollectiveTemporaryDirectory(comm): pass\n"
+    }
+    ranks, bundle = two_hosts(files, "temporary")
+    assert ranks.bundle(bundle)
+    assert ranks.outcomes() == {0: ["failed"] * 2}
+    assert all("does not see the folder of rank 0" in told["message"] for told in ranks.reports()[0].values())
+
+
+@needs_mpi
+def test_long_words_between_hosts(two_hosts):
+    """More than a connection holds."""
+    files = {
+        "test_a.py": HEAD + "import pytest\n@pytest.mark.parametrize('i', range(20000))\n@ptremote.mark.parallel(2)\n"
+        "def test_1(i): pass\n",
+        "test_b.py": HEAD + "@ptremote.mark.parallel(2)\ndef test_2(comm): comm.barrier()\n",
+    }
+    files["test_a.py"] = files["test_a.py"].replace(
+        "import pytest\n", "import pytest\nif os.environ.get('PTREMOTE_GROUP_RANK') == '1': raise ValueError('no import')\n", 1
+    )
+    ranks, bundle = two_hosts(files)
+    assert ranks.bundle(bundle)
+    assert set(map(tuple, ranks.outcomes().values())) == {("error", "error"), ("passed", "passed")}
+    assert ranks.outcomes()[20000] == ["passed", "passed"]
