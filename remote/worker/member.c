@@ -37,8 +37,6 @@ struct pt_member {
 
 /* What Open MPI (PRRTE, PMIx) tells a process about itself. */
 static const char *const launcher[] = {"OMPI_", "PMIX_", "PMI_", "ORTE_", "OPAL_", "PRTE_"};
-/* Settings of mpirun's that name folders of its host; the other hosts get them too. */
-static const char *const folders[] = {"OMPI_MCA_btl_vader_backing_directory", "OMPI_MCA_orte_tmpdir_base"};
 
 static int find_number(const char *name, uint32_t *out, struct pt_err *err)
 {
@@ -143,42 +141,29 @@ static int add_own(struct pt_member *member, const char *name, const char *value
     return add_env(member, name, strlen(name), value);
 }
 
-static bool is_launchers(const struct pt_member *member, const char *variable)
+static bool is_launchers(const char *variable)
 {
-    for (size_t i = 0; member->spread && i < PT_COUNT(folders); i++)
-        if (strncmp(variable, folders[i], strlen(folders[i])) == 0 && variable[strlen(folders[i])] == '=')
-            return false;
     for (size_t i = 0; i < PT_COUNT(launcher); i++)
         if (strncmp(variable, launcher[i], strlen(launcher[i])) == 0)
             return strchr(variable, '=') != NULL;
     return false;
 }
 
-/* TMPDIR is the launcher's own on this host, as the agent gave it. */
-static int add_spread(struct pt_member *member)
-{
-    const char *own = getenv("TMPDIR");
-    int rc = add_own(member, "PTREMOTE_SPREAD", "1");
-    for (size_t i = 0; rc == 0 && own && i < PT_COUNT(folders); i++)
-        rc = add_own(member, folders[i], own);
-    return rc;
-}
-
 static int make_env(struct pt_slot *slot)
 {
     struct pt_member *member = slot->member;
-    size_t room = PT_COUNT(slot->env) + 4 + PT_COUNT(folders);
+    size_t room = PT_COUNT(slot->env) + 4;
     for (char **v = environ; *v; v++)
-        room += is_launchers(member, *v);
+        room += is_launchers(*v);
     member->env = calloc(room, sizeof(*member->env));
     int rc = member->env ? 0 : -1;
     for (size_t i = 0; rc == 0 && i < PT_COUNT(slot->env); i++)
         rc = add_own(member, slot->env[i].name, slot->env[i].value);
     for (char **v = environ; rc == 0 && *v; v++)
-        if (is_launchers(member, *v))
+        if (is_launchers(*v))
             rc = add_env(member, *v, strcspn(*v, "="), strchr(*v, '=') + 1);
     if (rc == 0 && member->spread)
-        rc = add_spread(member);
+        rc = add_own(member, "PTREMOTE_SPREAD", "1");
     if (rc == 0 && !getenv("OMP_NUM_THREADS"))
         rc = add_own(member, "OMP_NUM_THREADS", "1");
     if (rc < 0 || add_own(member, "PTREMOTE_RANKS", member->ranks) < 0 ||

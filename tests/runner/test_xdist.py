@@ -108,6 +108,16 @@ def test_workers_of_a_host_share_the_folder_above(tmp_path):
     assert os.stat(above).st_mode & 0o777 == 0o700
 
 
+def test_nodes_of_groups_over_several_hosts(monkeypatch):
+    from ptremote import xdist
+
+    monkeypatch.setenv("PTREMOTE_SLOTS", "4")
+    inputs = [xdist.pack({"port": port}, "workerinput", 1000) for port in (80, 81)]
+    node = xdist.Node({"base": 8, "count": 12, "inputs": inputs}, xdist.SPREAD + 5)
+    assert node.id == "gw10000005" and node.input["port"] == 81 and not node.controlled
+    assert xdist.Node({"base": 8, "count": 12}, 6).id == "gw22"
+
+
 def test_input_and_output(tmp_path):
     """What the controller gives is there before plugins are configured; what the session leaves comes back."""
     files = {

@@ -63,7 +63,7 @@ static inline void spawn_group(struct group *group)
                             "ob1",
                             "--mca",
                             "btl_vader_backing_directory",
-                            group->spread ? "/nowhere" : lab->dir,
+                            lab->dir,
                             "--mca",
                             "btl",
                             "self,vader",

@@ -16,6 +16,7 @@ INPUT_MAX = 256 << 10  # bytes of one node's workerinput, packed
 OUTPUT_MAX = 3 << 20  # and of its workeroutput
 DEPTH_MAX = 32
 VARIABLES = ("PYTEST_XDIST_WORKER", "PYTEST_XDIST_WORKER_COUNT", "PYTEST_XDIST_TESTRUNUID")
+SPREAD = 10000000  # members of groups over several hosts are numbered from here on
 TEMP_PREFIX = "ptremote-tests-"
 # It gives its workers a port on the controller's machine; without that it counts in each worker.
 RERUNS = "pytest_rerunfailures"
@@ -203,16 +204,19 @@ class Node:
     """A runner as pytest-xdist's suites see it: its id, its part of `workerinput`, its temporary folder."""
 
     def __init__(self, session, number, control=None):
-        """`number` is a rank of the host, or of a member of a group of ranks: SLOTS * (1 + group) + its rank there."""
+        """`number` is a rank of the host, or of a member of a group of ranks: SLOTS * (1 + group) + its rank there; from
+        SPREAD on, of a group over several hosts."""
         slots = int(os.environ.get("PTREMOTE_SLOTS") or 0)
         round_, rank = divmod(number, slots) if slots else (0, number)
         count = int(session.get("count") or 1)
         self.id = "gw%d" % (round_ * count + int(session.get("base") or 0) + rank)
+        if number >= SPREAD:  # the session is that of another host, which may have more slots
+            self.id = "gw%d" % number
         self.control = control
         self.isolate = session.get("isolate") or "session"
         self.want_output = bool(session.get("want_output")) and not round_
         inputs = session.get("inputs") or []
-        given = inputs[rank] if rank < len(inputs) else None
+        given = inputs[rank % len(inputs)] if inputs else None
         self.controlled = given is not None and not round_  # of a group's ranks the controller does not know
         self.input = unpack(given) if given is not None else {}
         self.input["workerid"] = self.id
