@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* The plan under whole runs in which anything happens: random suites with every kind of unit, hosts that
- * come, go and never come again, bundles called back, robbed, copied, tests run again. */
+ * come, go and never come again, bundles called back, robbed, copied, spread over hosts, tests run again. */
 #include "plan_lab.h"
 
 #define HOSTS_MAX 8
@@ -18,7 +18,8 @@ enum feature {
     NEVER = 64,
     RAGGED = 128, /* runners give back whatever they like */
     RANKS = 256,  /* tests of several */
-    FEATURES = 512,
+    ACROSS = 512, /* these are spread also where one host has slots enough */
+    FEATURES = 1024,
 };
 
 struct fact { /* what is true of a test */
@@ -31,6 +32,7 @@ struct fact { /* what is true of a test */
 struct live {
     struct pt_plan_deal deal;
     uint32_t n, at;           /* tests; told or passed over so far */
+    uint32_t cut;             /* hosts of its spread that were lost, a bit each */
     bool gone[TESTS_MAX / 4]; /* given back */
 };
 
@@ -45,6 +47,7 @@ struct sim {
     uint32_t features, hosts, slots[HOSTS_MAX];
     uint64_t labels[HOSTS_MAX];
     bool up[HOSTS_MAX], never[HOSTS_MAX];
+    bool may[HOSTS_MAX], judged[HOSTS_MAX]; /* run tests together with others; whether is known */
     uint32_t units, units_added, tests;
     struct fact facts[TESTS_MAX];
     struct live *live[LIVE_MAX];
@@ -53,7 +56,7 @@ struct sim {
     uint32_t nasked;
     uint32_t last_pinned[HOSTS_MAX][16]; /* unit dealt last to that slot, from 1 */
     uint32_t last_unit;                  /* dealt last, in a sequential run, from 1 */
-    uint32_t impossible, copies, steals, drops, agains, given_up;
+    uint32_t impossible, copies, steals, drops, agains, given_up, spreads, broken;
 };
 
 static const struct fact *fact_of(const struct sim *sim, const struct live *live)
@@ -66,6 +69,31 @@ static bool able(const struct sim *sim, const struct fact *f, uint32_t h)
     return (sim->labels[h] & f->needs) == f->needs && f->weight <= sim->slots[h] &&
            (f->host == PT_NONE || f->host == h) &&
            (f->rank == PT_NONE || f->ranks != 1 || f->rank < sim->slots[h]);
+}
+
+/* Slots of the host that the bundle takes. */
+static uint32_t taken(const struct sim *sim, const struct live *live, uint32_t h)
+{
+    const struct pt_bundle *b = live->deal.bundle;
+    for (uint32_t i = 0; i < b->nspread; i++)
+        if (b->spread[i].host == h && !(live->cut >> h & 1))
+            return b->spread[i].ranks;
+    return b->nspread == 0 && live->deal.host == h ? fact_of(sim, live)->weight : 0;
+}
+
+/* Could several hosts that came, or may come, take it together? */
+static bool able_together(const struct sim *sim, const struct fact *f)
+{
+    uint32_t n = 0, slots = 0;
+    bool led = f->host == PT_NONE;
+    for (uint32_t h = 0; h < sim->hosts; h++) {
+        if (sim->never[h] || (sim->labels[h] & f->needs) != f->needs || (sim->judged[h] && !sim->may[h]))
+            continue;
+        n++;
+        slots += sim->slots[h];
+        led = led || f->host == h;
+    }
+    return led && n > 1 && f->ranks > 1 && f->ranks != PT_PLAN_ALL && slots >= f->ranks;
 }
 
 /* --- adding --- */
@@ -85,7 +113,7 @@ static void random_traits(struct sim *sim, struct pt_plan_unit *unit)
             unit->rank = pick(sim->slots[unit->host] + (pick(20) == 0));
     }
     if ((sim->features & RANKS) && pick(3) == 0)
-        unit->ranks = pick(6) ? 1 + pick(5) : PT_PLAN_ALL;
+        unit->ranks = pick(6) ? 1 + pick(pick(3) ? 5 : 14) : PT_PLAN_ALL;
     unit->numa = (sim->features & RANKS) && pick(9) == 0;
     unit->alone = pick(10) == 0;
 }
@@ -151,29 +179,55 @@ static void collect_one(struct sim *sim)
 
 /* --- what is dealt --- */
 
+static void check_host(const struct sim *sim, const struct live *live, uint32_t h)
+{
+    uint32_t held = 0;
+    uint64_t weight = 0;
+    bool heavy = false;
+    for (uint32_t i = 0; i < sim->n; i++) {
+        const struct fact *f = fact_of(sim, sim->live[i]);
+        held += sim->live[i]->deal.host == h;
+        weight += taken(sim, sim->live[i], h);
+        heavy = heavy || (taken(sim, sim->live[i], h) > 0 && f->weight > 1);
+        if (taken(sim, sim->live[i], h) > 0 && (f->exclusive || fact_of(sim, live)->exclusive))
+            cr_assert_eq(sim->live[i], live, "beside a bundle that bears none on its host");
+    }
+    cr_assert_eq(pt_plan_held(sim->plan, h), held);
+    if (heavy)
+        cr_assert_leq(weight, sim->slots[h]);
+}
+
 static void check_neighbours(const struct sim *sim, const struct live *live)
 {
     const struct fact *mine = fact_of(sim, live);
-    uint32_t held = 0;
-    uint64_t weight = 0;
-    uint32_t heaviest = 0;
-    for (uint32_t i = 0; i < sim->n; i++) {
-        const struct fact *f = fact_of(sim, sim->live[i]);
-        if (f->exclusive == PT_EXCLUSIVE_RUN || mine->exclusive == PT_EXCLUSIVE_RUN)
+    for (uint32_t i = 0; i < sim->n; i++)
+        if (fact_of(sim, sim->live[i])->exclusive == PT_EXCLUSIVE_RUN || mine->exclusive == PT_EXCLUSIVE_RUN)
             cr_assert_eq(sim->n, 1, "beside a bundle that bears none in the run");
-        if (sim->live[i]->deal.host != live->deal.host)
-            continue;
-        held++;
-        weight += f->weight;
-        heaviest = f->weight > heaviest ? f->weight : heaviest;
-        if (f->exclusive || mine->exclusive)
-            cr_assert_eq(sim->live[i], live, "beside a bundle that bears none on its host");
-    }
-    cr_assert_eq(pt_plan_held(sim->plan, live->deal.host), held);
-    if (heaviest > 1)
-        cr_assert_leq(weight, sim->slots[live->deal.host]);
+    for (uint32_t h = 0; h < sim->hosts; h++)
+        if (taken(sim, live, h) > 0)
+            check_host(sim, live, h);
     if (sim->schedule == PT_SCHEDULE_SEQUENTIAL)
         cr_assert_eq(sim->n, 1);
+}
+
+static void check_spread(struct sim *sim, const struct live *live)
+{
+    const struct pt_bundle *b = live->deal.bundle;
+    const struct fact *f = fact_of(sim, live);
+    uint32_t ranks = 0, seen = 0;
+    sim->spreads++;
+    cr_assert(b->spread[0].host == live->deal.host && (f->host == PT_NONE || f->host == live->deal.host));
+    for (uint32_t i = 0; i < b->nspread; i++) {
+        uint32_t h = b->spread[i].host;
+        cr_assert(sim->up[h] && sim->may[h] && !(seen >> h & 1));
+        cr_assert_eq(sim->labels[h] & f->needs, f->needs);
+        if (!(sim->features & ACROSS))
+            cr_assert_not(able(sim, f, h), "one is enough");
+        cr_assert_gt(b->spread[i].ranks, 0);
+        ranks += b->spread[i].ranks;
+        seen |= 1u << h;
+    }
+    cr_assert(b->nspread > 1 && ranks == f->ranks);
 }
 
 static void check_order(struct sim *sim, const struct live *live)
@@ -227,7 +281,10 @@ static void check_deal(struct sim *sim, const struct pt_plan_deal *deal)
     cr_assert_gt(live->n, 0);
     cr_assert(sim->up[deal->host]);
     const struct fact *f = fact_of(sim, live);
-    cr_assert(able(sim, f, deal->host));
+    if (deal->bundle->nspread)
+        check_spread(sim, live);
+    else
+        cr_assert(able(sim, f, deal->host));
     if (f->ranks != 1)
         cr_assert_eq(deal->bundle->rank, PT_NONE);
     else if (f->rank != PT_NONE)
@@ -271,7 +328,32 @@ static void told_impossible(struct sim *sim)
         sim->impossible++;
         for (uint32_t h = 0; h < sim->hosts; h++)
             cr_assert(sim->never[h] || !able(sim, f, h), "test %u was possible on %u", number, h);
+        cr_assert_not(able_together(sim, f), "test %u was possible together", number);
     }
+}
+
+/* Some time after it is asked for. */
+static void tell_together(struct sim *sim)
+{
+    if (!pt_plan_wants_together(sim->plan) || pick(4))
+        return;
+    for (uint32_t h = 0; h < sim->hosts; h++) {
+        sim->judged[h] = sim->up[h];
+        sim->may[h] = sim->up[h] && pick(6) > 0;
+    }
+    pt_plan_together(sim->plan, sim->may, sim->hosts);
+}
+
+static void end_dropped(struct sim *sim, uint32_t host, uint32_t bundle)
+{
+    uint32_t i = find_live(sim, host, bundle);
+    cr_assert_neq(i, PT_NONE);
+    sim->drops++;
+    uint32_t attempt = sim->live[i]->deal.bundle->attempt;
+    if (pick(2))
+        return; /* it gets to its end first */
+    drop_live(sim, i);
+    cr_assert(pt_plan_done(sim->plan, host, bundle, attempt, NULL, NULL));
 }
 
 static void ask_all(struct sim *sim)
@@ -279,8 +361,7 @@ static void ask_all(struct sim *sim)
     struct pt_plan_deal deal;
     struct pt_plan_steal steal;
     uint32_t host, bundle;
-    if (pt_plan_wants_together(sim->plan))
-        pt_plan_together(sim->plan, NULL, 0);
+    tell_together(sim);
     told_impossible(sim);
     while (pt_plan_next(sim->plan, &deal, NULL) > 0)
         check_deal(sim, &deal);
@@ -295,14 +376,8 @@ static void ask_all(struct sim *sim)
         memcpy(a->tests, steal.tests, steal.n * sizeof(*a->tests));
         cr_assert_not(sim->facts[a->tests[0]].joined, "an atom would be parted");
     }
-    while (pt_plan_drop(sim->plan, &host, &bundle)) {
-        uint32_t i = find_live(sim, host, bundle);
-        cr_assert_neq(i, PT_NONE);
-        sim->drops++;
-        uint32_t attempt = sim->live[i]->deal.bundle->attempt;
-        drop_live(sim, i);
-        cr_assert(pt_plan_done(sim->plan, host, bundle, attempt, NULL, NULL));
-    }
+    while (pt_plan_drop(sim->plan, &host, &bundle))
+        end_dropped(sim, host, bundle);
 }
 
 /* --- what happens --- */
@@ -320,9 +395,10 @@ static void report(struct sim *sim, struct live *live, uint32_t number)
     const struct pt_bundle *b = live->deal.bundle;
     struct fact *f = &sim->facts[number];
     if (!pt_plan_holds(sim->plan, live->deal.host, b->bundle, b->attempt, number)) {
-        cr_assert(f->told || f->tries > 0, "test %u is not believed", number);
+        cr_assert(f->told || f->tries > 0 || live->cut, "test %u is not believed", number);
         return;
     }
+    cr_assert_eq(live->cut, 0, "a group that lost a host is believed");
     bool news = pt_plan_told(sim->plan, number);
     cr_assert_neq(news, f->told);
     f->told = true;
@@ -336,12 +412,17 @@ static void report(struct sim *sim, struct live *live, uint32_t number)
 
 static void host_lost(struct sim *sim, uint32_t h)
 {
-    sim->up[h] = false;
+    sim->up[h] = sim->may[h] = sim->judged[h] = false;
     for (uint32_t i = 0; i < sim->n;) {
-        if (sim->live[i]->deal.host == h)
+        if (sim->live[i]->deal.host == h) {
             drop_live(sim, i);
-        else
-            i++;
+            continue;
+        }
+        if (taken(sim, sim->live[i], h) > 0) {
+            sim->broken += sim->live[i]->cut == 0;
+            sim->live[i]->cut |= 1u << h;
+        }
+        i++;
     }
     for (uint32_t a = 0; a < sim->nasked;) {
         if (sim->asked[a].host == h)
@@ -363,8 +444,9 @@ static void run_one(struct sim *sim)
         live->at++;
     if (live->at < live->n) {
         uint32_t number = test_at(live->deal.bundle, live->at)->test;
-        if (sim->facts[number].kills) {
-            host_lost(sim, live->deal.host);
+        if (sim->facts[number].kills && !live->cut) {
+            const struct pt_bundle *b = live->deal.bundle;
+            host_lost(sim, b->nspread ? b->spread[pick(b->nspread)].host : live->deal.host);
             return;
         }
         live->at++;
@@ -470,6 +552,8 @@ static void check_busy(const struct sim *sim)
     for (uint32_t h = 0; h < sim->hosts; h++)
         if (!sim->up[h] && !sim->never[h])
             return;
+    if (pt_plan_wants_together(sim->plan))
+        return;
     cr_assert_gt(sim->n, 0, "every host is there, tests too, and nothing is dealt");
 }
 
@@ -482,6 +566,7 @@ static void sim_init(struct sim *sim, uint64_t number)
     struct pt_plan_spec spec = {.hosts = sim->hosts,
                                 .bundles_per_worker = 1 + pick(12),
                                 .schedule = sim->schedule,
+                                .across = sim->features & ACROSS,
                                 .speculate = pick(2)};
     sim->plan = pt_plan_create(&spec, NULL);
     cr_assert_not_null(sim->plan);
@@ -523,7 +608,7 @@ static void run_random(struct sim *sim, uint64_t number)
 Test(plan_chaos, every_test_is_told_once_and_nothing_runs_where_it_must_not)
 {
     struct sim *sim = malloc(sizeof(*sim));
-    uint32_t impossible = 0, copies = 0, steals = 0, drops = 0, agains = 0, lost = 0;
+    uint32_t impossible = 0, copies = 0, steals = 0, drops = 0, agains = 0, lost = 0, spreads = 0, broken = 0;
     for (uint64_t i = 0; i < 400; i++) {
         run_random(sim, i);
         impossible += sim->impossible;
@@ -532,9 +617,13 @@ Test(plan_chaos, every_test_is_told_once_and_nothing_runs_where_it_must_not)
         drops += sim->drops;
         agains += sim->agains;
         lost += sim->given_up;
+        spreads += sim->spreads;
+        broken += sim->broken;
     }
-    cr_assert(impossible > 0 && copies > 0 && steals > 0 && drops > 0 && agains > 0 && lost > 0,
-              "%u impossible, %u copies, %u thefts, %u drops, %u reruns, %u given up", impossible, copies,
-              steals, drops, agains, lost);
+    cr_log_info("%u spread, %u of them broken\n", spreads, broken);
+    cr_assert(impossible > 0 && copies > 0 && steals > 0 && drops > 0 && agains > 0 && lost > 0 &&
+                  spreads > 0 && broken > 0,
+              "%u impossible, %u copies, %u thefts, %u drops, %u reruns, %u given up, %u spread, %u broken",
+              impossible, copies, steals, drops, agains, lost, spreads, broken);
     free(sim);
 }
