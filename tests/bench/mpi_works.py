@@ -28,28 +28,22 @@ class OursSpanned(Ours):
 
 
 class BySize(Run):
-    """A session for each size, one after the other, each of all tests of that size."""
+    """One session of as many ranks as there are slots: the tests of one size after the other, the greatest first."""
 
     def __init__(self, bench, suite):
         self.span = f"{bench.folder}/span"
-        super().__init__(bench, "mpirun pytest by size", suite, [], env={"BENCH_SPAN": self.span})
+        super().__init__(bench, "mpirun pytest by size", suite, [*MPIRUN, str(SLOTS), *pytest_words(bench)], env={"BENCH_SPAN": self.span})
+
+    def prepare(self):
+        open(self.span, "w").close()
 
     def run(self):
-        open(self.span, "w").close()
-        begun = time.monotonic()
-        for size in mpi_suites.SIZES:
-            files = sorted(f"tests/{name}" for name in os.listdir(f"{self.suite.path}/tests") if name.startswith(f"test_{size}_"))
-            words = [*MPIRUN, str(size), *pytest_words(self.bench), *files]
-            ended = subprocess.run(words, cwd=self.suite.path, env=self.env, stdin=subprocess.DEVNULL, stdout=self.bench.said,
-                                   stderr=subprocess.STDOUT)
-            if ended.returncode:
-                raise Broken(f"{self.name}: exit status {ended.returncode}: {self.bench.last_words()}")
-        seconds = time.monotonic() - begun
+        sample = super().run()
         with open(self.span) as file:
             spans = [float(line) for line in file]
-        if len(spans) != len(mpi_suites.SIZES):
-            raise Broken(f"{self.name}: {len(spans)} sessions")
-        return Spanned(seconds, span=sum(spans))
+        if len(spans) != 1:
+            raise Broken(f"{self.name}: {len(spans)} sessions ended")
+        return Spanned(sample.seconds, sample.cpu, sample.peak_kib, spans[0])
 
 
 class FreshMpi(Run):
