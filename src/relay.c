@@ -17,7 +17,7 @@ struct pt_relayed {
     struct pt_relayed *next, **back;
     struct pt_relayed *peer; /* NULL: not joined */
     int fd;
-    uint32_t from;
+    uint32_t from, tag;
     uint64_t timer;   /* until its first frame must be there */
     struct pt_buf in; /* read, not passed on */
     size_t first;     /* bytes of the first frame at the head of `in` */
@@ -28,7 +28,7 @@ struct pt_relayed {
 
 struct pt_relays {
     struct pt_loop *loop;
-    pt_relay_first_fn *first;
+    struct pt_relays_callbacks cb;
     void *arg;
     struct pt_relayed *streams;
 };
@@ -97,11 +97,14 @@ static void pass(struct pt_relayed *s)
 static void move(struct pt_relayed *s)
 {
     struct pt_relayed *peer = s->peer;
+    const struct pt_relays *relays = s->of;
+    uint32_t tag = s->tag;
     pass(s);
     pass(peer);
     if (s->shut && peer->shut) {
         release(s);
         release(peer);
+        relays->cb.closed(relays->arg, tag);
         return;
     }
     watch(s);
@@ -127,7 +130,7 @@ static void take_first(struct pt_relayed *s)
     s->timer = 0;
     s->told = true;
     watch(s);
-    if (s->of->first(s->of->arg, s, type, &body) < 0)
+    if (s->of->cb.first(s->of->arg, s, type, &body) < 0)
         release(s);
 }
 
@@ -155,7 +158,7 @@ static void on_late(void *arg)
 
 /* --- the caller's side --- */
 
-struct pt_relays *pt_relays_create(struct pt_loop *loop, pt_relay_first_fn *first, void *arg,
+struct pt_relays *pt_relays_create(struct pt_loop *loop, const struct pt_relays_callbacks *cb, void *arg,
                                    struct pt_err *err)
 {
     struct pt_relays *relays = calloc(1, sizeof(*relays));
@@ -163,7 +166,7 @@ struct pt_relays *pt_relays_create(struct pt_loop *loop, pt_relay_first_fn *firs
         pt_err_set(err, "relays: out of memory");
         return NULL;
     }
-    *relays = (struct pt_relays){.loop = loop, .first = first, .arg = arg};
+    *relays = (struct pt_relays){.loop = loop, .cb = *cb, .arg = arg};
     return relays;
 }
 
@@ -219,11 +222,12 @@ void pt_relayed_refuse(struct pt_relayed *stream, const char *why)
     release(stream);
 }
 
-void pt_relayed_join(struct pt_relayed *a, struct pt_relayed *b)
+void pt_relayed_join(struct pt_relayed *a, struct pt_relayed *b, uint32_t tag)
 {
     pt_buf_consume(&a->in, a->first);
     pt_buf_consume(&b->in, b->first);
     a->peer = b;
     b->peer = a;
+    a->tag = b->tag = tag;
     move(a);
 }

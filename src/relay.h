@@ -16,11 +16,15 @@ struct pt_relayed; /* one stream */
 #define PT_RELAY_FIRST_MS  20000        /* until it must be there; then the stream is closed */
 #define PT_RELAY_BUFFER    (256u << 10) /* bytes read ahead of the other side, about */
 
-/* The stream's first frame came. It may be refused, or joined, in here or later; what was told is destroyed
- * with its relays if it is neither. -1: the frame makes no sense, the stream is closed. */
-typedef int pt_relay_first_fn(void *arg, struct pt_relayed *stream, uint8_t type, struct pt_reader *body);
+struct pt_relays_callbacks {
+    /* The stream's first frame came. It may be refused, or joined, in here or later; what was told is
+     * destroyed with its relays if it is neither. -1: the frame makes no sense, the stream is closed. */
+    int (*first)(void *arg, struct pt_relayed *stream, uint8_t type, struct pt_reader *body);
+    /* Two that were joined are closed; tag as it was given then. Not called by destroy. */
+    void (*closed)(void *arg, uint32_t tag);
+};
 
-struct pt_relays *pt_relays_create(struct pt_loop *loop, pt_relay_first_fn *first, void *arg,
+struct pt_relays *pt_relays_create(struct pt_loop *loop, const struct pt_relays_callbacks *cb, void *arg,
                                    struct pt_err *err);
 /* Closes all streams. NULL is fine. */
 void pt_relays_destroy(struct pt_relays *relays);
@@ -34,4 +38,4 @@ uint32_t pt_relayed_from(const struct pt_relayed *stream);
 void pt_relayed_refuse(struct pt_relayed *stream, const char *why);
 /* What came behind the first frame of either is passed on, too. Each side's end is passed on once all before
  * it was; both are closed when both have ended, or one cannot be written to any more. */
-void pt_relayed_join(struct pt_relayed *a, struct pt_relayed *b);
+void pt_relayed_join(struct pt_relayed *a, struct pt_relayed *b, uint32_t tag);

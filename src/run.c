@@ -314,7 +314,7 @@ void pt_run_end_early(struct pt_run *run, const char *why)
     }
     run->ending = true;
     pt_plan_stop(run->plan);
-    pt_run_hosts_quit(run, run->opts->grace_ms);
+    pt_run_hosts_quit(run);
 }
 
 void pt_run_fail(struct pt_run *run, const struct pt_err *err)
@@ -351,7 +351,7 @@ void pt_run_check(struct pt_run *run)
             run->stopping = pt_run_hosts_alive(run) == 0;
         } else if (run->collected && pt_plan_over(run->plan)) {
             run->ending = true;
-            pt_run_hosts_quit(run, run->opts->grace_ms);
+            pt_run_hosts_quit(run);
         } else {
             check_hosts(run);
         }

@@ -15,6 +15,7 @@ struct pt_across_member {
     bool chosen;                    /* in this round */
     bool answered;                  /* in this step */
     bool in;                        /* was told who its peers are, and is not lost since */
+    uint32_t far;                   /* streams that what others lead has with it, or it with them */
     struct pt_address address;      /* by which its peers know it */
     char why[PT_ERR_MAX];           /* it is not among them, as it was told last */
     struct pt_listening listening;
@@ -27,6 +28,7 @@ struct pt_across_ask {
     struct pt_run *run;
     struct pt_relayed *asker;
     uint32_t id, wanted;
+    uint32_t far; /* who of the two is led by the other */
     uint64_t timer;
 };
 

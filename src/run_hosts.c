@@ -532,44 +532,6 @@ void pt_run_hosts_session(struct pt_run *run)
         pt_run_host_begin(&run->at[i]);
 }
 
-static void stop_host(struct pt_run_host *h, uint32_t grace_ms)
-{
-    bool waits = h->timer && h->state == PT_HOST_CONNECTING; /* between two connections: no lane to stop */
-    pt_loop_cancel(h->run->loop, h->timer);
-    h->timer = 0;
-    pt_run_host_unlink(h);
-    pt_run_host_set(h, waits || !h->lane ? PT_HOST_DOWN : PT_HOST_STOPPING);
-    if (h->state == PT_HOST_STOPPING)
-        pt_lane_stop(h->lane, grace_ms);
-}
-
-/* The sessions end; hosts that have none stop at once. */
-void pt_run_hosts_quit(struct pt_run *run, uint32_t grace_ms)
-{
-    for (size_t i = 0; i < run->hosts.n; i++) {
-        struct pt_run_host *h = &run->at[i];
-        if (h->state == PT_HOST_WORKING && h->link) {
-            struct pt_buf b = {0};
-            size_t mark = pt_frame_begin(&b, PT_L_QUIT);
-            pt_put_u32(&b, grace_ms);
-            pt_frame_end(&b, mark);
-            pt_link_send(h->link, &b);
-            pt_buf_fini(&b);
-            pt_run_host_set(h, PT_HOST_ENDING);
-            pt_run_host_show(h, "ending");
-        } else if (h->state < PT_HOST_STOPPING) {
-            stop_host(h, 0);
-        }
-    }
-}
-
-void pt_run_hosts_stop(struct pt_run *run, uint32_t grace_ms)
-{
-    for (size_t i = 0; i < run->hosts.n; i++)
-        if (run->at[i].state < PT_HOST_STOPPING)
-            stop_host(&run->at[i], grace_ms);
-}
-
 uint32_t pt_run_hosts_alive(const struct pt_run *run)
 {
     uint32_t n = 0;

@@ -1,10 +1,11 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #pragma once
-/* What the run's files share: run.c (start, end, time), run_hosts.c (each host's state), run_links.c (its
- * workers), run_deal.c (what they are dealt), run_across.c and run_relays.c (tests over several hosts),
- * run_units.c (what is dealt as one), run_nodes.c (slots as plugins see them), run_messages.c, run_groups.c
- * and run_notes.c (what workers say), run_results.c (what tests gave), run_collect.c (what there is to run),
- * run_sync.c (--sync-only). Everything here belongs to the loop's thread. */
+/* What the run's files share: run.c (start, end, time), run_hosts.c (each host's state), run_end.c (the end
+ * of that), run_links.c (its workers), run_deal.c (what they are dealt), run_across.c and run_relays.c (tests
+ * over several hosts), run_units.c (what is dealt as one), run_nodes.c (slots as plugins see them),
+ * run_messages.c, run_groups.c and run_notes.c (what workers say), run_results.c (what tests gave),
+ * run_collect.c (what there is to run), run_sync.c (--sync-only). Everything here belongs to the loop's
+ * thread. */
 #include "collect.h"
 #include "common/err.h"
 #include "common/loop.h"
@@ -65,6 +66,7 @@ struct pt_run_host {
     const struct pt_fanout *offered; /* the last tree that it was given, or was told to do without */
     bool collecting;                 /* the remote collector runs here */
     bool broken;                     /* said that pytest cannot start */
+    bool quits;                      /* is to be told to end its sessions */
     bool unsafe;                     /* said why it does not fork */
     uint32_t base;                   /* number of its first node: rank r is gw{base+r} */
 };
@@ -174,8 +176,6 @@ void pt_run_host_unlink(struct pt_run_host *h);
 int pt_run_hosts_start(struct pt_run *run, struct pt_err *err);
 void pt_run_hosts_tree(struct pt_run *run);    /* the tree is there */
 void pt_run_hosts_session(struct pt_run *run); /* the session is there */
-void pt_run_hosts_quit(struct pt_run *run, uint32_t grace_ms);
-void pt_run_hosts_stop(struct pt_run *run, uint32_t grace_ms);
 /* The host is of no use: its work goes to others, it is told to stop. */
 void pt_run_host_give_up(struct pt_run_host *h, const char *why);
 /* All its sessions have ended. */
@@ -219,6 +219,13 @@ const char *pt_run_isolate(const struct pt_run *run);
 char *pt_run_how(const struct pt_run *run);
 char *pt_run_preload(const struct pt_run *run);
 
+/* run_end.c */
+/* The sessions end; hosts that have none stop at once. */
+void pt_run_hosts_quit(struct pt_run *run);
+/* Hosts that are to end their sessions, and have ranks that others lead: these may have ended. */
+void pt_run_hosts_part(struct pt_run *run);
+void pt_run_hosts_stop(struct pt_run *run, uint32_t grace_ms);
+
 /* run_links.c */
 /* A connection that should be a worker's; host -1: any of the run. Takes fd over. */
 void pt_run_link(struct pt_run *run, int fd, long host);
@@ -245,6 +252,8 @@ void pt_run_across_fini(struct pt_run *run);
 /* run_relays.c */
 /* A stream of kind RELAY of that host; takes fd over. */
 void pt_run_relay(struct pt_run_host *h, int fd);
+/* Does it have ranks that another host leads? */
+bool pt_run_relays_led(const struct pt_run_host *h);
 
 /* run_messages.c */
 /* A message of a welcomed link. */

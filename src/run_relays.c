@@ -73,8 +73,12 @@ static void pass_on(struct pt_run *run, struct pt_relayed *asker, uint32_t wante
         refuse(run, asker, "the master is out of memory");
         return;
     }
-    *ask =
-        (struct pt_across_ask){.next = a->asks, .run = run, .asker = asker, .id = what->id, .wanted = wanted};
+    *ask = (struct pt_across_ask){.next = a->asks,
+                                  .run = run,
+                                  .asker = asker,
+                                  .id = what->id,
+                                  .wanted = wanted,
+                                  .far = what->what == PT_RELAY_ORTED ? wanted : what->host};
     ask->timer = pt_loop_after(run->loop, ASK_MS, on_late, ask);
     a->asks = ask;
     pt_debug("%s wants %s of %s", name_of(run, what->host),
@@ -112,7 +116,9 @@ static int on_here(struct pt_run *run, struct pt_relayed *stream, struct pt_read
         return -1;
     for (struct pt_across_ask *ask = run->across->asks; ask; ask = ask->next)
         if (ask->id == id && ask->wanted == pt_relayed_from(stream)) {
-            pt_relayed_join(ask_end(ask), stream);
+            uint32_t far = ask->far;
+            run->across->at[far].far++;
+            pt_relayed_join(ask_end(ask), stream, far);
             return 0;
         }
     pt_debug("%s: answers what nobody asks any more", name_of(run, pt_relayed_from(stream)));
@@ -126,9 +132,22 @@ static int on_first(void *arg, struct pt_relayed *stream, uint8_t type, struct p
                                : -1;
 }
 
+static void on_closed(void *arg, uint32_t far)
+{
+    struct pt_run *run = arg;
+    run->across->at[far].far--;
+    pt_run_hosts_part(run);
+}
+
+bool pt_run_relays_led(const struct pt_run_host *h)
+{
+    return h->run->across && h->run->across->at[h->number].far > 0;
+}
+
 int pt_run_relays_open(struct pt_run *run, struct pt_err *err)
 {
-    run->across->relays = pt_relays_create(run->loop, on_first, run, err);
+    static const struct pt_relays_callbacks callbacks = {.first = on_first, .closed = on_closed};
+    run->across->relays = pt_relays_create(run->loop, &callbacks, run, err);
     return run->across->relays ? 0 : -1;
 }
 

@@ -25,6 +25,7 @@ static struct {
     uint8_t type[ENDS];
     size_t body[ENDS]; /* bytes of it */
     uint32_t ntold;
+    uint32_t closed, tag;
     bool bad;  /* the next frame makes no sense */
     bool join; /* the second that is told with the first, at once */
 } l;
@@ -40,16 +41,24 @@ static int on_first(void *arg, struct pt_relayed *stream, uint8_t type, struct p
     l.type[l.ntold] = type;
     l.body[l.ntold++] = body->left;
     if (l.join && l.ntold == 2)
-        pt_relayed_join(l.told[0], stream);
+        pt_relayed_join(l.told[0], stream, 5);
     return 0;
+}
+
+static void on_closed(void *arg, uint32_t tag)
+{
+    (void)arg;
+    l.closed++;
+    l.tag = tag;
 }
 
 static void start(uint32_t ends)
 {
+    static const struct pt_relays_callbacks callbacks = {.first = on_first, .closed = on_closed};
     struct pt_err err = PT_ERR_INIT;
     memset(&l, 0, sizeof(l));
     l.loop = pt_loop_create(NULL);
-    l.relays = pt_relays_create(l.loop, on_first, NULL, &err);
+    l.relays = pt_relays_create(l.loop, &callbacks, NULL, &err);
     cr_assert_not_null(l.relays, "%s", err.msg);
     for (uint32_t i = 0; i < ENDS; i++)
         l.fd[i] = -1;
@@ -150,7 +159,7 @@ static void join_two(const char *a, const char *b)
     until_told(1);
     say_frame(1, PT_Y_HERE, 4, b);
     until_told(2);
-    pt_relayed_join(l.told[0], l.told[1]);
+    pt_relayed_join(l.told[0], l.told[1], 5);
 }
 
 Test(relay, the_first_frame_is_told_once_it_is_whole)
@@ -219,7 +228,7 @@ Test(relay, an_end_before_they_were_joined)
     until_told(1);
     say_frame(1, PT_Y_HERE, 4, "");
     until_told(2);
-    pt_relayed_join(l.told[0], l.told[1]);
+    pt_relayed_join(l.told[0], l.told[1], 5);
     expect_heard(1, "words");
     expect_end(1);
     stop();
@@ -232,6 +241,7 @@ Test(relay, one_that_is_gone_ends_both)
         hang_up(who);
         say(1 - who, "to nobody", 9);
         until_open(0);
+        cr_expect(l.closed == 1 && l.tag == 5);
         expect_end(1 - who);
         stop();
     }
@@ -326,10 +336,11 @@ Test(relay, destroy_closes_whatever_state_they_are_in)
     say_frame(1, PT_Y_HERE, 3, "y");
     say_frame(2, PT_Y_HERE, 3, "z");
     until_told(3);
-    pt_relayed_join(l.told[0], l.told[1]);
+    pt_relayed_join(l.told[0], l.told[1], 5);
     cr_expect_eq(pt_relays_count(l.relays), 4);
     pt_relays_destroy(l.relays);
     l.relays = NULL;
+    cr_expect_eq(l.closed, 0);
     for (uint32_t i = 0; i < 4; i++) {
         char rest[8];
         while (recv(l.fd[i], rest, sizeof(rest), MSG_DONTWAIT) > 0)
