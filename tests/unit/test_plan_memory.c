@@ -3,8 +3,8 @@
 #include "fail_alloc.h"
 
 #include "src/plan.c"
-#include "src/plan_add.c"
 #include "src/plan_across.c"
+#include "src/plan_add.c"
 #include "src/plan_again.c"
 #include "src/plan_copy.c"
 #include "src/plan_deal.c"
@@ -123,6 +123,14 @@ Test(plan_memory, a_preview_fails_with_a_message)
 
 enum { MANY = 24 };
 
+/* Some fit both hosts only together. */
+static uint32_t ranks_of(uint32_t i)
+{
+    if (i % 11 == 5)
+        return 3;
+    return i % 7 == 0 ? 2 : 1;
+}
+
 static int add_one(struct pt_plan *plan, uint32_t i, struct pt_err *err)
 {
     char id[] = "f.py::t";
@@ -137,7 +145,7 @@ static int add_one(struct pt_plan *plan, uint32_t i, struct pt_err *err)
                                 .atoms = atoms,
                                 .seconds = i % 3 ? 4 : -1,
                                 .weight = i % 5 == 0 ? 2 : 1,
-                                .ranks = i % 7 == 0 ? 2 : 1,
+                                .ranks = ranks_of(i),
                                 .needs = i % 4 == 0,
                                 .host = i % 6 == 0 ? 0 : PT_NONE,
                                 .rank = i % 6 == 0 ? i % 2 : PT_NONE};
@@ -185,7 +193,7 @@ static void run_units(enum pt_schedule schedule)
     struct pt_plan_spec spec = {.hosts = 2, .bundles_per_worker = 4, .schedule = schedule, .speculate = true};
     struct pt_plan *plan = pt_plan_create(&spec, NULL);
     struct pt_plan_deal deals[64];
-    uint32_t n = 0, told = 0, host, bundle;
+    uint32_t n = 0, told = 0, host, bundle, spread = 0;
     bool failed = false;
     if (!plan)
         return;
@@ -202,17 +210,20 @@ static void run_units(enum pt_schedule schedule)
         pt_plan_labels(plan, h, 1);
         pt_plan_host(plan, h, 2);
     }
+    pt_plan_together(plan, (bool[]){true, true}, 2);
     while (!pt_plan_over(plan)) {
         cr_assert_eq(pt_plan_impossible(plan), PT_NONE);
         while (next_or_again(plan, &deals[n]))
             n++;
         steal_or_not(plan);
         cr_assert_gt(n, 0);
-        told += tell(plan, &deals[--n], &failed);
+        spread += deals[--n].bundle->nspread == 2;
+        told += tell(plan, &deals[n], &failed);
         while (pt_plan_drop(plan, &host, &bundle))
             ;
     }
     cr_assert_eq(told, 4 * MANY);
+    cr_assert_gt(spread, 0);
     pt_plan_destroy(plan);
 }
 

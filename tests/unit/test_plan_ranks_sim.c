@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Whole runs of tests of 1 to 4 ranks that are only thought through: bundles take time on their way to the
- * host, and their end on its way back. */
+/* Whole runs of tests of 1 to 4 ranks, and of 6 that two hosts run together, that are only thought through:
+ * bundles take time on their way to the host, and their end on its way back. */
 #include "plan_lab.h"
 
 #define HOSTS_MAX 2
@@ -21,13 +21,15 @@ struct sim {
     struct pt_plan *plan;
     uint32_t hosts, tests, files;
     double now, delay, pace; /* pace: seconds between files that are found, 0 all at once */
+    uint32_t wide;           /* every so many-th file has tests of 6 ranks instead of 4; 0: none */
     uint32_t ranks[TESTS], told;
     double seconds[TESTS];
     uint32_t used[HOSTS_MAX]; /* slots */
     struct live live[LIVE_MAX];
     size_t n;
     double idle, busy; /* slots times seconds, while anything waits */
-    uint32_t begun[5]; /* bundles by ranks */
+    uint32_t begun[7]; /* bundles by ranks */
+    uint32_t beside;   /* narrower ones, begun while one of 6 was at work */
     double waited;     /* the longest that a unit of 4 ranks waited once it was told of */
     double since;
 };
@@ -44,13 +46,13 @@ static void add_file(struct sim *sim, bool known)
         ranks[i] = 1 + pick(4);
     for (uint32_t r = 1; r <= 4; r++) {
         struct pt_plan_unit unit = plain_unit();
-        uint32_t count = 0;
+        uint32_t count = 0, many = r == 4 && sim->wide && file % sim->wide == 0 ? 6 : r;
         double sum = 0;
-        unit.ranks = r;
+        unit.ranks = many;
         for (uint32_t i = 0; i < n; i++) {
             if (ranks[i] != r)
                 continue;
-            sim->ranks[first + count] = r;
+            sim->ranks[first + count] = many;
             sum += sim->seconds[first + count] = 0.005 + pick(100) / 1000.0;
             count++;
         }
@@ -88,6 +90,25 @@ static double takes(const struct sim *sim, const struct pt_bundle *b)
     return seconds;
 }
 
+/* It takes its slots, or gives them back. */
+static void use(struct sim *sim, const struct pt_plan_deal *d, bool back)
+{
+    struct pt_share one = {.host = d->host, .ranks = d->bundle->ranks};
+    const struct pt_share *shares = d->bundle->nspread ? d->bundle->spread : &one;
+    for (uint32_t i = 0; i == 0 || i < d->bundle->nspread; i++) {
+        sim->used[shares[i].host] += back ? -shares[i].ranks : shares[i].ranks;
+        cr_assert_leq(sim->used[shares[i].host], SLOTS, "more ranks than slots");
+    }
+}
+
+static bool wide_at_work(const struct sim *sim)
+{
+    for (size_t i = 0; i < sim->n; i++)
+        if (sim->live[i].state == AT_WORK && sim->live[i].deal.bundle->ranks == 6)
+            return true;
+    return false;
+}
+
 /* What is there begins, in order of arrival; of several ranks at once, as there is always room. */
 static void begin(struct sim *sim)
 {
@@ -98,9 +119,9 @@ static void begin(struct sim *sim)
             continue;
         if (ranks == 1 && sim->used[host] == SLOTS)
             continue;
-        sim->used[host] += ranks;
-        cr_assert_leq(sim->used[host], SLOTS, "more ranks than slots");
+        use(sim, &live->deal, false);
         sim->begun[ranks]++;
+        sim->beside += ranks < 6 && wide_at_work(sim);
         live->state = AT_WORK;
         live->at = sim->now + takes(sim, live->deal.bundle);
     }
@@ -160,7 +181,7 @@ static void happen(struct sim *sim, size_t i)
         live->at = INFINITY;
         break;
     case AT_WORK:
-        sim->used[live->deal.host] -= live->deal.bundle->ranks;
+        use(sim, &live->deal, true);
         live->state = LEAVING;
         live->at = sim->now + sim->delay;
         break;
@@ -189,6 +210,8 @@ static void run(struct sim *sim, bool known)
             for (uint32_t h = 0; sim->pace <= 0 && h < sim->hosts; h++)
                 pt_plan_host(sim->plan, h, SLOTS);
         }
+        if (pt_plan_wants_together(sim->plan))
+            pt_plan_together(sim->plan, (bool[]){true, true}, sim->hosts);
         deal(sim);
         begin(sim);
         size_t first = sim->n;
@@ -251,22 +274,46 @@ Test(plan_ranks_sim, also_while_files_are_still_found)
     }
 }
 
+/* --- over two hosts --- */
+
+/* Light ones fill what those of 6 ranks leave: the slots stay in use. */
+Test(plan_ranks_sim, tests_of_both_hosts_leave_few_slots_idle)
+{
+    double idle = 0, busy = 0;
+    for (uint64_t round = 0; round < 20; round++) {
+        struct sim *sim = sim_create(2, 0.005);
+        seed = 2000 + round;
+        sim->wide = 2;
+        sim->pace = round % 2 ? 0.02 : 0;
+        run(sim, round % 4 < 2);
+        idle += sim->idle;
+        busy += sim->busy;
+        cr_assert_gt(sim->begun[6], 2);
+        cr_assert_gt(sim->beside, 10, "narrower ones go on beside");
+        sim_destroy(sim);
+    }
+    cr_log_info("with tests of 6 ranks: %.3f idle\n", idle / (idle + busy));
+    cr_assert_lt(idle / (idle + busy), 0.1);
+}
+
 /* --- nobody starves --- */
 
 /* Units of one test come in all the time; one of the others comes once. How many of the former begin before
  * it. */
-static uint32_t begin_before(uint32_t many, uint32_t one)
+static uint32_t begin_before(uint32_t hosts, uint32_t many, uint32_t one)
 {
-    struct pt_plan_spec spec = {.hosts = 1, .bundles_per_worker = 10};
+    struct pt_plan_spec spec = {.hosts = hosts, .bundles_per_worker = 10};
     struct pt_plan *plan = pt_plan_create(&spec, NULL);
     struct pt_plan_deal held[64], deal;
     struct pt_plan_unit unit = plain_unit();
     uint32_t n = 0, next = 0, before = 0;
-    pt_plan_host(plan, 0, SLOTS);
+    for (uint32_t h = 0; h < hosts; h++)
+        pt_plan_host(plan, h, SLOTS);
+    pt_plan_together(plan, (bool[]){true, true}, hosts);
     for (uint32_t round = 0; round < 500; round++) {
         unit.alone = true;
         unit.ranks = many;
-        for (uint32_t i = 0; i < 4; i++)
+        for (uint32_t i = 0; i < 4 * hosts; i++)
             cr_assert_eq(add_unit(plan, unit, "many.py", next++, 1, 1, NULL), 0);
         unit.ranks = one;
         if (round == 10)
@@ -282,7 +329,7 @@ static uint32_t begin_before(uint32_t many, uint32_t one)
         struct pt_plan_deal first = held[0];
         memmove(&held[0], &held[1], --n * sizeof(first));
         pt_plan_told(plan, test_at(first.bundle, 0)->test);
-        pt_plan_done(plan, 0, first.bundle->bundle, first.bundle->attempt, NULL, NULL);
+        pt_plan_done(plan, first.host, first.bundle->bundle, first.bundle->attempt, NULL, NULL);
     }
     pt_plan_destroy(plan);
     return UINT32_MAX;
@@ -292,8 +339,17 @@ Test(plan_ranks_sim, no_size_keeps_a_wider_one_waiting)
 {
     for (uint32_t many = 1; many < 4; many++)
         for (uint32_t one = many + 1; one <= 4; one++)
-            cr_expect_leq(begin_before(many, one), 2, "%u of %u ranks before one of %u",
-                          begin_before(many, one), many, one);
+            cr_expect_leq(begin_before(1, many, one), 2, "%u of %u ranks before one of %u",
+                          begin_before(1, many, one), many, one);
+}
+
+/* On the host of which it takes a part some may begin meanwhile. */
+Test(plan_ranks_sim, nor_one_that_both_hosts_run_together)
+{
+    for (uint32_t many = 1; many <= 4; many++)
+        for (uint32_t one = 5; one <= 8; one++)
+            cr_expect_leq(begin_before(2, many, one), 8, "%u of %u ranks before one of %u",
+                          begin_before(2, many, one), many, one);
 }
 
 /* The narrow ones come when what is wider is over, or beside it. */
