@@ -15,7 +15,6 @@
 #include "remote/agent/kit.h"
 #include "remote/agent/launch.h"
 #include "remote/agent/links.h"
-#include "remote/agent/peers.h"
 #include "remote/agent/python.h"
 #include "remote/agent/reach.h"
 #include "remote/agent/relay.h"
@@ -170,16 +169,6 @@ static int on_launch(struct pt_agent *a, struct pt_reader *body, struct pt_err *
     return 0;
 }
 
-static int on_peers(struct pt_agent *a, struct pt_reader *body, struct pt_err *err)
-{
-    struct pt_buf b = {0};
-    if (pt_peers_take(&a->peers, body, err) < 0)
-        return -1;
-    pt_frame_end(&b, pt_frame_begin(&b, PT_C_PEERED));
-    pt_agent_send(a, &b);
-    return 0;
-}
-
 static bool is_sync_only(const struct pt_agent *a)
 {
     return a->setup.flags & PT_SETUP_SYNC_ONLY;
@@ -234,7 +223,7 @@ static int on_control(struct machine *m, uint8_t type, struct pt_reader *body, c
     case PT_C_PROBE:
         return pt_reach_probe(a->reach, body, err);
     case PT_C_PEERS:
-        return on_peers(a, body, err);
+        return pt_relays_know(a->relays, body, err);
     case PT_C_RELAY:
         return pt_relays_take(a->relays, body, err);
     default:

@@ -217,7 +217,17 @@ static int start_orted(struct pt_relays *r, const struct pt_relay *want, struct 
     return pair[0];
 }
 
-/* --- RELAY --- */
+/* --- PEERS and RELAY --- */
+
+int pt_relays_know(struct pt_relays *r, struct pt_reader *body, struct pt_err *err)
+{
+    struct pt_buf b = {0};
+    if (pt_peers_take(&r->agent->peers, body, err) < 0)
+        return -1;
+    pt_frame_end(&b, pt_frame_begin(&b, PT_C_PEERED));
+    pt_agent_send(r->agent, &b);
+    return 0;
+}
 
 static int reach_hub(const struct pt_agent *a, struct pt_err *err)
 {

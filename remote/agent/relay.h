@@ -14,6 +14,8 @@ struct pt_relays;
 
 struct pt_relays *pt_relays_create(struct pt_agent *a, struct pt_err *err);
 void pt_relays_destroy(struct pt_relays *relays);
+/* PEERS, answered by PEERED. -1 when it is malformed. */
+int pt_relays_know(struct pt_relays *relays, struct pt_reader *body, struct pt_err *err);
 /* RELAY. -1 when it is malformed; what cannot be done is told to who asks. */
 int pt_relays_take(struct pt_relays *relays, struct pt_reader *body, struct pt_err *err);
 /* What mpirun starts in place of ssh: program and role. Heap; NULL with err. */

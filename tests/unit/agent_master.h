@@ -11,11 +11,19 @@
 #include <sys/mount.h>
 
 #define MASTER_FRAMES 256
+#define MASTER_RELAYS 64
 
 struct frame {
     uint8_t type;
     struct pt_buf body;
     bool taken;
+};
+
+/* A stream of kind RELAY; nobody but the test closes it. */
+struct relayed {
+    uint32_t stream;
+    struct pt_buf data;
+    bool closed; /* the agent gave its last */
 };
 
 struct master {
@@ -28,6 +36,8 @@ struct master {
     size_t nopened, nclosed;
     bool greeted, ended;
     bool stingy; /* gives no credit to links */
+    struct relayed relays[MASTER_RELAYS];
+    size_t nrelays;
 };
 
 static struct {
@@ -42,9 +52,21 @@ static struct master m;
 static inline void on_opened(void *arg, uint32_t stream, uint8_t kind)
 {
     (void)arg;
-    (void)kind;
+    if (kind == PT_MUX_KIND_RELAY) {
+        cr_assert(m.nrelays < MASTER_RELAYS);
+        m.relays[m.nrelays++].stream = stream;
+        return;
+    }
     m.stream = stream;
     m.nopened++;
+}
+
+static inline struct relayed *find_relayed(uint32_t stream)
+{
+    for (size_t i = 0; i < m.nrelays; i++)
+        if (m.relays[i].stream == stream)
+            return &m.relays[i];
+    return NULL;
 }
 
 static inline void on_data(void *arg, uint32_t stream, const void *data, size_t n)
@@ -52,8 +74,9 @@ static inline void on_data(void *arg, uint32_t stream, const void *data, size_t 
     (void)arg;
     if (!m.stingy || stream == PT_MUX_CONTROL)
         pt_mux_credit(m.mux, stream, n);
+    struct relayed *relayed = find_relayed(stream);
     if (stream != PT_MUX_CONTROL) {
-        pt_buf_append(&m.link, data, n);
+        pt_buf_append(relayed ? &relayed->data : &m.link, data, n);
         return;
     }
     pt_buf_append(&m.in, data, n);
@@ -72,6 +95,11 @@ static inline void on_data(void *arg, uint32_t stream, const void *data, size_t 
 static inline void on_closed(void *arg, uint32_t stream)
 {
     (void)arg;
+    struct relayed *relayed = find_relayed(stream);
+    if (relayed) {
+        relayed->closed = true;
+        return;
+    }
     m.nclosed++;
     pt_mux_close(m.mux, stream);
 }
@@ -504,6 +532,8 @@ static inline int hang_up(void)
     pt_buf_fini(&m.in);
     pt_buf_fini(&m.out);
     pt_buf_fini(&m.link);
+    for (size_t i = 0; i < m.nrelays; i++)
+        pt_buf_fini(&m.relays[i].data);
     m = (struct master){.p = {.in = -1, .out = -1}};
     return status;
 }

@@ -41,6 +41,11 @@ static const char hub_text[] =
     "    if os.path.exists(os.environ['HOME'] + '/stay'):\n"
     "        signal.signal(signal.SIGTERM, signal.SIG_IGN)\n"
     "    daemon()\n"
+    "    if os.path.exists(os.environ['HOME'] + '/ask'):\n"
+    "        asked = connect('relay.sock')\n"
+    "        asked.sendall(b'of member ' + rank.encode())\n"
+    "        said = asked.recv(100).decode()\n"
+    "    said += '\\ncwd ' + os.getcwd()\n"
     "    print('member', rank, 'is up', flush=True)\n"
     "    name = '%s/up.%s.%s' % (os.environ['HOME'], word('--group'), rank)\n"
     "    with open(name + '.new', 'w') as f:\n"
@@ -81,6 +86,16 @@ static const char hub_text[] =
     "                sock.sendall(body)\n"
     "            except OSError:\n"
     "                pass\n"
+    "        if what == b'h':\n"
+    "            hub = socket.socket(socket.AF_UNIX)\n"
+    "            hub.bind(word('--run-dir') + '/rank.sock')\n"
+    "            hub.listen(8)\n"
+    "            if os.fork() == 0:\n"
+    "                while True:\n"
+    "                    member = hub.accept()[0]\n"
+    "                    while (data := member.recv(65536)):\n"
+    "                        member.sendall(data.upper())\n"
+    "                    member.close()\n"
     "        if what == b'2':\n"
     "            other = connect('group.sock')\n"
     "            link.sendall(frame(97, b'\\1' if other.recv(1) else b'\\0'))\n";
@@ -219,7 +234,8 @@ static inline void start_launch(const struct pt_setup *setup)
     tell_hub('o', NULL, 0);
 }
 
-/* A file of this name tells members what to do: "speak" MPI, "stay" when SIGTERM comes. */
+/* A file of this name tells members what to do: "speak" MPI, "stay" when SIGTERM comes, "ask" at relay.sock.
+ */
 static inline void tell_members(const char *name)
 {
     char path[128];
