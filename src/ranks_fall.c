@@ -20,6 +20,7 @@ struct fall {
     bool *dead;
     unsigned outcome;
     double started, duration;
+    uint32_t starter; /* whose clock started is by */
     char *message;
     struct pt_told_list said;
     struct pt_ranks_sections sections;
@@ -131,13 +132,24 @@ static void take_own_death(struct fall *f, uint32_t rank, const struct pt_death 
     free(stack);
 }
 
+/* Clocks of several hosts differ: the lowest rank that knows says it. */
+static void take_times(struct fall *f, uint32_t rank, double started, double duration)
+{
+    f->duration = duration > f->duration ? duration : f->duration;
+    if (started < 0 || (f->started >= 0 && f->starter < rank))
+        return;
+    f->started = started;
+    f->starter = rank;
+}
+
 static void take_death(struct fall *f, uint32_t rank)
 {
     const struct pt_death *d = &f->deaths[rank];
     bool here = d->test == f->m->test || d->cause == PT_CAUSE_DEADLOCK;
     uint32_t topic = d->cause == PT_CAUSE_DEADLOCK ? WAITED : here ? WENT : ELSEWHERE;
-    double seconds = (double)d->duration_us / 1e6;
-    f->duration = seconds > f->duration ? seconds : f->duration;
+    bool known = d->test == f->m->test && d->began_us > 0;
+    take_times(f, rank, known ? (double)d->began_us / 1e6 : -1,
+               (double)(known ? d->lasted_us : d->duration_us) / 1e6);
     pt_ranks_section(&f->sections, rank, "Last output", pt_death_output(d));
     if (is_own(d)) {
         take_own_death(f, rank, d);
@@ -161,8 +173,7 @@ static void take_rank(struct fall *f, uint32_t rank)
     if (r->outcome >= PT_OUTCOME_ERROR)
         pt_told_add(&f->said, OWN, rank, pt_ranks_words(r), NULL);
     pt_ranks_captured(&f->sections, rank, r, f->of_test->show);
-    f->duration = r->duration > f->duration ? r->duration : f->duration;
-    f->started = r->started >= 0 ? r->started : f->started;
+    take_times(f, rank, r->started, r->duration);
 }
 
 static int read_deaths(struct fall *f, struct pt_err *err)

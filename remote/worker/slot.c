@@ -32,6 +32,7 @@
 #include <stdio.h>
 #include <string.h>
 #include <sys/wait.h>
+#include <time.h>
 
 #define AGAIN_MS 200 /* before a runner that follows one that got nowhere */
 
@@ -96,12 +97,26 @@ void pt_slot_look(struct pt_slot *slot)
         slot->began = since;
 }
 
+uint64_t pt_slot_now(void)
+{
+    struct timespec now;
+    clock_gettime(CLOCK_REALTIME, &now);
+    return (uint64_t)now.tv_sec * 1000000 + (uint64_t)now.tv_nsec / 1000;
+}
+
+void pt_slot_clock(struct pt_slot *slot)
+{
+    uint64_t now = pt_slot_now();
+    slot->lasted = pt_now_ms() - slot->began;
+    slot->test_lasted = now > slot->test_began ? now - slot->test_began : 0;
+}
+
 void pt_slot_kill(struct pt_slot *slot, uint8_t cause, bool dump)
 {
     pt_slot_stop_timers(slot);
     pt_slot_look(slot);
     slot->cause = cause;
-    slot->lasted = pt_now_ms() - slot->began;
+    pt_slot_clock(slot);
     pt_slot_move(slot, KILLING);
     if (!dump || !slot->member || !pt_member_dump(slot))
         pt_runner_kill(slot->runner, dump);
@@ -223,11 +238,15 @@ void pt_slot_tell_death(struct pt_slot *slot, uint32_t status)
     struct pt_death death = {.rank = slot->rank, .cause = cause_of(slot, status), .status = status};
     if (slot->state != KILLING) {
         pt_slot_look(slot);
-        slot->lasted = pt_now_ms() - slot->began;
+        pt_slot_clock(slot);
     }
     death.duration_us = (uint64_t)slot->lasted * 1000;
     if (pt_work_died(&slot->work, &death))
         slot->progress = true;
+    if (death.test != PT_NONE) {
+        death.began_us = slot->test_began;
+        death.lasted_us = slot->test_lasted;
+    }
     pt_deathnote_read(&death, slot->spec.output, slot->mark, pt_member_dumped(slot),
                       pt_runner_capture(slot->runner));
     if (slot->member)

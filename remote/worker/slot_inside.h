@@ -39,6 +39,7 @@ struct pt_slot {
     uint32_t nasked, late;            /* how many; how many more that were answered without it */
     off_t mark;                       /* where in the output file the current bundle began */
     int64_t began, lasted;            /* the current phase or import: when, and how long until it was ended */
+    uint64_t test_began, test_lasted; /* the current test, in microseconds: since 1970; likewise */
     uint64_t limit, leaving;          /* timers of the test and of the session's end */
     uint64_t weigh, look;             /* timers that look at memory and at output */
     uint64_t heavy;                   /* bytes it had when it was killed for them */
@@ -62,6 +63,10 @@ void pt_slot_send(struct pt_slot *slot, struct pt_buf *msg);
 void pt_slot_start(struct pt_slot *slot);
 /* The runner waits: give it what is left of the bundle, or ask the hub for another. */
 void pt_slot_feed(struct pt_slot *slot);
+/* It is over, by now, for what runs: how long that took. */
+void pt_slot_clock(struct pt_slot *slot);
+/* Microseconds since 1970. */
+uint64_t pt_slot_now(void);
 /* Look where the runner is. */
 void pt_slot_look(struct pt_slot *slot);
 /* Says DONE. */

@@ -27,6 +27,7 @@ static int on_start(struct pt_slot *slot, struct pt_reader *r)
         return rc;
     slot->began = pt_now_ms();
     if (phase == PT_PHASE_SETUP) {
+        slot->test_began = pt_slot_now();
         struct pt_buf msg = {0};
         pt_slot_untime_test(slot); /* an import's */
         pt_slot_bound_output(slot);

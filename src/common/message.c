@@ -406,6 +406,8 @@ void pt_death_encode(const struct pt_death *m, uint64_t seq, struct pt_buf *out)
     pt_put_u8(out, m->cause);
     pt_put_u32(out, m->status);
     pt_put_u64(out, m->duration_us);
+    pt_put_u64(out, m->began_us);
+    pt_put_u64(out, m->lasted_us);
     pt_put_str(out, m->stack);
     pt_put_str(out, m->output);
     pt_frame_end(out, mark);
@@ -425,6 +427,8 @@ int pt_death_decode(struct pt_reader *r, struct pt_death *m, struct pt_err *err)
         r->bad = true;
     m->status = pt_get_u32(r);
     m->duration_us = pt_get_u64(r);
+    m->began_us = pt_get_u64(r);
+    m->lasted_us = pt_get_u64(r);
     m->stack = pt_get_str(r, PT_MAX_TEXT);
     m->output = pt_get_str(r, PT_MAX_TEXT);
     if (finish(r, "death", err) < 0) {

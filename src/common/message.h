@@ -300,6 +300,8 @@ struct pt_death {
     uint8_t phase, cause;
     uint32_t status;      /* as wait(2) gives it */
     uint64_t duration_us; /* since the phase or import began */
+    /* Of the test: when it began, since 1970 by this host's clock, and how long it had run; 0: not known. */
+    uint64_t began_us, lasted_us;
     char *stack, *output; /* Python stack at the end, last output; any bytes but NUL ('?' instead) */
 };
 void pt_death_encode(const struct pt_death *m, uint64_t seq, struct pt_buf *out);

@@ -138,7 +138,7 @@ static inline uint32_t agent_start_spread(struct agent *agent, uint32_t ranks, u
     pt_auto_free struct pt_share *spread = pt_get_spread(r, ranks, &nspread);
     cr_assert(pt_get_end(r) && id && yield <= 1 && (yield == 1 || !nwanted));
     cr_assert_eq(n, ranks, "START of %u ranks, wanted %u", n, ranks);
-    cr_assert(nspread == nwanted && (!n || memcmp(spread, wanted, nspread * sizeof(*spread)) == 0));
+    cr_assert(nspread == nwanted && (!nspread || memcmp(spread, wanted, nspread * sizeof(*spread)) == 0));
     return id;
 }
 

@@ -273,6 +273,8 @@ Test(message, death)
                                    .cause = PT_CAUSE_DIED,
                                    .status = 139,
                                    .duration_us = 12345678901ull,
+                                   .began_us = 1700000000000001ull,
+                                   .lasted_us = 12345678902ull,
                                    .stack = (char *)"stack",
                                    .output = (char *)"out"};
     struct pt_buf b = {0};
@@ -284,6 +286,7 @@ Test(message, death)
     cr_assert_eq(pt_death_decode(&r, &got, NULL), 0);
     cr_expect_eq(got.test, PT_NONE);
     cr_expect_eq(got.duration_us, 12345678901ull);
+    cr_expect(got.began_us == 1700000000000001ull && got.lasted_us == 12345678902ull);
     cr_expect_str_eq(got.stack, "stack");
     pt_death_fini(&got);
     refuse_all_but_the_whole(death_once, after.p, after.left);

@@ -134,6 +134,32 @@ Test(ranks_fall, causes_and_their_outcomes)
     }
 }
 
+/* By the clock of the lowest rank that knows, as several hosts' may differ; of no other test. */
+Test(ranks_fall, when_the_test_began)
+{
+    struct words w = {0};
+    struct pt_report r;
+    struct pt_death later = {.phase = PT_PHASE_CALL, .status = 9, .began_us = 5000000, .lasted_us = 4250000};
+    struct pt_death other = later, none = later;
+    later.duration_us = 250000;
+    other.cause = PT_CAUSE_FALL;
+    other.began_us = 3000000;
+    none.began_us = none.lasted_us = 0;
+    none.duration_us = 4500000;
+    words_death(&w, none);
+    words_death(&w, later);
+    words_death(&w, other);
+    struct pt_fall m = fall_of(&w, PT_CAUSE_DIED, PT_PHASE_CALL, 2);
+    fallen(&m, &here, &r);
+    cr_expect(r.started == 5 && r.duration == 4.5, "%f, %f", r.started, r.duration);
+    pt_report_fini(&r);
+    m.test++; /* they died of another */
+    fallen(&m, &here, &r);
+    cr_expect(r.started < 0 && r.duration == 4.5, "%f, %f", r.started, r.duration);
+    pt_report_fini(&r);
+    words_fini(&w);
+}
+
 Test(ranks_fall, no_group)
 {
     struct words w = {0};

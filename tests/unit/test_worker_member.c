@@ -3,6 +3,7 @@
 #include "member_lab.h"
 
 #include <sched.h>
+#include <time.h>
 
 static const char mpi[] = "import os, signal, sys, time\n"
                           "from mpi4py import MPI\n"
@@ -108,6 +109,7 @@ static void check_fallen(struct group *group, uint32_t test, const char *name)
     cr_assert(death->test == test && death->phase == PT_PHASE_CALL, "test %u, phase %u", death->test,
               death->phase);
     cr_assert_eq(WTERMSIG(death->status), SIGKILL);
+    cr_assert(death->began_us / 1000000 + 3600 > (uint64_t)time(NULL) && death->lasted_us < 3600000000u);
     cr_assert(strstr(death->stack, name), "stack: %s", death->stack);
     cr_assert(strstr(death->stack, "\nNative frames:\n#0 0x1 of a tool"), "stack: %s", death->stack);
 }
