@@ -189,7 +189,7 @@ uint32_t pt_plan_waiting_plain(const struct pt_plan *plan);
 uint32_t pt_plan_held_plain(const struct pt_plan *plan, uint32_t host);
 /* Numbers of ranks above 1 that tests want which wait and which this host may take, in the order in which
  * they would be dealt, the greatest first: at most max of them, how many. Tests that run again count, those
- * at work do not. */
+ * at work and those that several hosts take together do not. */
 uint32_t pt_plan_sizes(const struct pt_plan *plan, uint32_t host, struct pt_size *sizes, uint32_t max);
 
 /* --dry-run: call `each` for all bundles in the order they would be dealt, on the hosts that pt_plan_host or

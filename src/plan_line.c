@@ -85,6 +85,8 @@ static void count_slots(struct pt_plan *plan, struct pt_plan_line *line)
         slots += n;
         places += unknown ? 1 : line->exclusive != PT_EXCLUSIVE_NOT ? n > 0 : n / line->weight;
     }
+    if (places == 0 && pt_plan_is_group(line)) /* several hosts make one */
+        places = slots / line->ranks;
     line->version = plan->version;
     line->slots = at_least_one(slots);
     line->places = at_least_one(places);

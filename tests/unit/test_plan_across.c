@@ -198,6 +198,25 @@ Test(plan_across, as_many_as_there_are_at_once)
     pt_plan_destroy(plan);
 }
 
+/* One message names no more than so many. */
+Test(plan_across, more_hosts_than_a_spread_can_have)
+{
+    struct pt_plan *plan = plan_of(PT_SPREAD_MAX + 6, PT_SCHEDULE_DYNAMIC);
+    bool may[PT_SPREAD_MAX + 6];
+    memset(may, true, sizeof(may));
+    add(plan, of_ranks(PT_SPREAD_MAX), "f.py", 0, 1, 1);
+    add(plan, of_ranks(PT_SPREAD_MAX + 1), "g.py", 1, 1, 1);
+    pt_plan_collected(plan);
+    for (uint32_t i = 0; i < PT_SPREAD_MAX + 6; i++)
+        pt_plan_host(plan, i, 1);
+    pt_plan_together(plan, may, PT_SPREAD_MAX + 6);
+    cr_assert_eq(pt_plan_impossible(plan), 1);
+    const struct pt_bundle *b = next(plan, NULL);
+    cr_assert(b->nspread == PT_SPREAD_MAX && b->ranks == PT_SPREAD_MAX);
+    cr_assert_null(next(plan, NULL));
+    pt_plan_destroy(plan);
+}
+
 /* Each has a group of its own: what is short shares one. */
 Test(plan_across, short_ones_are_joined)
 {
