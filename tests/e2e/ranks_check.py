@@ -7,18 +7,34 @@ import sys
 CLOCK = 2e-5  # seconds: times are told to the microsecond, and a test's phases are added up
 
 
+def shares(run, one, ranks):
+    """How many ranks each host has of a test: those of several hosts fill them in order, if no host has room for all of them."""
+    names, there, left = one.get("hosts", [one.get("host")]), {}, ranks
+    slots = {host["name"]: host["slots"] for host in run["hosts"]}
+    even = ranks <= max(slots.values())
+    for at, name in enumerate(names):
+        there[name] = -(-left // (len(names) - at)) if even else min(left, slots[name])
+        left -= there[name]
+    if left:
+        sys.exit("%d ranks on %s: %d too many" % (ranks, "+".join(names), left))
+    return there
+
+
 def hosts(run):
     """For each host its name, its slots, and (begin, end, ranks, node id) of each try of a test that ran there."""
     for host in run["hosts"]:
         spans = []
         for test in run["tests"]:
             for one in [test, *test.get("tries", [])]:
-                if one.get("host") == host["name"] and one.get("duration") is not None:
-                    if one.get("started") is None and one["outcome"] == "passed":
+                here = shares(run, one, test.get("ranks", 1)).get(host["name"]) if one.get("host") else None
+                if here and one.get("duration") is not None:
+                    known = one.get("started") is not None
+                    fell = test.get("ranks", 1) > 1 and one["duration"] > 0 and one.get("phase") != "collect"
+                    if not known and (fell or one["outcome"] == "passed"):
                         sys.exit("%s: nobody knows when it began" % test["nodeid"])
-                    if one.get("started") is None:
+                    if not known:
                         continue
-                    spans.append((one["started"], one["started"] + one["duration"], test.get("ranks", 1), test["nodeid"]))
+                    spans.append((one["started"], one["started"] + one["duration"], here, test["nodeid"]))
         yield host["name"], host["slots"], spans
 
 
