@@ -31,7 +31,7 @@ static struct pt_relayed *ask_end(struct pt_across_ask *ask)
     return asker;
 }
 
-static void on_late(void *arg)
+static void on_no_answer(void *arg)
 {
     char why[320];
     struct pt_across_ask *ask = arg;
@@ -79,7 +79,7 @@ static void pass_on(struct pt_run *run, struct pt_relayed *asker, uint32_t wante
                                   .id = what->id,
                                   .wanted = wanted,
                                   .far = what->what == PT_RELAY_ORTED ? wanted : what->host};
-    ask->timer = pt_loop_after(run->loop, ASK_MS, on_late, ask);
+    ask->timer = pt_loop_after(run->loop, ASK_MS, on_no_answer, ask);
     a->asks = ask;
     pt_debug("%s wants %s of %s", name_of(run, what->host),
              what->what == PT_RELAY_ORTED ? "an orted" : "the hub", name_of(run, wanted));
