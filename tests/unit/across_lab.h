@@ -80,16 +80,25 @@ static inline void start_peers(void)
     make_peers();
 }
 
+static inline void put_spread_start(struct pt_buf *b, uint32_t group, const struct pt_share *shares,
+                                    uint32_t n)
+{
+    uint32_t ranks = 0;
+    for (uint32_t i = 0; i < n; i++)
+        ranks += shares[i].ranks;
+    size_t mark = pt_frame_begin(b, PT_G_START);
+    pt_put_u32(b, group);
+    pt_put_u32(b, ranks);
+    pt_put_u8(b, 1);
+    pt_put_spread(b, shares, n);
+    pt_frame_end(b, mark);
+}
+
 static inline void start_spread(uint32_t group, uint32_t here, uint32_t far)
 {
     const struct pt_share shares[] = {{HERE_HOST, here}, {FAR_HOST, far}};
     struct pt_buf b = {0};
-    size_t mark = pt_frame_begin(&b, PT_G_START);
-    pt_put_u32(&b, group);
-    pt_put_u32(&b, here + far);
-    pt_put_u8(&b, 1);
-    pt_put_spread(&b, shares, 2);
-    pt_frame_end(&b, mark);
+    put_spread_start(&b, group, shares, 2);
     tell_hub('s', b.data, b.len);
     pt_buf_fini(&b);
 }

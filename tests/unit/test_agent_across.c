@@ -275,16 +275,51 @@ Test(agent_across, unknown_hosts)
     make_peers();
     struct pt_buf b = {0};
     const struct pt_share shares[] = {{FAR_HOST, 1}, {HERE_HOST, 1}};
-    size_t mark = pt_frame_begin(&b, PT_G_START);
-    pt_put_u32(&b, 6);
-    pt_put_u32(&b, 2);
-    pt_put_u8(&b, 1);
-    pt_put_spread(&b, shares, 2);
-    pt_frame_end(&b, mark);
+    put_spread_start(&b, 6, shares, 2);
     tell_hub('s', b.data, b.len);
     pt_buf_fini(&b);
     cr_expect_eq(expect_group_ended(6, &other), (int)PT_GROUP_FAILED);
     cr_expect(strstr(other, "begins on host 4") != NULL, "%s", other);
+    expect_no_groups();
+    stop();
+}
+
+/* What mpirun is told of hosts of four networks, two of them in one; the paths are those of each. */
+Test(agent_across, networks_and_paths)
+{
+    static const struct pt_address addresses[] = {
+        {0x0a010203, 16}, {0x0a01ff01, 16}, {0x0a020304, 24}, {0xc0a80101, 32}, {0x05050505, 0}};
+    struct pt_peer hosts[PT_COUNT(addresses)];
+    struct pt_share shares[PT_COUNT(addresses)];
+    struct pt_buf b = {0};
+    char path[128];
+    start_with_mpirun(path, "for i in \"$@\"; do echo \"<$i>\"; done");
+    for (uint32_t i = 0; i < PT_COUNT(hosts); i++) {
+        hosts[i] = (struct pt_peer){.host = HERE_HOST + i,
+                                    .address = addresses[i],
+                                    .run_dir = (char *)(i ? "/run dir" : "/not ours"),
+                                    .worker = (char *)"/their worker",
+                                    .launch = 10 + i};
+        shares[i] = (struct pt_share){HERE_HOST + i, 1 + i};
+    }
+    pt_peers_encode(&(struct pt_peers){.n = PT_COUNT(hosts), .hosts = hosts}, &b);
+    send_frame(&b);
+    expect(PT_C_PEERED);
+    put_spread_start(&b, 6, shares, PT_COUNT(shares));
+    tell_hub('s', b.data, b.len);
+    pt_buf_fini(&b);
+    pt_auto_free char *words = NULL;
+    cr_expect_eq(expect_group_ended(6, &words), 0);
+    static const char networks[] = "tcp_if_include>\n<10.1.0.0/16,10.2.3.0/24,192.168.1.1/32,0.0.0.0/0>";
+    const char *oob = strstr(words, networks);
+    cr_expect(oob && strstr(oob + 1, networks), "%s", words);
+    cr_expect(strstr(words, "<--host>\n<10.1.2.3:1>\n<-np>\n<1>\n<--wdir>\n</tmp/") != NULL, "%s", words);
+    cr_expect(!strstr(words, "not ours"), "%s", words);
+    cr_expect(strstr(words, "<:>\n<--host>\n<10.2.3.4:3>\n<-np>\n<3>\n<--wdir>\n</run dir>\n"
+                            "</their worker>\n<--run-dir>\n</run dir>\n<--host>\n<5>\n<--launch>\n<12>\n"
+                            "<--group>\n<6>\n<--far>\n<3>\n<:>\n") != NULL,
+              "%s", words);
+    cr_expect(strstr(words, "<5.5.5.5:5>") != NULL, "%s", words);
     expect_no_groups();
     stop();
 }
