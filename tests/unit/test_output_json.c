@@ -62,12 +62,13 @@ static void fill(struct pt_ledger *l, struct pt_verdict *v)
                "\"longrepr\":\"E\"}");
     pt_verdict_add_entry(v, PT_OUTCOME_ERROR, NULL, 0);
     static const uint8_t outcomes[] = {PT_OUTCOME_FAILED, PT_OUTCOME_PASSED, PT_OUTCOME_NOTRUN};
-    static const char *const json[] = {
-        "{\"nodeid\":\"a.py::x\",\"outcome\":\"failed\",\"message\":\"m\","
-        "\"longrepr\":\"l\",\"stdout\":\"o\\u001b\","
-        "\"stderr\":\"e\",\"started\":1700000001.5,\"duration\":0.5,\"setup\":"
-        "0.125,\"call\":0.25,\"teardown\":0.125}",
-        "{\"nodeid\":\"a.py::y\",\"outcome\":\"passed\",\"ranks\":3,\"duration\":1}", NULL};
+    static const char *const json[] = {"{\"nodeid\":\"a.py::x\",\"outcome\":\"failed\",\"message\":\"m\","
+                                       "\"longrepr\":\"l\",\"stdout\":\"o\\u001b\","
+                                       "\"stderr\":\"e\",\"started\":1700000001.5,\"duration\":0.5,\"setup\":"
+                                       "0.125,\"call\":0.25,\"teardown\":0.125}",
+                                       "{\"nodeid\":\"a.py::y\",\"outcome\":\"passed\",\"ranks\":3,"
+                                       "\"hosts\":[\"h1\",\"h2\"],\"duration\":1}",
+                                       NULL};
     static const char *const ids[] = {"a.py::x", "a.py::y", "a.py::z"};
     for (uint32_t i = 0; i < 3; i++) {
         lab_test(l, i, ids[i]);
@@ -143,10 +144,13 @@ Test(json_file, tells_each_test)
     check_number(t, "setup", 0.125);
     check_text(t, "stdout", "o\x1b");
     check_text(t, "longrepr", "l");
-    cr_assert_null(pt_json_get(t, "ranks"));
+    cr_assert(!pt_json_get(t, "ranks") && !pt_json_get(t, "hosts"));
     t = pt_json_next(t);
     check_text(t, "outcome", "error");
     check_number(t, "ranks", 3);
+    check_text(t, "host", "h1");
+    cr_assert_eq(pt_json_count(pt_json_get(t, "hosts")), 2);
+    cr_assert_str_eq(pt_json_text(pt_json_next(pt_json_first(pt_json_get(t, "hosts")))), "h2");
     check_text(t, "phase", "teardown");
     check_text(t, "message", "late");
     check_number(t, "duration", 1);

@@ -175,6 +175,22 @@ Test(terminal, verbose_lines)
     stop(&lab, NULL);
 }
 
+Test(terminal, hosts_that_ran_a_test_together)
+{
+    struct lab lab = {.o = {.verbosity = 1}};
+    start(&lab);
+    pt_terminal_collected(lab.t, 2, 0, 0, 0, true);
+    report(&lab, "{\"nodeid\":\"t/a.py::x\",\"outcome\":\"passed\",\"ranks\":6,\"hosts\":[\"h1\",\"h2\"]}",
+           false);
+    report(&lab, "{\"nodeid\":\"t/a.py::y\",\"outcome\":\"passed\",\"ranks\":6,\"hosts\":[\"\\u001b\",4]}",
+           false);
+    fflush(lab.o.out);
+    cr_expect_not_null(strstr(lab.text, "t/a.py::x PASSED [ 50%] h1+h2\n"), "%s", lab.text);
+    cr_expect_null(strchr(lab.text, '\x1b'));
+    finish(&lab, (struct pt_terminal_end){0});
+    stop(&lab, NULL);
+}
+
 Test(terminal, quiet)
 {
     struct lab lab = {.o = {.verbosity = -1}};

@@ -51,6 +51,27 @@ Test(ranks, all_passed)
     pt_report_fini(&r);
 }
 
+Test(ranks, the_hosts_that_had_them)
+{
+    static const char *const hosts[] = {"h2", "h1"};
+    struct pt_ranks_of of = here;
+    struct words w = {0};
+    struct pt_report r;
+    words_report(&w, PT_OUTCOME_PASSED, PASSED "}");
+    words_report(&w, PT_OUTCOME_PASSED, PASSED "}");
+    merged(&w, &here, &r);
+    cr_expect_null(r.hosts);
+    pt_report_fini(&r);
+    of.hosts = hosts;
+    of.nhosts = 2;
+    words_report(&w, PT_OUTCOME_PASSED, PASSED "}");
+    words_report(&w, PT_OUTCOME_PASSED, PASSED "}");
+    merged(&w, &of, &r);
+    cr_assert_eq(pt_json_count(r.hosts), 2);
+    cr_expect_str_eq(pt_json_text(pt_json_first(r.hosts)), "h2");
+    pt_report_fini(&r);
+}
+
 Test(ranks, each_failing_rank_is_shown)
 {
     struct words w = {0};

@@ -131,6 +131,50 @@ static void check_told(uint32_t test, const char *want)
     cr_assert_not_null(strstr(t.json, want), "%s", t.json);
 }
 
+/* The bundle goes to one host, which has 4 of the 6 ranks. */
+static const struct pt_bundle *begin_spread(struct pt_run_host **h)
+{
+    static const bool may[] = {true, true};
+    start(0, 0);
+    for (uint32_t i = 0; i < 2; i++) {
+        at[i].launch_slots = 4;
+        pt_plan_host(run.plan, i, 4);
+    }
+    add_mpi_file("a.py", 2, 6);
+    collected();
+    cr_assert_eq(ndealt, 0);
+    cr_assert(pt_plan_wants_together(run.plan));
+    pt_plan_together(run.plan, may, 2);
+    pt_run_deal(&run);
+    const struct pt_bundle *b = bundle_of(0, h);
+    cr_assert(b->ranks == 6 && b->nspread == 2 && *h == &at[0]);
+    return b;
+}
+
+Test(run_groups, reports_of_several_hosts_name_them)
+{
+    struct pt_run_host *h = NULL;
+    struct words w = {0};
+    const struct pt_bundle *b = begin_spread(&h);
+    passed(&w, 6);
+    cr_assert_eq(send_ranks(&at[1], b, 0, &w), 0);
+    cr_expect_eq(pt_verdict_done(run.verdict), 0, "the other host does not speak for it");
+    cr_assert_eq(send_ranks(h, b, 0, &w), 0);
+    words_fini(&w);
+    check_told(0, "\"hosts\":[\"h1\",\"h2\"]");
+    check_shown("a.py::0 PASSED [ 50%] h1+h2\n");
+    died(&w, PT_CAUSE_DIED, 6);
+    cr_assert_eq(
+        send_fall(h, b,
+                  (struct pt_fall){.test = 1, .phase = PT_PHASE_CALL, .cause = PT_CAUSE_DIED, .culprit = 0},
+                  &w),
+        0);
+    check_told(1, "\"hosts\":[\"h1\",\"h2\"]");
+    words_fini(&w);
+    done_by_group(b, h);
+    stop();
+}
+
 Test(run_groups, reports_of_all_ranks_are_one)
 {
     struct pt_run_host *h = NULL;
