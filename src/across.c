@@ -158,7 +158,11 @@ static void choose(struct choice *c)
     uint64_t most = 0;
     uint32_t best = PT_NONE;
     uint32_t starts = 0;
-    for (uint32_t i = 0; i < c->n && starts < STARTS; i++) {
+    uint32_t able = 0;
+    for (uint32_t i = 0; i < c->n; i++)
+        able += c->hosts[i].in;
+    c->nset = 0;
+    for (uint32_t i = 0; i < c->n && starts < STARTS && c->nset < able; i++) {
         if (!c->hosts[i].in)
             continue;
         starts++;

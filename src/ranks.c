@@ -318,6 +318,10 @@ void pt_ranks_put_place(struct pt_json_out *o, const struct pt_ranks_of *of, uin
     for (uint32_t i = 0; i < of->nhosts; i++)
         pt_json_put_str(o, NULL, of->hosts[i]);
     pt_json_close(o);
+    pt_json_open_array(o, "shares");
+    for (uint32_t i = 0; i < of->nhosts; i++)
+        pt_json_put_int(o, NULL, of->shares[i].ranks);
+    pt_json_close(o);
 }
 
 static void put_all(struct pt_json_out *o, struct pt_ranks_merge *m)

@@ -12,10 +12,11 @@ struct pt_ranks_of {
     const char *nodeid, *path, *host;
     const char *const *hosts; /* all, in rank order, where there are several */
     uint32_t nhosts;
-    const char *show; /* --show-capture; NULL: all */
-    uint64_t memory;  /* as in pt_report_from_death */
-    double grace;     /* seconds of --mpi-grace; negative: not known */
-    bool silent;      /* of a fall: another test of that file tells it */
+    const struct pt_share *shares; /* of them, in the same order */
+    const char *show;              /* --show-capture; NULL: all */
+    uint64_t memory;               /* as in pt_report_from_death */
+    double grace;                  /* seconds of --mpi-grace; negative: not known */
+    bool silent;                   /* of a fall: another test of that file tells it */
 };
 
 /* The report as docs/protocol.md 7.2 has it, with "ranks": of. Outcome, phase and message are those of the

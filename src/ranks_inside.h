@@ -98,7 +98,7 @@ void pt_ranks_tell_skip(struct pt_told_list *l, uint32_t rank, const struct pt_r
 void pt_ranks_headline(struct pt_buf *out, unsigned outcome, unsigned phase, const char *nodeid);
 /* Both NULL, or the same text. */
 bool pt_ranks_same(const char *a, const char *b);
-/* The members "ranks" and "hosts". */
+/* The members "ranks", "hosts" and "shares". */
 void pt_ranks_put_place(struct pt_json_out *o, const struct pt_ranks_of *of, uint32_t ranks);
 /* stdout, stderr and log of all. */
 void pt_ranks_put_captured(struct pt_json_out *o, const struct pt_ranks_voice *voices, uint32_t of);

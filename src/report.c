@@ -134,6 +134,7 @@ int pt_report_read(const struct pt_json *object, struct pt_report *r, struct pt_
     r->junit_counts = pt_field_object(&f, "junit_counts");
     r->ranks = pt_field_u32(&f, "ranks", PT_RANKS_MAX, 1);
     r->hosts = pt_field_array(&f, "hosts");
+    r->shares = pt_field_array(&f, "shares");
     if (!f.bad && !get_outcome(&f, &r->outcome))
         f.bad = "outcome";
     if (!f.bad && !get_phase(&f, &r->phase))

@@ -36,8 +36,9 @@ struct pt_report {
     const struct pt_json
         *junit_counts; /* {"tests","failures","errors","skipped"}: what junit adds to the suite */
     const char *stop;
-    uint32_t ranks;              /* of MPI that ran it together; 1: an ordinary test */
-    const struct pt_json *hosts; /* of these, where they were on several: array of strings; else NULL */
+    uint32_t ranks;               /* of MPI that ran it together; 1: an ordinary test */
+    const struct pt_json *hosts;  /* of these, where they were on several: array of strings; else NULL */
+    const struct pt_json *shares; /* how many ranks each of them had: array of numbers */
 };
 
 /* -1 with err when it is not such JSON, or above the limits. */

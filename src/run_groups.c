@@ -27,6 +27,7 @@ static void where_init(struct where *w, const struct pt_run_host *h, uint32_t bu
                                  .host = h->host->name,
                                  .hosts = w->hosts,
                                  .nhosts = b ? b->nspread : 0,
+                                 .shares = b ? b->spread : NULL,
                                  .show = pt_run_nodes_show(h->run),
                                  .memory = opts->memory_per_slot,
                                  .grace = opts->mpi_grace_ms / 1e3};

@@ -71,6 +71,8 @@ static void put_ranks(struct pt_json_out *o, const struct pt_report *r)
         pt_json_put_int(o, "ranks", r->ranks);
     if (r->hosts)
         pt_json_put(o, "hosts", r->hosts);
+    if (r->shares)
+        pt_json_put(o, "shares", r->shares);
 }
 
 static void put_times(struct pt_json_out *o, const struct pt_report *r)

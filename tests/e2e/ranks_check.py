@@ -7,17 +7,13 @@ import sys
 CLOCK = 2e-5  # seconds: times are told to the microsecond, and a test's phases are added up
 
 
-def shares(run, one, ranks):
-    """How many ranks each host has of a test: those of several hosts fill them in order, if no host has room for all of them."""
-    names, there, left = one.get("hosts", [one.get("host")]), {}, ranks
-    slots = {host["name"]: host["slots"] for host in run["hosts"]}
-    even = ranks <= max(slots.values())
-    for at, name in enumerate(names):
-        there[name] = -(-left // (len(names) - at)) if even else min(left, slots[name])
-        left -= there[name]
-    if left:
-        sys.exit("%d ranks on %s: %d too many" % (ranks, "+".join(names), left))
-    return there
+def share(one, ranks, name):
+    """How many of a test's ranks that host had, in that try."""
+    if "hosts" not in one:
+        return ranks if one.get("host") == name else 0
+    if sum(one["shares"]) != ranks:
+        sys.exit("%d ranks, but %s" % (ranks, one["shares"]))
+    return dict(zip(one["hosts"], one["shares"])).get(name, 0)
 
 
 def hosts(run):
@@ -26,7 +22,7 @@ def hosts(run):
         spans = []
         for test in run["tests"]:
             for one in [test, *test.get("tries", [])]:
-                here = shares(run, one, test.get("ranks", 1)).get(host["name"]) if one.get("host") else None
+                here = share(one, test.get("ranks", 1), host["name"])
                 if here and one.get("duration") is not None:
                     known = one.get("started") is not None
                     fell = test.get("ranks", 1) > 1 and one["duration"] > 0 and one.get("phase") != "collect"

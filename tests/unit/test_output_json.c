@@ -67,7 +67,7 @@ static void fill(struct pt_ledger *l, struct pt_verdict *v)
                                        "\"stderr\":\"e\",\"started\":1700000001.5,\"duration\":0.5,\"setup\":"
                                        "0.125,\"call\":0.25,\"teardown\":0.125}",
                                        "{\"nodeid\":\"a.py::y\",\"outcome\":\"passed\",\"ranks\":3,"
-                                       "\"hosts\":[\"h1\",\"h2\"],\"duration\":1}",
+                                       "\"hosts\":[\"h1\",\"h2\"],\"shares\":[2,1],\"duration\":1}",
                                        NULL};
     static const char *const ids[] = {"a.py::x", "a.py::y", "a.py::z"};
     for (uint32_t i = 0; i < 3; i++) {
@@ -151,6 +151,7 @@ Test(json_file, tells_each_test)
     check_text(t, "host", "h1");
     cr_assert_eq(pt_json_count(pt_json_get(t, "hosts")), 2);
     cr_assert_str_eq(pt_json_text(pt_json_next(pt_json_first(pt_json_get(t, "hosts")))), "h2");
+    cr_assert_eq(pt_json_count(pt_json_get(t, "shares")), 2);
     check_text(t, "phase", "teardown");
     check_text(t, "message", "late");
     check_number(t, "duration", 1);

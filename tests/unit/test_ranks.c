@@ -54,6 +54,7 @@ Test(ranks, all_passed)
 Test(ranks, the_hosts_that_had_them)
 {
     static const char *const hosts[] = {"h2", "h1"};
+    static const struct pt_share shares[] = {{1, 1}, {0, 1}};
     struct pt_ranks_of of = here;
     struct words w = {0};
     struct pt_report r;
@@ -64,11 +65,13 @@ Test(ranks, the_hosts_that_had_them)
     pt_report_fini(&r);
     of.hosts = hosts;
     of.nhosts = 2;
+    of.shares = shares;
     words_report(&w, PT_OUTCOME_PASSED, PASSED "}");
     words_report(&w, PT_OUTCOME_PASSED, PASSED "}");
     merged(&w, &of, &r);
     cr_assert_eq(pt_json_count(r.hosts), 2);
     cr_expect_str_eq(pt_json_text(pt_json_first(r.hosts)), "h2");
+    cr_assert_eq(pt_json_count(r.shares), 2);
     pt_report_fini(&r);
 }
 
