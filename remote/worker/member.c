@@ -30,7 +30,7 @@ struct pt_member {
     bool spread;  /* and that the group is on several hosts */
     struct pt_env *env;
     uint32_t nenv;
-    char ranks[16], rank[16];
+    char ranks[16], rank[16], pid[16];
     struct cpus own, bound; /* where the member itself may run; where its runner may */
     struct pt_stacks *stacks;
 };
@@ -100,6 +100,7 @@ int pt_member_create(struct pt_slot *slot, const struct pt_member_config *config
     member->bound = member->own;
     snprintf(member->ranks, sizeof(member->ranks), "%u", config->size);
     snprintf(member->rank, sizeof(member->rank), "%u", config->rank);
+    snprintf(member->pid, sizeof(member->pid), "%d", (int)getpid());
     return 0;
 }
 
@@ -152,7 +153,7 @@ static bool is_launchers(const char *variable)
 static int make_env(struct pt_slot *slot)
 {
     struct pt_member *member = slot->member;
-    size_t room = PT_COUNT(slot->env) + 4;
+    size_t room = PT_COUNT(slot->env) + 5;
     for (char **v = environ; *v; v++)
         room += is_launchers(*v);
     member->env = calloc(room, sizeof(*member->env));
@@ -167,7 +168,8 @@ static int make_env(struct pt_slot *slot)
     if (rc == 0 && !getenv("OMP_NUM_THREADS"))
         rc = add_own(member, "OMP_NUM_THREADS", "1");
     if (rc < 0 || add_own(member, "PTREMOTE_RANKS", member->ranks) < 0 ||
-        add_own(member, "PTREMOTE_GROUP_RANK", member->rank) < 0)
+        add_own(member, "PTREMOTE_GROUP_RANK", member->rank) < 0 ||
+        add_own(member, "PTREMOTE_SUPERVISOR", member->pid) < 0)
         return -1;
     slot->spec.env = member->env;
     slot->spec.nenv = member->nenv;

@@ -709,3 +709,26 @@ def test_long_words_between_hosts(two_hosts):
     assert ranks.bundle(bundle)
     assert set(map(tuple, ranks.outcomes().values())) == {("error", "error"), ("passed", "passed")}
     assert ranks.outcomes()[20000] == ["passed", "passed"]
+
+
+def test_the_supervisor_may_ask_for_native_frames(tmp_path, monkeypatch):
+    import ctypes
+
+    from ptremote import ranks
+
+    said = []
+
+    class Libc:
+        def prctl(self, option, process, *rest):
+            said.append((option, process.value, rest))
+
+    monkeypatch.setattr(ctypes, "CDLL", lambda name: Libc())
+    monkeypatch.setattr(ranks, "YAMA", str(tmp_path / "scope"))
+    monkeypatch.setenv("PTREMOTE_SUPERVISOR", "4711")
+    ranks.let_look()
+    for scope in "0123":
+        (tmp_path / "scope").write_text(scope + "\n")
+        ranks.let_look()
+    monkeypatch.setenv("PTREMOTE_SUPERVISOR", "")
+    ranks.let_look()
+    assert said == [(ranks.SET_PTRACER, 4711, (0, 0, 0))]

@@ -58,20 +58,23 @@ static void check_passed(struct group *group, uint32_t rank, size_t n, uint32_t 
 Test(worker_member, members_are_the_ranks_of_a_world, .timeout = 110)
 {
     unsetenv("OMP_NUM_THREADS");
-    struct group *group = group_open(2, "import os\n"
-                                        "from mpi4py import MPI\n"
-                                        "def test_world():\n"
-                                        "    world, env = MPI.COMM_WORLD, os.environ\n"
-                                        "    assert world.size == 2 == int(env['PTREMOTE_RANKS'])\n"
-                                        "    assert world.rank == int(env['PTREMOTE_GROUP_RANK'])\n"
-                                        "    assert sorted(world.allgather(world.rank)) == [0, 1]\n"
-                                        "    assert env['PTREMOTE_WORKER'] == 'h4.%d' % (8 + world.rank)\n"
-                                        "    assert env['PTREMOTE_RANK'] == str(8 + world.rank)\n"
-                                        "    assert env['PTREMOTE_SLOTS'] == '4'\n"
-                                        "    assert env['OMP_NUM_THREADS'] == '1'\n"
-                                        "    assert env['PTREMOTE_RUN'] == 'run-1'\n"
-                                        "    assert os.getcwd() == env['PTREMOTE_WORKSPACE']\n"
-                                        "def test_again(): MPI.COMM_WORLD.Barrier()\n");
+    struct group *group =
+        group_open(2, "import os\n"
+                      "from mpi4py import MPI\n"
+                      "def test_world():\n"
+                      "    world, env = MPI.COMM_WORLD, os.environ\n"
+                      "    assert world.size == 2 == int(env['PTREMOTE_RANKS'])\n"
+                      "    assert world.rank == int(env['PTREMOTE_GROUP_RANK'])\n"
+                      "    assert sorted(world.allgather(world.rank)) == [0, 1]\n"
+                      "    assert env['PTREMOTE_WORKER'] == 'h4.%d' % (8 + world.rank)\n"
+                      "    assert env['PTREMOTE_RANK'] == str(8 + world.rank)\n"
+                      "    assert env['PTREMOTE_SLOTS'] == '4'\n"
+                      "    with open('/proc/%s/comm' % env['PTREMOTE_SUPERVISOR']) as file:\n"
+                      "        assert file.read() == 'ptremote-worker\\n'\n"
+                      "    assert env['OMP_NUM_THREADS'] == '1'\n"
+                      "    assert env['PTREMOTE_RUN'] == 'run-1'\n"
+                      "    assert os.getcwd() == env['PTREMOTE_WORKSPACE']\n"
+                      "def test_again(): MPI.COMM_WORLD.Barrier()\n");
     for (uint32_t rank = 0; rank < 2; rank++)
         mate_wait(group, rank, PT_RANK_READY, 0);
     group_bundle(group, 1, 0, "test_world test_again", 10);
