@@ -48,7 +48,7 @@ void pt_lane_send(struct pt_lane *lane, struct pt_buf *frame)
     cr_assert_lt(lab.nframes, FRAMES);
     cr_assert_not(frame->bad);
     struct frame *f = &lab.frames[lab.nframes++];
-    f->host = (uint32_t)((char *)lane - (char *)NULL) - 1;
+    f->host = (uint32_t)(uintptr_t)lane - 1;
     cr_assert_eq(pt_frame_next(frame->data, frame->len, PT_MAX_FRAME, &f->type, &body, &total), 1);
     cr_assert_eq(total, frame->len);
     pt_buf_append(&f->body, body.p, body.left);
@@ -183,7 +183,7 @@ UNUSED static void lab_start(void)
         lab.at[i] = (struct pt_run_host){.run = &lab.run,
                                          .number = i,
                                          .host = &lab.hosts[i],
-                                         .lane = (struct pt_lane *)((char *)NULL + i + 1)};
+                                         .lane = (struct pt_lane *)(uintptr_t)(i + 1)};
         pt_plan_expect(lab.run.plan, i, 4);
     }
     cr_assert_eq(pt_plan_add(lab.run.plan, &unit, NULL), 0);
