@@ -71,7 +71,11 @@ static void put_no_group(const struct fall *f, struct pt_buf *out)
     const char *why = f->m->text;
     size_t n = strcspn(why, "\n");
     pt_buf_format(out, "no %u ranks could be started on ", f->m->of);
-    pt_buf_words(out, f->of_test->host);
+    pt_buf_words(out, f->of_test->nhosts ? f->of_test->hosts[0] : f->of_test->host);
+    for (uint32_t i = 1; i < f->of_test->nhosts; i++) {
+        pt_buf_words(out, "+");
+        pt_buf_words(out, f->of_test->hosts[i]);
+    }
     pt_buf_words(out, n ? ": " : "");
     pt_buf_append(out, why, n < 512 ? n : 512);
 }

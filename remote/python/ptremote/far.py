@@ -142,6 +142,10 @@ class Group(ranks.Group):
         super().__init__(*given)
         self._unable = {}
 
+    def join(self, session):
+        trouble = super().join(session)
+        return trouble and "%s: %s" % (socket.gethostname(), trouble)
+
     def _meet(self):
         world = self.world.world.Dup()
         steps = Steps(world, self.world.mpi, self.control.fileno(), self._listen)
