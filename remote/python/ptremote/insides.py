@@ -11,7 +11,7 @@ import sys
 import warnings
 
 import pytest
-from _pytest import faulthandler, junitxml
+from _pytest import compat, faulthandler, junitxml, nodes
 from _pytest._code import code, source
 from _pytest._io import TerminalWriter
 from _pytest.assertion import install_importhook
@@ -21,6 +21,7 @@ from _pytest.pathlib import fnmatch_ex
 from _pytest.runner import CallInfo
 
 SOURCES = 16  # parsed files that are kept
+PATHS = 4096  # paths that are
 OLD_TREE = not hasattr(pytest, "Directory")  # before 8: packages are files, folders are no nodes
 
 
@@ -354,6 +355,38 @@ def remember_sources():
 
     if ranges.__module__ == source.__name__ and borders.__module__ == source.__name__:
         code.getstatementrange_ast, source.get_statement_startend2 = getstatementrange_ast, get_statement_startend2
+
+
+def remember_signatures():
+    """A test function is asked for its signature once for the names it takes, and at once again for its defaults."""
+    find, last = compat.signature, [None, None]
+
+    def signature(function):
+        if last[0] is not function:
+            last[:] = function, find(function)
+        return last[1]
+
+    if find is inspect.signature:
+        compat.signature = signature
+
+
+def remember_paths():
+    """Where a test is written is worked out before it runs, from its file's absolute name each time."""
+    find, known = code.absolutepath, {}
+
+    def absolutepath(path):
+        text = str(path)
+        if not text.startswith("/"):
+            return find(path)
+        found = known.get(text)
+        if found is None:
+            if len(known) >= PATHS:
+                known.clear()
+            found = known[text] = find(path)
+        return found
+
+    if find is getattr(nodes, "absolutepath", None) and find.__module__ == "_pytest.pathlib":
+        code.absolutepath = nodes.absolutepath = absolutepath
 
 
 # ---- running ----

@@ -104,6 +104,7 @@ class Running:
     def pytest_configured(self, config):
         insides.redirect_terminal(config)
         insides.remember_async_fixtures(config)
+        insides.remember_signatures()
 
     def pytest_plugin_registered(self):
         self.forget_proxies()
@@ -142,6 +143,7 @@ class Running:
         self.between = insides.between(session)
         self.forget_proxies = insides.remember_proxies(session)
         insides.remember_sources()
+        insides.remember_paths()
         insides.silence_terminal(self.config)
         insides.quicken_captures(self.config)
         fds = insides.capture_files(self.config)
