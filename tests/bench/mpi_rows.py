@@ -16,6 +16,7 @@ sys.path.insert(0, os.path.join(os.path.dirname(os.path.dirname(os.path.abspath(
 import ranks_check  # noqa: E402
 
 HOST = f"local:{SLOTS}"
+TWO_HOSTS = f"h1:{SLOTS},h2:{SLOTS}"
 LIMIT = 5  # seconds of --timeout
 RESTART = 4  # seconds that a group's end may cost, besides the limit
 NOTICED = 5  # seconds until a deadlock is
@@ -126,3 +127,35 @@ def idle(b):
     if launchers != groups or others < 4 * groups:
         raise Broken(f"{launchers} mpiruns and {others} other processes of {groups} groups")
     b.line("  of a core, all processes of the groups", f"{100 * share:.3f} %", "at most", f"{100 * CORE:g} %", share / CORE, 1)
+
+
+class Wide(Ours):
+    """With one test of six ranks, which two hosts have."""
+
+    def __init__(self, *given):
+        self.beside = []  # of each run how many plain tests ran while it did
+        super().__init__(*given)
+
+    def check(self):
+        super().check()
+        run = self.told()
+        test, = [test for test in run["tests"] if test.get("ranks") == 6]
+        if sorted(test["hosts"]) != ["h1", "h2"]:
+            raise Broken(f"{self.name}: six ranks on {test['hosts']}")
+        for name, slots, spans in ranks_check.hosts(run):
+            most, then, _, _ = ranks_check.look(spans)
+            if most > slots:
+                raise Broken(f"{name}: {most} ranks on {slots} slots: {then}")
+        begun, end = test["started"], test["started"] + test["duration"]
+        self.beside.append(sum(one["started"] < end and one["started"] + one["duration"] > begun for one in run["tests"]) - 1)
+
+
+@row("across", f"one test of six ranks beside 100 plain ones, {TWO_HOSTS}", hosts=2)
+def across(b):
+    files = max(4, 20 // b.short)
+    works = (Wide(b, b.suite(mpi_suites.wide, files, 1), TWO_HOSTS),
+             Ours(b, b.suite(mpi_suites.wide, files, 0, False), TWO_HOSTS, name="without it"))
+    ours, theirs = b.measure(*works)
+    b.against(ours, works[1], theirs)
+    fewest = min(works[0].beside)
+    b.line("  plain tests that ran beside it", str(fewest), "at least", "1", 1 / fewest if fewest else 2, 1)

@@ -259,3 +259,24 @@ def many(folder, groups, watch):
     made = {"pytest.ini": "[pytest]\n", "tests/test_many.py": MANY.format(groups=groups),
             "tests/test_watch.py": WATCH.format(groups=groups, watch=watch)}
     return Suite(f"{folder}/many-{groups}", made, tests=groups + 1)
+
+
+WIDE = """import ptremote
+from work import allreduce
+
+
+@ptremote.mark.parallel(6)
+def test_wide(comm):
+    assert comm.size == 6
+    allreduce(comm, {seconds:.4f})
+"""
+
+
+def wide(folder, files, seconds, ranks=True):
+    """So many files of five plain tests of half a second, and one test of six ranks of so many seconds, or none."""
+    made = {"pytest.ini": "[pytest]\n", "tests/work.py": WORK}
+    for n in range(files):
+        made[f"tests/test_{n:03}.py"] = "import time\n" + "".join(PLAIN.format(n=m, seconds=0.5) for m in range(5))
+    if ranks:
+        made["tests/test_wide.py"] = WIDE.format(seconds=seconds)
+    return Suite(f"{folder}/wide-{files}-{ranks}", made, tests=5 * files + ranks)

@@ -240,17 +240,30 @@ def test_mid_bad(comm):
 PY
 }
 
-test_a_far_host_without_mpi4py_for_the_suite() {
+test_a_host_where_the_suite_does_not_come_up() {
     wide import </dev/null
-    cat >>conftest.py <<'PY'
-if socket.gethostname() == "h2":
-    raise ImportError("nothing of this on h2")
-PY
-    on_hosts h1:4,h2:4 --schedule sequential
-    want_rc 1
-    want_told "$work/got.json" 'of("test_before[6]")["outcome"]' "error"
-    want_words "nothing of this on h2"
+    printf 'if socket.gethostname() == "h2":\n    raise ImportError("nothing of this on h2")\n' >>conftest.py
+    on_hosts h1:4,h2:4
+    want_rc 6
+    want_summary "$work/got.json" "lost=2 passed=$neighbours_passed"
+    want_line 'h2: pytest cannot start on this host.*nothing of this on h2'
     nothing_left h1 h2
+}
+
+test_ranks_that_cannot_start_far() {
+    project none
+    neighbours
+    printf 'import ptremote\n@ptremote.mark.parallel(6)\ndef test_wide(comm):\n    pass\n' >test_wide.py
+    (
+        export LAB_DIR=$work/lab-none
+        lab_up 2 --no-mpi4py h2
+        on_hosts h1:4,h2:4
+        want_rc 1
+        want_told "$work/got.json" 'of("test_wide[6]")["outcome"], of("test_wide[6]")["phase"]' "('error', 'setup')"
+        want_text "$work/got.json" "test_wide[6]" "no 6 ranks could be started on h1+h2" "h2: mpi4py is not installed on this host"
+        nothing_left h1 h2
+        "$lab" down
+    ) || exit 1
 }
 
 test_what_fails_runs_again() {
@@ -349,16 +362,15 @@ slow() {
 
 @ptremote.mark.parallel(6)
 def test_mid_slow(comm, places):
-    if comm.rank in (0, 5):
-        open("/var/tmp/at-work", "w").close()
+    open("/var/tmp/at-work-%d" % comm.rank, "w").close()
     while not os.path.exists("/var/tmp/go"):
         time.sleep(0.05)
     comm.Barrier()
 PY
-    rm -f "$LAB_DIR"/h*/disk/var/tmp/{at-work,go}
+    rm -f "$LAB_DIR"/h*/disk/var/tmp/{at-work-*,go}
 }
 go_on() { for host in h1 h2 h3; do : >"$(host_disk $host)/var/tmp/go"; done; }
-at_work() { [ "$(find "$LAB_DIR"/h*/disk/var/tmp -name at-work | wc -l)" = 2 ]; }
+at_work() { [ "$(find "$LAB_DIR"/h*/disk/var/tmp -name 'at-work-*' | wc -l)" = 6 ]; }
 
 test_interrupt() {
     slow interrupt
@@ -380,12 +392,12 @@ test_the_master_is_killed() {
     nothing_left h1 h2
 }
 
-# far_one: the host of ranks 4 and 5, once they are at work.
+# far_one: the host of rank 5, once all are at work.
 far_one() {
     local host
     wait_for 60 "nobody is at work" at_work
     for host in h1 h2 h3; do
-        ! "$lab" pids $host | grep -q orted || echo $host
+        [ ! -e "$(host_disk $host)/var/tmp/at-work-5" ] || echo $host
     done
 }
 
@@ -400,8 +412,10 @@ test_a_far_host_loses_its_power() {
     want_rc 0
     want_summary "$work/got.json" "passed=$((wide_passed + 1))"
     want_told "$work/got.json" "len(of('test_mid_slow[6]')['hosts']), '$dead' in of('test_mid_slow[6]')['hosts']" "(2, False)"
-    "$lab" boot "$dead"
     never_more_ranks_than_slots "$work/got.json"
+    "$lab" boot "$dead"
+    on_hosts h1:4,h2:4,h3:4
+    want_rc 0
     nothing_left h1 h2 h3
 }
 
