@@ -38,6 +38,23 @@ static int copy_how(struct pt_replay *r, const struct pt_json *root, struct pt_e
     return r->hash_seed && r->isolate && r->dist ? 0 : no_memory(err);
 }
 
+/* The host of that name, added when new. NULL: memory ended. */
+static struct pt_replay_host *host_named(struct pt_replay *r, const char *name)
+{
+    uint32_t id = pt_interned_add(&r->names, name);
+    if (id == PT_NONE)
+        return NULL;
+    if (id >= r->nlisted) {
+        struct pt_replay_host *all = realloc(r->listed, (id + 1) * sizeof(*all));
+        if (!all)
+            return NULL;
+        memset(all + r->nlisted, 0, (id + 1 - r->nlisted) * sizeof(*all));
+        r->listed = all;
+        r->nlisted = id + 1;
+    }
+    return &r->listed[id];
+}
+
 static int read_hosts(struct pt_replay *r, const struct pt_json *hosts, struct pt_err *err)
 {
     for (const struct pt_json *h = pt_json_first(hosts); h; h = pt_json_next(h)) {
@@ -46,8 +63,31 @@ static int read_hosts(struct pt_replay *r, const struct pt_json *hosts, struct p
             return pt_err_set(err, "hosts: one without a name");
         if (r->names.n >= MAX_HOSTS)
             return pt_err_set(err, "hosts: more than %d", MAX_HOSTS);
-        if (pt_interned_add(&r->names, name) == PT_NONE)
+        struct pt_fields f = {.object = h};
+        struct pt_replay_host *host = host_named(r, name);
+        if (!host)
             return no_memory(err);
+        host->slots = pt_field_u32(&f, "slots", MAX_WORKER, 0);
+        if (pt_fields_end(&f, "hosts", err) < 0)
+            return -1;
+    }
+    return 0;
+}
+
+/* Hosts that ran a test together; nothing when it was one. */
+static int read_shares(struct pt_replay *r, const struct pt_json *hosts, struct pt_ran *out,
+                       struct pt_err *err)
+{
+    out->spread = pt_json_count(hosts) > 1;
+    for (const struct pt_json *h = pt_json_first(hosts); h && out->spread; h = pt_json_next(h)) {
+        if (!pt_json_text(h))
+            return pt_err_set(err, "a test: hosts: not names");
+        if (r->names.n >= MAX_HOSTS)
+            return pt_err_set(err, "hosts: more than %d", MAX_HOSTS);
+        struct pt_replay_host *host = host_named(r, pt_json_text(h));
+        if (!host)
+            return no_memory(err);
+        host->shared = true;
     }
     return 0;
 }
@@ -94,6 +134,7 @@ static int read_place(struct pt_replay *r, const struct pt_json *object, struct 
     out->ranks = pt_field_u32(&f, "ranks", PT_RANKS_MAX, out->ranks);
     out->ranks = out->ranks ? out->ranks : 1;
     out->started = pt_field_num(&f, "started", -1);
+    const struct pt_json *hosts = pt_field_array(&f, "hosts");
     if (pt_fields_end(&f, "a test", err) < 0)
         return -1;
     if (!host || out->worker == PT_NONE || out->bundle == PT_NONE)
@@ -101,7 +142,9 @@ static int read_place(struct pt_replay *r, const struct pt_json *object, struct 
     if (r->names.n >= MAX_HOSTS)
         return pt_err_set(err, "hosts: more than %d", MAX_HOSTS);
     out->host = pt_interned_add(&r->names, host);
-    return out->host == PT_NONE ? no_memory(err) : 1;
+    if (out->host == PT_NONE)
+        return no_memory(err);
+    return read_shares(r, hosts, out, err) < 0 ? -1 : 1;
 }
 
 static int add(struct pt_replay *r, const struct pt_ran *t, struct pt_err *err)
@@ -247,10 +290,14 @@ static int find_hosts(struct pt_replay *r, struct pt_err *err)
     r->slots = malloc((r->names.n + 1) * sizeof(*r->slots));
     if (!slots || !number || !r->host_at || !r->slots)
         return no_memory(err);
+    for (uint32_t i = 0; i < r->nlisted; i++)
+        if (r->listed[i].shared)
+            slots[i] = r->listed[i].slots ? r->listed[i].slots : 1;
     for (uint32_t i = 0; i < r->ntests; i++) {
-        uint32_t need = r->tests[i].ranks > 1 ? r->tests[i].ranks : r->tests[i].worker + 1;
-        if (slots[r->tests[i].host] < need)
-            slots[r->tests[i].host] = need;
+        const struct pt_ran *t = &r->tests[i];
+        uint32_t need = t->spread ? 1 : t->ranks > 1 ? t->ranks : t->worker + 1;
+        if (slots[t->host] < need)
+            slots[t->host] = need;
     }
     for (uint32_t i = 0; i < r->names.n; i++)
         if (slots[i]) {
@@ -307,6 +354,7 @@ void pt_replay_destroy(struct pt_replay *r)
     free(r->seen);
     free(r->host_at);
     free(r->slots);
+    free(r->listed);
     free(r->tests);
     free(r->parts);
     free(r->hash_seed);

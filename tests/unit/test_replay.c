@@ -130,6 +130,28 @@ Test(replay, of_several_ranks)
             "10.0*3: a.py::1", 0);
 }
 
+/* Neither host had room for all of them: each must have the slots it had. */
+Test(replay, of_several_hosts_together)
+{
+    uint32_t slots;
+    uint32_t gone;
+    struct pt_replay *r = read_text(
+        "{\"version\":1,\"hosts\":[{\"name\":\"h1\",\"slots\":4},{\"name\":\"h2\",\"slots\":3}],"
+        "\"tests\":[{\"nodeid\":\"a.py::1\",\"ranks\":6,\"host\":\"h2\",\"hosts\":[\"h2\",\"h1\",\"h9\"],"
+        "\"worker\":0,\"bundle\":0}]}");
+    cr_assert_eq(pt_replay_hosts(r), 3);
+    static const struct {
+        const char *name;
+        uint32_t slots;
+    } want[] = {{"h1", 4}, {"h2", 3}, {"h9", 1}};
+    for (size_t i = 0; i < 3; i++) {
+        cr_expect_str_eq(pt_replay_host(r, i, &slots), want[i].name);
+        cr_expect_eq(slots, want[i].slots);
+    }
+    cr_expect_str_eq(units(r, &gone), "11.0*6: a.py::1");
+    pt_replay_destroy(r);
+}
+
 Test(replay, slots_for_the_ranks)
 {
     uint32_t slots;
