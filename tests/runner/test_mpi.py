@@ -341,6 +341,57 @@ def test_failures_on_one_rank(group):
     assert ranks.quit() and ranks.exits() == [0, 0, 0]
 
 
+DIFFER = {
+    "@pytest.fixture\ndef other(): pass\n%s\ndef test_1(comm, other):": True,
+    "@pytest.fixture(autouse=True)\ndef other(): pass\n%s\ndef test_1(comm):": True,
+    "%s\n@pytest.mark.skipif('1 == 2')\ndef test_1(comm):": True,
+    "def setup_module(): pass\n%s\ndef test_1(comm):": True,
+    "def setup(): pass\n%s\ndef test_1(comm):": True,
+    "%s\nclass Test:\n  def test_1(self, comm):": True,
+    "%s\ndef test_1(comm, mpi_tmpdir):": True,
+    "%s\ndef test_1(comm):": False,
+    "@pytest.mark.parametrize('i', [1, 2])\n%s\ndef test_1(comm, i):": False,
+}
+
+
+@needs_mpi
+def test_ranks_meet_after_set_up_where_it_may_differ(group):
+    files = {}
+    for number, (text, differs) in enumerate(DIFFER.items()):
+        text = text % "@ptremote.mark.parallel(2)" + " assert ptremote.mpi.together.votes is %r\n" % differs
+        files["test_%d.py" % number] = HEAD + "import ptremote.mpi\n" + text
+    ranks, bundle = group(files, 2)
+    for number, file in enumerate(bundle):
+        assert ranks.bundle([file], number), file
+    bad = {ranks.found.order[number][0]: told[0] for number, told in ranks.reports().items() if told[0]["outcome"] != "passed"}
+    assert not bad
+
+
+@needs_mpi
+def test_ranks_meet_after_set_up_where_a_hook_may_differ(group):
+    files = {
+        "conftest.py": "def pytest_runtest_setup(item): pass\n",
+        "test_a.py": HEAD + "import ptremote.mpi\n@ptremote.mark.parallel(2)\ndef test_1(comm): assert ptremote.mpi.together.votes\n",
+    }
+    ranks, bundle = group(files, 2)
+    assert ranks.bundle(bundle) and ranks.outcomes() == {0: ["passed"] * 2}, ranks.reports()
+
+
+@needs_mpi
+def test_a_report_does_not_wait_for_long(group):
+    files = {
+        "test_a.py": HEAD + "@ptremote.mark.parallel(2)\ndef test_1(comm):\n"
+        "    while comm.rank and not os.path.exists('go'): time.sleep(0.01)\n"
+        "@ptremote.mark.parallel(2)\ndef test_2(comm): pass\n"
+    }
+    ranks, bundle = group(files, 2)
+    ranks.bundle(bundle, wait=False)
+    assert ranks.until("report", members=ranks.members[:1])
+    assert not ranks.members[1].of("report")
+    open("%s/go" % ranks.found.session["root"], "w").close()
+    assert ranks.until("done") and ranks.outcomes() == {0: ["passed"] * 2, 1: ["passed"] * 2}
+
+
 @needs_mpi
 def test_a_failure_is_told_before_the_tear_down(group):
     files = {

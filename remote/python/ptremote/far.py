@@ -27,6 +27,8 @@ ROUNDS = 4  # of words at the start: all connections are up then, and a word goe
 class Steps:
     """ranks.Steps for ranks that share nothing but a communicator, whose every message is ours."""
 
+    late = None
+
     def __init__(self, comm, module, control, listen):
         """`module` is mpi4py.MPI; `control` and `listen` as in ranks.Steps."""
         self.rank, self.size, self.listen = comm.rank, comm.size, listen

@@ -63,6 +63,30 @@ def fixture_function(item, name):
     return found[-1].func if found else None
 
 
+# Their hooks around set-up are about tests that are no plain functions, or about time.
+SET_UP_ALIKE = ("pytest_asyncio.plugin", "pytest_timeout", "_hypothesis_pytestplugin", "xdist.plugin")
+
+
+def sets_up_alike(config):
+    """Whether no plugin or conftest may set up a test here and not there."""
+    plugins = [impl.plugin for name in ("setup", "protocol") for impl in implementations(config, "pytest_runtest_" + name)]
+    plugins += [impl.plugin for impl in implementations(config, "pytest_fixture_setup")]
+    return all(
+        getattr(plugin, "__name__", None) in SET_UP_ALIKE or type(plugin).__module__.startswith("ptremote.")
+        for plugin in plugins
+    )
+
+
+def is_bare(item, fixtures):
+    """Whether a test is a function that wants none but these fixtures and direct parameters, and has no other mark."""
+    if type(item) is not pytest.Function or any(mark.name != "parametrize" for mark in item.iter_markers()):
+        return False
+    for name in set(item.fixturenames).difference(fixtures):
+        if getattr(fixture_function(item, name), "__name__", None) != "get_direct_param_fixture_func":
+            return False
+    return type(item.parent) is pytest.Module and "setup" not in vars(item.parent.obj) and not hasattr(item.obj, "setup")
+
+
 def want_fixture(metafunc, name):
     """As if the test function used it."""
     if name not in metafunc.fixturenames:

@@ -2,8 +2,9 @@
 """A runner that is one of the ranks that run each test together (docs/protocol.md 6.1): who may run what, and when.
 
 The ranks stay in step at four places: once the files of a bundle are collected (a test that one of them cannot run is
-run by none), after set-up (where one failed, none goes on to the call), after each test, when the session ends. Each
-says a word to rank 0 and sleeps until its answer. The words go through FIFOs, since MPI would spin and is the tests'.
+run by none), after set-up, if that may fail on one of them (where it failed, none goes on to the call), after each test,
+when the session ends. Each says a word to rank 0 and sleeps until its answer. The words go through FIFOs, since MPI
+would spin and is the tests'.
 """
 import faulthandler
 import fcntl
@@ -23,12 +24,14 @@ import pytest
 
 from ptremote import insides, mpi, reports, running as runnings, wire, xdist
 
-FAILED, SKIPPED, STOP, QUIT, TROUBLE, UNCLEAN, FOLDER = (1 << bit for bit in range(7))
+FAILED, SKIPPED, STOP, QUIT, TROUBLE, UNCLEAN, FOLDER, VOTE = (1 << bit for bit in range(8))
 BLAME = FAILED | SKIPPED | STOP  # it is asked which rank said so
 FIRST_FD = 500  # tests close low descriptors by number
 LEAVE = 10  # seconds for MPI_Finalize
+HOLD = 50  # ms that the report of a test that passed may wait, so as to go with what comes next
 STACKS = 5  # above SIGRTMIN: the supervisor wants to know where this process is
 YAMA, SET_PTRACER = "/proc/sys/kernel/yama/ptrace_scope", 0x59616D61
+ALIKE = frozenset(("comm", "request"))  # fixtures that all ranks get, or none does
 # Notes that rank 0 alone tells.
 ONCE = frozenset(("collect", "missing", "warning", "stop", "suite", "file", "unsafe", "workeroutput"))
 
@@ -65,9 +68,10 @@ def let_look():
 class Steps:
     """The FIFOs between the ranks."""
 
-    def __init__(self, rank, size, control, listen):
-        """`listen` hears the supervisor and says whether it wants the session to end."""
-        self.rank, self.size, self.listen = rank, size, listen
+    def __init__(self, rank, size, control, listen, late=None):
+        """`listen` hears the supervisor and says whether it wants the session to end; `late` is called when a wait for
+        others is no short one."""
+        self.rank, self.size, self.listen, self.late = rank, size, listen, late
         self.quit = False
         self.alone = False  # others are gone, and the session is to end
         self._gone = False
@@ -150,8 +154,12 @@ class Steps:
 
     def _come(self, size):
         """Waits. What came from other ranks: [(descriptor, data)]."""
-        found = []
-        for fd, _ in self._poll():
+        found, came = [], self._poll(HOLD)
+        if not came:
+            if self.late:
+                self.late()
+            came = self._poll()
+        for fd, _ in came:
             if fd == self._control:
                 self.hear()
                 continue
@@ -185,6 +193,7 @@ class Group:
         self.steps = None
         self.turn = None
         self.why = None  # why this rank did not call the test that runs
+        self.votes = True  # some test of the bundle that runs may be set up on one rank and not on another
         self.voted = True  # the others know how set-up went here
         self.told = False  # that the phase that runs failed
         self.used = False  # the shared folder of the test that runs
@@ -221,7 +230,7 @@ class Group:
 
     def _meet(self):
         """The one time that MPI is used: the others learn of the folder that rank 0 made. None, or what went wrong."""
-        steps = Steps(self.rank, self.size, self.control.fileno(), self._listen)
+        steps = Steps(self.rank, self.size, self.control.fileno(), self._listen, self.control.flush)
         made = trouble = None
         if self.rank == 0:
             try:
@@ -280,9 +289,9 @@ class Group:
     def run(self, bundle, files):
         """What became of it: "done" or "quit"."""
         running, unable = self.running, {}
-        chosen = files.choose(bundle, running.stop is not None, unable)
+        chosen = list(files.choose(bundle, running.stop is not None, unable))
         self.turn = turn = runnings.Turn(self.control, bundle.number, chosen)
-        over = self._agree_on_tests(bundle, unable)
+        over = self._agree_on_tests(bundle, unable, self._may_differ(chosen))
         while turn.rest and not over:
             number, nodeid, item = turn.rest.popleft()
             if running.stop is not None:
@@ -296,10 +305,17 @@ class Group:
         # The wish to end may have come while the ranks waited for each other: it is not said again.
         return "quit" if over or self.steps.quit else "done"
 
-    def _agree_on_tests(self, bundle, unable):
+    def _may_differ(self, chosen):
+        """Whether set-up of one of these tests may fail here and not elsewhere."""
+        items = [item for _, _, item in chosen if item is not None]
+        if not insides.sets_up_alike(self.running.config):
+            return True
+        return not all(insides.is_bare(item, ALIKE) and mpi.is_ours(item) for item in items)
+
+    def _agree_on_tests(self, bundle, unable, votes):
         """Tests that some rank cannot run are told, and taken off the turn. Whether the session is to end."""
         self.serial += 1
-        flags = STOP if self.running.stop is not None else 0
+        flags = (STOP if self.running.stop is not None else 0) | (VOTE if votes else 0)
         if unable:
             flags |= TROUBLE
             self._leave_trouble({number: told["outcome"] for number, told in unable.items()})
@@ -307,6 +323,7 @@ class Group:
         said, first = self.steps.agree(flags | (QUIT if self.steps.quit else 0))
         if said & QUIT:
             return True
+        self.votes = bool(said & VOTE)
         if said & STOP and self.running.stop is None:
             self.running.stop = self._stopped(first)
         if said & TROUBLE:
@@ -353,7 +370,7 @@ class Group:
 
     def _begin(self):
         self.serial += 1
-        self.why, self.voted, self.told, self.used = None, False, False, False
+        self.why, self.voted, self.told, self.used = None, not self.votes, False, False
         self.option.setuponly = self.only_setup
         self._watch()
         self.world.renew()
@@ -374,7 +391,8 @@ class Group:
             flags |= UNCLEAN
         if running.stop is not None:
             flags |= STOP
-        self.control.flush()
+        if flags or not steps.late:
+            self.control.flush()
         steps.hear()
 
         def look():
