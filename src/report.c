@@ -269,6 +269,8 @@ int pt_report_make(const struct pt_report_new *what, struct pt_buf *out)
     pt_json_put_str(&o, "file", what->file);
     pt_json_put_str(&o, "outcome", pt_outcome_name(what->outcome));
     pt_json_put_str(&o, "phase", pt_phase_name(what->phase));
+    if (what->started > 0)
+        pt_json_put_num(&o, "started", what->started);
     if (what->duration >= 0)
         pt_json_put_num(&o, "duration", what->duration);
     pt_json_open_object(&o, "counts");
@@ -366,7 +368,8 @@ int pt_report_from_death(const struct pt_death *d, uint64_t memory, const char *
         .message = message,
         .longrepr = (char *)text.data,
         .output = pt_death_output(d),
-        .duration = (double)d->duration_us / 1e6,
+        .duration = (double)(d->began_us ? d->lasted_us : d->duration_us) / 1e6,
+        .started = (double)d->began_us / 1e6,
         .silent = silent,
     };
     int rc = text.bad ? -1 : pt_report_make(&what, out);

@@ -95,6 +95,7 @@ struct pt_report_new {
     const char *longrepr; /* NULL: message */
     const char *output;   /* last output, shown as a captured section, or NULL */
     double duration;      /* negative: not known */
+    double started;       /* by the host's clock, seconds; 0: not known */
     bool silent;          /* another report tells of it: no counts, nothing to print */
 };
 int pt_report_make(const struct pt_report_new *what, struct pt_buf *out);

@@ -211,6 +211,13 @@ Test(report, a_crash_says_signal_stack_and_output)
     cr_assert_eq(r.counts[0].n, 1);
     cr_assert_float_eq(r.duration, 1.5, 1e-9);
     pt_report_fini(&r);
+    d.began_us = 1700000000250000;
+    d.lasted_us = 4000000;
+    cr_assert_eq(pt_report_from_death(&d, 0, "a.py::x", "a.py", false, &b), 0);
+    decode_made(&b, &r);
+    cr_assert_float_eq(r.started, 1700000000.25, 1e-4);
+    cr_assert_float_eq(r.duration, 4, 1e-9);
+    pt_report_fini(&r);
 }
 
 Test(report, an_exit_and_a_timeout)
