@@ -13,7 +13,9 @@ static struct {
     struct pt_fanout *trees[8];
     size_t ntrees;
     bool tooled, down;
-    unsigned synced, stale, sending;
+    unsigned synced, stale, sending, listening, reached, peered;
+    struct pt_listening said;
+    struct pt_reached whom;
     struct pt_lane_sync sync;
     char why[256], workspace[4096];
     struct pt_err err;
@@ -40,6 +42,19 @@ static void on_event(void *arg, struct pt_lane_event *e)
     case PT_LANE_STALE:
         l.stale++;
         snprintf(l.why, sizeof(l.why), "%s", e->text);
+        break;
+    case PT_LANE_LISTENING:
+        l.listening++;
+        l.said = e->listening;
+        e->listening = (struct pt_listening){0};
+        break;
+    case PT_LANE_REACHED:
+        l.reached++;
+        l.whom = e->reached;
+        e->reached = (struct pt_reached){0};
+        break;
+    case PT_LANE_PEERED:
+        l.peered++;
         break;
     case PT_LANE_DOWN:
         l.down = true;
@@ -150,6 +165,35 @@ Test(lane, trees_one_after_the_other)
     cr_expect(l.sync.raw == before && l.sync.synced.files_reused == 1);
     until(&l.tooled, NULL, 0, "the programs");
     close_lane();
+}
+
+static void say(struct pt_buf *frame)
+{
+    pt_lane_send(l.lane, frame);
+    cr_expect_null(frame->data, "it is the lane's");
+}
+
+/* Nothing was launched, so that it is there for nobody. */
+Test(lane, which_hosts_it_reaches)
+{
+    struct pt_buf b = {0};
+    uint32_t loopback = 0x7f000001;
+    struct pt_probe_host host = {.host = 7, .port = 1, .n = 1, .addresses = &loopback};
+    open_lane();
+    pt_frame_end(&b, pt_frame_begin(&b, PT_C_LISTEN));
+    say(&b);
+    until(NULL, &l.listening, 1, "LISTENING");
+    cr_expect(l.said.run_dir[0] == '/' && l.said.launch == 0 && l.said.n == 0);
+    pt_probe_encode(&(struct pt_probe){.n = 1, .hosts = &host}, &b);
+    say(&b);
+    until(NULL, &l.reached, 1, "REACHED");
+    cr_expect_eq(l.whom.n, 0, "nobody answers there");
+    pt_peers_encode(&(struct pt_peers){0}, &b);
+    say(&b);
+    until(NULL, &l.peered, 1, "PEERED");
+    close_lane();
+    pt_listening_fini(&l.said);
+    pt_reached_fini(&l.whom);
 }
 
 Test(lane, the_next_connection_remembers)
