@@ -176,6 +176,16 @@ Test(ranks_fall, no_group)
                                  "No module named 'mpi4py'\nmore\n\n"
                                  "Try it there: mpirun -np 3 python3 -c 'import mpi4py.MPI'");
     pt_report_fini(&r);
+    static const char *const hosts[] = {"h1", "h2"};
+    static const struct pt_share shares[] = {{0, 2}, {1, 1}};
+    struct pt_ranks_of of = here;
+    of.hosts = hosts;
+    of.nhosts = 2;
+    of.shares = shares;
+    fallen(&m, &of, &r);
+    cr_expect_str_eq(r.message, "no 3 ranks could be started on h1+h2: No module named 'mpi4py'");
+    cr_expect_eq(pt_json_count(r.shares), 2);
+    pt_report_fini(&r);
     words_fini(&w);
 }
 
