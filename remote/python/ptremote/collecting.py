@@ -105,6 +105,7 @@ class Collecting:
         self.screen = io.StringIO()
         insides.redirect_terminal(config, self.screen)
         insides.remember_async_fixtures(config)
+        insides.remember_paths()
 
     @pytest.hookimpl(tryfirst=True)
     def pytest_sessionstart(self, session):

@@ -335,6 +335,24 @@ def remember_async_fixtures(config):
             module._preprocess_async_fixtures = preprocess
 
 
+def remember_paths():
+    """To tell where a test is, its file is looked for on the disk."""
+    plain, known = code.Code.path, {}
+    if not isinstance(plain, property):
+        return
+
+    def path(self):
+        name = self.raw.co_filename
+        found = known.get(name)
+        if found is None:
+            found = plain.fget(self)
+            if isinstance(found, os.PathLike) and os.path.isabs(name):
+                known[name] = found
+        return found
+
+    code.Code.path = property(path)
+
+
 def flatten(node):
     """All statements below it, each without what is in it."""
     found = []

@@ -104,6 +104,7 @@ class Running:
     def pytest_configured(self, config):
         insides.redirect_terminal(config)
         insides.remember_async_fixtures(config)
+        insides.remember_paths()
 
     def pytest_plugin_registered(self):
         self.forget_proxies()
