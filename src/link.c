@@ -148,7 +148,7 @@ static int deliver(struct pt_link *link, struct pt_err *err)
     uint8_t type;
     struct pt_reader body;
     int rc;
-    while (!link->ended && !link->refused &&
+    while (link->plain.len > used && !link->ended && !link->refused &&
            (rc = pt_frame_next(link->plain.data + used, link->plain.len - used, PT_MAX_FRAME, &type, &body,
                                &total)) != 0) {
         if (rc < 0)

@@ -81,6 +81,8 @@ int pt_plan_add_file(struct pt_plan *plan, const char *path, const struct pt_bun
  * unit never weighs less than its ranks. One
  * whose names do not fit a message goes in parts, between atoms if that can be. */
 int pt_plan_add(struct pt_plan *plan, const struct pt_plan_unit *unit, struct pt_err *err);
+/* As in_order of the spec, before the first unit comes. */
+void pt_plan_keep_order(struct pt_plan *plan);
 /* No more files will come. */
 void pt_plan_collected(struct pt_plan *plan);
 

@@ -272,6 +272,11 @@ int pt_plan_add_file(struct pt_plan *plan, const char *path, const struct pt_bun
     return add(plan, &unit, true, err);
 }
 
+void pt_plan_keep_order(struct pt_plan *plan)
+{
+    plan->spec.in_order = true;
+}
+
 void pt_plan_collected(struct pt_plan *plan)
 {
     plan->collected = true;

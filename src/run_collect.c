@@ -62,6 +62,8 @@ static void on_session(struct pt_run *run, const struct pt_json *o)
     pt_terminal_root(run->terminal, root);
     run->cache_dir = copy_text(pt_json_get(o, "cache_dir"));
     keep_limits(run, o);
+    if (pt_json_kind(pt_json_get(o, "ordered")) == PT_JSON_BOOL)
+        pt_plan_keep_order(run->plan);
     keep_junit(run, pt_json_get(o, "junit"));
     for (const struct pt_json *l = pt_json_first(pt_json_get(o, "header")); l; l = pt_json_next(l))
         if (pt_json_text(l))

@@ -21,7 +21,7 @@ struct pt_conn {
     struct pt_buf in, out;
     size_t gone; /* bytes at the front of out that were sent */
     int fds[MAX_FDS], nfds;
-    bool paused, over, broken;
+    bool paused, corked, over, broken;
     unsigned busy; /* callbacks may run: a destroyed connection is freed when they have returned */
     bool dead;
 };
@@ -33,7 +33,7 @@ static void rewatch(struct pt_conn *conn)
     short events = 0;
     if (!conn->paused && !conn->over)
         events |= POLLIN;
-    if (pt_conn_queued(conn) && !conn->broken)
+    if (pt_conn_queued(conn) && !conn->broken && !conn->corked)
         events |= POLLOUT;
     pt_loop_watch(conn->loop, conn->fd, events, on_ready, conn);
 }
@@ -115,8 +115,18 @@ void pt_conn_send(struct pt_conn *conn, const void *frames, size_t n)
     bool idle = pt_conn_queued(conn) == 0;
     pt_buf_append(&conn->out, frames, n);
     conn->broken = conn->broken || conn->out.bad;
+    if (conn->corked)
+        return;
     if (idle)
         flush(conn);
+    rewatch(conn);
+}
+
+void pt_conn_cork(struct pt_conn *conn, bool cork)
+{
+    if (conn->corked && !cork && pt_conn_queued(conn))
+        flush(conn);
+    conn->corked = cork;
     rewatch(conn);
 }
 
@@ -249,7 +259,7 @@ static void on_ready(void *arg, int fd, short revents)
     struct pt_conn *conn = arg;
     (void)fd;
     conn->busy++;
-    if (pt_conn_queued(conn) && (revents & (POLLOUT | POLLERR | POLLHUP))) {
+    if (pt_conn_queued(conn) && !conn->corked && (revents & (POLLOUT | POLLERR | POLLHUP))) {
         flush(conn);
         rewatch(conn);
         if (conn->cb->sent)

@@ -34,6 +34,8 @@ void pt_conn_destroy(struct pt_conn *conn);
 void pt_conn_send(struct pt_conn *conn, const void *frames, size_t n);
 /* As the first thing on a connection: frames with descriptors. -1 with errno. */
 int pt_conn_send_fds(struct pt_conn *conn, const void *frames, size_t n, const int *fds, int nfds);
+/* Hold back what is queued from now on, or send it all. */
+void pt_conn_cork(struct pt_conn *conn, bool cork);
 /* Bytes queued and not sent yet. */
 size_t pt_conn_queued(const struct pt_conn *conn);
 /* Stop reading, or go on. */

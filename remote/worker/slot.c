@@ -464,6 +464,7 @@ void pt_slot_destroy(struct pt_slot *slot)
     pt_buf_fini(&slot->session);
     pt_buf_fini(&slot->broken);
     pt_buf_fini(&slot->asked);
+    pt_buf_fini(&slot->started);
     pt_output_fini(&slot->output);
     pt_member_destroy(slot->member);
     if (slot->spec.output >= 0)

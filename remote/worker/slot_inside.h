@@ -2,7 +2,7 @@
 #pragma once
 /* What the files of a slot share; for nobody else. slot.c has its life, slot_hub.c what the hub asks for,
  * slot_runner.c what its runner says, slot_watch.c what goes by the clock, slot_output.c what its runner
- * wrote, member.c what is different in a member of a group. */
+ * wrote, slot_rest.c when it is read, member.c what is different in a member of a group. */
 #include "remote/worker/local.h"
 #include "remote/worker/output.h"
 #include "remote/worker/runner.h"
@@ -42,6 +42,9 @@ struct pt_slot {
     uint64_t test_began, test_lasted; /* the current test, in microseconds: since 1970; likewise */
     uint64_t limit, leaving;          /* timers of the test and of the session's end */
     uint64_t weigh, look;             /* timers that look at memory and at output */
+    uint64_t rest;                    /* timer: read the runner again */
+    int64_t reported;                 /* when it last told a test */
+    struct pt_buf started;            /* STARTED of the test that runs, while at rest */
     uint64_t heavy;                   /* bytes it had when it was killed for them */
     uint64_t oom_kills;               /* of the machine when the runner began */
     uint32_t fruitless;               /* runners in a row that got nowhere */
@@ -51,6 +54,7 @@ struct pt_slot {
     bool graced;                      /* this test's tear-down has got its grace */
     bool dumping;                     /* killed for its time: a session that says R_DIED lives on */
     bool dropped;                     /* killed as its bundle is not wanted any more */
+    bool resting, heard;              /* heard: of a test, during this rest */
     bool quitting, cancelled, leaves; /* leaves: BYE, once all output is sent */
 };
 
@@ -104,6 +108,14 @@ void pt_slot_time_test(struct pt_slot *slot);
 void pt_slot_untime_test(struct pt_slot *slot);
 /* The session's end may take so long. */
 void pt_slot_time_end(struct pt_slot *slot, int64_t ms);
+
+/* --- slot_rest.c --- */
+/* A test was told: the runner may go unread for a moment, and the hub unheard. */
+void pt_slot_rest(struct pt_slot *slot);
+/* STARTED (tell.h) is of use only when the test still runs then. */
+void pt_slot_hold_started(struct pt_slot *slot, struct pt_buf *msg);
+/* No longer: what was held back goes on. */
+void pt_slot_wake(struct pt_slot *slot);
 
 /* --- slot_output.c --- */
 /* What was written so far belongs to what runs now: send it, as far as the hub takes it. */

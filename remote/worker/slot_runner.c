@@ -32,7 +32,10 @@ static int on_start(struct pt_slot *slot, struct pt_reader *r)
         pt_slot_untime_test(slot); /* an import's */
         pt_slot_bound_output(slot);
         pt_tell_started(&msg, slot->rank, &slot->work.bundle, test);
-        pt_slot_send(slot, &msg);
+        if (slot->resting)
+            pt_slot_hold_started(slot, &msg);
+        else
+            pt_slot_send(slot, &msg);
     }
     pt_slot_time_test(slot);
     return 0;
@@ -56,6 +59,7 @@ static int on_report(struct pt_slot *slot, struct pt_reader *r)
     pt_tell_report(&msg, slot->rank, &slot->work.bundle, test, outcome, json, n);
     pt_slot_send(slot, &msg);
     slot->progress = true;
+    pt_slot_rest(slot);
     return 0;
 }
 

@@ -11,6 +11,11 @@
 static void on_limit(void *arg)
 {
     struct pt_slot *slot = arg;
+    uint64_t limit = slot->limit;
+    if (slot->resting && !slot->paused)
+        pt_runner_catch_up(slot->runner);
+    if (slot->limit != limit) /* it was told meanwhile */
+        return;
     pt_slot_look(slot);
     bool longer = slot->work.phase == PT_PHASE_TEARDOWN || slot->work.phase == PT_PHASE_COLLECT;
     bool grace = slot->limits.grace_ms && longer && !slot->graced;
@@ -91,4 +96,5 @@ void pt_slot_stop_timers(struct pt_slot *slot)
         *timers[i] = 0;
     }
     slot->graced = false;
+    pt_slot_wake(slot);
 }

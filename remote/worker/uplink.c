@@ -21,6 +21,7 @@
 #define GREETING_MS 60000       /* from the start to WELCOME */
 #define MAX_KEY     (64u << 10) /* bytes of LINK */
 #define READ_CHUNK  (64u << 10)
+#define GATHER      (64u << 10) /* bytes that do not wait for the end of the loop's turn */
 
 enum uplink_state { KEY, CONNECTING, GREETING, UP, OVER };
 
@@ -34,6 +35,8 @@ struct pt_uplink {
     struct pt_tls *tls;
     struct pt_buf in, plain, out; /* from the socket until TLS is there; from TLS; to the socket */
     size_t gone;                  /* bytes at the front of out that were sent */
+    struct pt_buf said;           /* for TLS, once this turn of the loop is over */
+    uint64_t turn;                /* timer of that */
     char *address;
     uint64_t deadline;
 };
@@ -46,6 +49,8 @@ static void over(struct pt_uplink *link, const char *why)
         return;
     link->state = OVER;
     pt_loop_cancel(link->loop, link->deadline);
+    pt_loop_cancel(link->loop, link->turn);
+    link->turn = 0;
     pt_loop_unwatch(link->loop, link->fd);
     link->cb->closed(link->arg, why);
 }
@@ -60,7 +65,7 @@ static void over_time(void *arg)
 
 static void rewatch(struct pt_uplink *link)
 {
-    short events = link->state == CONNECTING || pt_uplink_queued(link) ? POLLOUT : 0;
+    short events = link->state == CONNECTING || link->out.len > link->gone ? POLLOUT : 0;
     if (link->state != CONNECTING)
         events |= POLLIN;
     if (link->state != OVER)
@@ -106,6 +111,7 @@ void pt_uplink_destroy(struct pt_uplink *link)
     if (!link)
         return;
     pt_loop_cancel(link->loop, link->deadline);
+    pt_loop_cancel(link->loop, link->turn);
     if (link->fd >= 0) {
         pt_loop_unwatch(link->loop, link->fd);
         close(link->fd);
@@ -114,15 +120,21 @@ void pt_uplink_destroy(struct pt_uplink *link)
     forget_key(link);
     pt_buf_fini(&link->plain);
     pt_buf_fini(&link->out);
+    pt_buf_fini(&link->said);
     free(link->address);
     free(link);
 }
 
 /* --- out --- */
 
-size_t pt_uplink_queued(const struct pt_uplink *link)
+static size_t unsent(const struct pt_uplink *link)
 {
     return link->out.len - link->gone;
+}
+
+size_t pt_uplink_queued(const struct pt_uplink *link)
+{
+    return link->said.len + unsent(link);
 }
 
 /* Move what TLS has for the peer to the socket. */
@@ -131,34 +143,58 @@ static void flush(struct pt_uplink *link)
     if (link->state == OVER || link->state == CONNECTING || !link->tls)
         return;
     pt_tls_pull(link->tls, &link->out);
-    while (pt_uplink_queued(link)) {
-        ssize_t n = send(link->fd, link->out.data + link->gone, pt_uplink_queued(link), MSG_NOSIGNAL);
+    while (unsent(link)) {
+        ssize_t n = send(link->fd, link->out.data + link->gone, unsent(link), MSG_NOSIGNAL);
         if (n < 0 && errno == EINTR)
             continue;
         if (n < 0)
             break; /* EAGAIN waits; anything else shows when reading, after what the peer still said */
         link->gone += (size_t)n;
     }
-    if (!pt_uplink_queued(link) || link->gone > (1u << 20)) {
+    if (!unsent(link) || link->gone > (1u << 20)) {
         pt_buf_consume(&link->out, link->gone);
         link->gone = 0;
     }
     rewatch(link);
 }
 
-void pt_uplink_send(struct pt_uplink *link, const void *frames, size_t n)
+/* Give TLS what was said. */
+static void speak(struct pt_uplink *link)
 {
     struct pt_err err = PT_ERR_INIT;
+    pt_loop_cancel(link->loop, link->turn);
+    link->turn = 0;
+    if (link->state == OVER || !link->tls || !link->said.len)
+        return;
+    if (pt_tls_send(link->tls, link->said.data, link->said.len, &err) < 0) {
+        over(link, err.msg);
+        return;
+    }
+    pt_buf_clear(&link->said);
+    flush(link);
+}
+
+static void on_turn(void *arg)
+{
+    speak(arg);
+}
+
+void pt_uplink_send(struct pt_uplink *link, const void *frames, size_t n)
+{
     if (link->state == OVER || !link->tls)
         return;
-    if (pt_tls_send(link->tls, frames, n, &err) < 0)
-        over(link, err.msg);
-    else
-        flush(link);
+    pt_buf_append(&link->said, frames, n);
+    if (link->said.bad)
+        over(link, "out of memory");
+    else if (link->said.len >= GATHER)
+        speak(link);
+    else if (!link->turn && !(link->turn = pt_loop_after(link->loop, 0, on_turn, link)))
+        speak(link);
 }
 
 void pt_uplink_close(struct pt_uplink *link)
 {
+    speak(link);
     if (link->tls)
         pt_tls_close(link->tls);
     flush(link);

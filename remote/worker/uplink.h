@@ -24,8 +24,9 @@ struct pt_uplink *pt_uplink_create(struct pt_loop *loop, const struct pt_uplink_
                                    const struct pt_uplink_callbacks *cb, void *arg, struct pt_err *err);
 void pt_uplink_destroy(struct pt_uplink *link);
 
+/* What is said in one turn of the loop goes out together. */
 void pt_uplink_send(struct pt_uplink *link, const void *frames, size_t n);
-/* Bytes sent and not yet taken by the socket. */
+/* Bytes said and not yet taken by the socket. */
 size_t pt_uplink_queued(const struct pt_uplink *link);
 /* Say that no more is coming. */
 void pt_uplink_close(struct pt_uplink *link);

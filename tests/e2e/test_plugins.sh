@@ -278,7 +278,7 @@ lastfailed() { "$python" -c 'import json; print(" ".join(sorted(json.load(open("
 
 test_last_failed_and_failed_first() {
     project lf
-    printf 'def test_1(): pass\ndef test_2(): assert 0\n' >test_a.py
+    printf 'import time\ndef test_1(): time.sleep(0.2)\ndef test_2(): assert 0\n' >test_a.py
     printf 'def test_3(request):\n    request.config.cache.set("ours/value", 1)\n    assert 0\ndef test_4(): pass\n' >test_b.py
     pt --hosts local:2 --json r.json
     want_rc 1

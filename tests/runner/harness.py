@@ -285,11 +285,15 @@ class Runner:
     def notes(self, kind):
         return [told for (told,) in self.of("note") if told["kind"] == kind]
 
+    status = None
+
     def exit(self):
         """The wait status."""
-        kind, fields = self.fork.next()
-        assert kind == wire.F_EXIT
-        return fields.u32()
+        if self.status is None:
+            kind, fields = self.fork.next()
+            assert kind == wire.F_EXIT
+            self.status = fields.u32()
+        return self.status
 
     def captured(self):
         """What was captured last, as a supervisor reads it after a crash."""
@@ -401,6 +405,10 @@ class Group:
 
     def outcomes(self):
         return {test: [told[rank]["outcome"] for rank in sorted(told)] for test, told in self.reports().items()}
+
+    def ended(self):
+        """Did every rank say so?"""
+        return all(member.events and member.events[-1] == ("ended",) for member in self.members)
 
     def exits(self):
         return [member.exit() for member in self.members]

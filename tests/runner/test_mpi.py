@@ -54,12 +54,15 @@ def group(request, tmp_path):
 
     make.run, make.spread = tmp_path / "run", bool(request.param)
     yield make
+    groups = [one for one in opened if isinstance(one, harness.Group)]
+    tidy = bool(groups) and all(one.ended() for one in groups)
+    if tidy:  # rank 0 removes their folder after it said so
+        for one in groups:
+            one.exits()
     for one in reversed(opened):
         if hasattr(one, "close"):
             one.close()
-    if opened:
-        left = [name for name in os.listdir(tmp_path / "run") if name.startswith("ranks-")]
-        assert not left or opened[2].members[0].events[-1][0] != "ended", left
+    assert not tidy or not [name for name in os.listdir(tmp_path / "run") if name.startswith("ranks-")]
 
 
 # ---- marks ----

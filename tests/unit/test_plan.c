@@ -168,6 +168,24 @@ static uint32_t deal_through(struct pt_plan *plan)
     return n;
 }
 
+Test(plan, an_order_that_is_kept_goes_before_how_long_files_take)
+{
+    static const char *const paths[] = {"b.py", "a.py", "c.py"};
+    struct pt_plan *plan = plan_of(1, 1000);
+    pt_plan_keep_order(plan);
+    for (uint32_t i = 0; i < 3; i++)
+        add(plan, paths[i], 2 * i, 2, (double[]){1, 30, -1}[i]);
+    pt_plan_collected(plan);
+    pt_plan_host(plan, 0, 3);
+    for (uint32_t i = 0; i < 3; i++) {
+        uint32_t host;
+        const struct pt_bundle *bundle = next(plan, &host);
+        cr_assert_not_null(bundle);
+        cr_assert_str_eq(bundle->files[0].path, paths[i]);
+    }
+    pt_plan_destroy(plan);
+}
+
 Test(plan, a_slot_gets_about_as_many_bundles_as_asked_for)
 {
     static const uint32_t per_worker[] = {1, 2, 10, 40};

@@ -436,7 +436,7 @@ static inline struct lab *lab_open(uint32_t slots)
 static inline void lab_bundle_for(struct lab *lab, uint32_t rank, uint32_t number, uint32_t timeout_ms,
                                   const char *file, const char *tests, uint32_t first)
 {
-    struct pt_bundle_test list[64];
+    struct pt_bundle_test list[256];
     struct pt_bundle_file one = {.path = (char *)(uintptr_t)file, .tests = list};
     struct pt_bundle bundle = {
         .bundle = number, .attempt = 1, .timeout_ms = timeout_ms, .rank = rank, .files = &one, .nfiles = 1};

@@ -105,6 +105,8 @@ class Collecting:
         self.screen = io.StringIO()
         insides.redirect_terminal(config, self.screen)
         insides.remember_async_fixtures(config)
+        insides.remember_signatures()
+        insides.remember_files()
 
     @pytest.hookimpl(tryfirst=True)
     def pytest_sessionstart(self, session):
@@ -209,6 +211,7 @@ class Collecting:
             root=str(config.rootpath),
             streaming=self.streaming,
             why=self.why,
+            ordered=any(getattr(config.option, dest, False) for dest in ORDERING) or None,
             notes=self.notes or None,
             maxfail=known["maxfail"] or None,
             junit=self._junit(),
@@ -466,6 +469,7 @@ class Collecting:
 
 
 HISTORY_FLAGS = (("lf", "--lf"), ("failedfirst", "--ff"), ("newfirst", "--nf"), ("stepwise", "--sw"))
+ORDERING = ("failedfirst", "newfirst", "stepwise")  # what comes first is to run first
 
 
 def file_of(item):

@@ -1,6 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """Every line that reaches into pytest's private API (7.2 to 9.x), and nothing else."""
+import ast
 import contextlib
+import copy
 import importlib
 import importlib.metadata
 import inspect
@@ -358,6 +360,35 @@ def remember_async_fixtures(config):
             module._preprocess_async_fixtures = preprocess
 
 
+def remember_files():
+    """To tell where a test is, its file is looked for on the disk."""
+    plain, known = code.Code.path, {}
+    if not isinstance(plain, property):
+        return
+
+    def path(self):
+        name = self.raw.co_filename
+        found = known.get(name)
+        if found is None:
+            found = plain.fget(self)
+            if isinstance(found, os.PathLike) and os.path.isabs(name):
+                known[name] = found
+        return found
+
+    code.Code.path = property(path)
+
+
+def flatten(node):
+    """All statements below it, each without what is in it."""
+    found = []
+    for one in ast.walk(node):
+        if isinstance(one, (ast.stmt, ast.ExceptHandler)):
+            one = copy.copy(one)
+            one._fields = ()
+            found.append(one)
+    return ast.Module(found, [])
+
+
 def remember_sources():
     """A file is parsed for every traceback that leads through it, and all its statements are listed."""
     ranges, borders, trees = code.getstatementrange_ast, source.get_statement_startend2, {}
@@ -374,7 +405,10 @@ def remember_sources():
     def get_statement_startend2(lineno, node):
         known = node.__dict__.setdefault("_ptremote_borders", {})
         if lineno not in known:
-            known[lineno] = borders(lineno, node)
+            flat = node.__dict__.get("_ptremote_flat")
+            if flat is None:
+                flat = node._ptremote_flat = flatten(node)
+            known[lineno] = borders(lineno, flat)
         return known[lineno]
 
     if ranges.__module__ == source.__name__ and borders.__module__ == source.__name__:

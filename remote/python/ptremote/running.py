@@ -105,6 +105,7 @@ class Running:
         insides.redirect_terminal(config)
         insides.remember_async_fixtures(config)
         insides.remember_signatures()
+        insides.remember_files()
 
     def pytest_plugin_registered(self):
         self.forget_proxies()
