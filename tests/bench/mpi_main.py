@@ -1,10 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """The rows of tests/bench/mpi are in mpi_rows.py."""
-import os
-
 import mpi_rows
 import whole
-
-os.environ.pop("PYTHONDONTWRITEBYTECODE", None)  # which tests want; users' files are compiled once, not by each rank
 
 whole.main("mpi", "Measures runs of MPI tests against bare mpirun and pytest; prints one table.", mpi_rows.ROWS, "mpi4py")

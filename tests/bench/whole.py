@@ -88,6 +88,7 @@ def report(b, others):
 
 def main(program, description, rows, others):
     """`others`: the module whose version stands in the report beside pytest's."""
+    os.environ.pop("PYTHONDONTWRITEBYTECODE", None)  # which tests want; users' files are compiled once, not by each process
     options = parse(program, description, rows)
     if not options:
         return
