@@ -295,6 +295,7 @@ static int on_ready(struct pt_hub_peer *peer, struct pt_frame *frame)
     if (pt_get_u32(&frame->body) != peer->rank || !pt_get_end(&frame->body))
         return -1;
     peer->ready = !peer->broken && peer->bundle == PT_NONE;
+    peer->hub->proven = true;
     pt_hub_deal(peer->hub);
     return 0;
 }

@@ -38,6 +38,7 @@ struct pt_hub {
     uint32_t grace;                      /* ms, as QUIT said */
     uint64_t deadline;
     uint32_t joined, gone;
+    bool proven; /* a runner of its own came up once */
     bool paused, quitting, closing, ended;
 };
 

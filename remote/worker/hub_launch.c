@@ -165,6 +165,15 @@ static void on_late_join(void *arg)
     pt_live_failed(live, why);
 }
 
+/* Whether pytest starts here at all is about to be known: where it does not, the host is to blame. */
+static bool is_unproven(const struct pt_hub *hub)
+{
+    const struct pt_hub_peer *peer = hub->peers;
+    while (peer && (!peer->started || peer->broken))
+        peer = peer->next;
+    return peer && !hub->proven;
+}
+
 void pt_live_failed(struct pt_live *live, const char *why)
 {
     struct pt_hub_groups *groups = live->groups;
@@ -172,7 +181,7 @@ void pt_live_failed(struct pt_live *live, const char *why)
     pt_debug("group %u of %u ranks did not come up: %s", live->group.id, live->group.ranks, why);
     if (*tries < PT_GROUP_TRIES)
         ++*tries;
-    if (*tries >= PT_GROUP_TRIES && !groups->hub->order.len)
+    if (*tries >= PT_GROUP_TRIES && !groups->hub->order.len && !is_unproven(groups->hub))
         pt_live_give_up(live, why);
     pt_live_end(live);
     pt_hub_groups_deal(groups);
