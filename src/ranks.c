@@ -215,8 +215,7 @@ static void put_seconds(struct pt_json_out *o, const char *key, double v)
         pt_json_put_micros(o, key, v);
 }
 
-/* As that rank says, else as the first of those says that do: ranks other than 0 leave it out where nothing
- * went wrong. */
+/* As that rank says, else as the first of those says that do. */
 static double started(const struct pt_ranks_merge *m, double first)
 {
     for (uint32_t i = 0; first < 0 && i < m->of; i++) {

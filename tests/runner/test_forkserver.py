@@ -39,7 +39,7 @@ def started(host, project):
     found = harness.collect(project)
     runner = harness.Runner(host, project, PTREMOTE_WORKSPACE=project)
     assert runner.start(found.session)
-    body = struct.pack(">IIIIIII", 1, 1, 0, wire.NONE, 1, 0, 1) + wire.field("test_a.py") + struct.pack(">I", 2)
+    body = struct.pack(">IIIIIIII", 1, 1, 0, wire.NONE, 1, 0, 0, 1) + wire.field("test_a.py") + struct.pack(">I", 2)
     for number, name in enumerate(("test_pids", "test_waits")):
         body += struct.pack(">II", number, 0) + wire.field("test_a.py::" + name)
     runner.control.send(wire.R_BUNDLE, body)

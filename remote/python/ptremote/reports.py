@@ -19,7 +19,7 @@ _PASSED = (
 )
 # The same from a rank whose report is only merged with that of rank 0.
 _BRIEF = (
-    b'{"nodeid":"","outcome":"passed","phase":"call","setup":%.6f,"call":%.6f,"teardown":%.6f,"duration":%.6f}'
+    b'{"nodeid":"","outcome":"passed","phase":"call","setup":%.6f,"call":%.6f,"teardown":%.6f,"started":%.6f,"duration":%.6f}'
 )
 _PLAIN_NODEID = 4 << 10
 _LONG = 1e9  # seconds that no test takes
@@ -172,7 +172,7 @@ class Teller:
         if self.brief and not teardown.sections and not teardown.user_properties:
             if self.xml is not None:
                 self.xml.take()
-            return _BRIEF % (setup.duration, call.duration, teardown.duration, duration)
+            return _BRIEF % (setup.duration, call.duration, teardown.duration, started, duration)
         names = _quoted(nodeid), _quoted(nodeid.partition("::")[0])
         told = _PASSED % (*names, setup.duration, call.duration, teardown.duration, started, duration)
         data = told.encode("utf-8", "ptremote-visible")
