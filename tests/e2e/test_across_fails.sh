@@ -95,13 +95,15 @@ test_a_host_where_the_suite_does_not_come_up() {
     wide import </dev/null
     printf 'if socket.gethostname() == "h2":\n    raise ImportError("nothing of this on h2")\n' >>conftest.py
     on_hosts h1:4,h2:4
-    # The host is given up, or its ranks were told first.
+    # The host is given up, or its ranks were told first: what needs no host but h1 passes.
     case $rc in
     6) want_line 'h2: pytest cannot start on this host.*nothing of this on h2' ;;
     1) want_text "$work/got.json" "test_before[6]" "no 6 ranks could be started" "nothing of this on h2" ;;
     *) fail "exit status $rc" ;;
     esac
-    want_told "$work/got.json" "sum(t['outcome'] == 'passed' for t in tests)" "$neighbours_passed"
+    want_told "$work/got.json" "[t['nodeid'] for t in tests if t['outcome'] not in ('passed', 'lost') and 'nothing of this on h2' not in t['longrepr']]" "[]"
+    want_told "$work/got.json" "{of('test_before[6]')['outcome'], of('test_zz_after[6]')['outcome']} <= {'error', 'lost'}" True
+    want_told "$work/got.json" "sum('test_alone' in t['nodeid'] and t['outcome'] == 'passed' for t in tests)" 4
     nothing_left h1 h2
 }
 
