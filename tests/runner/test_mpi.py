@@ -4,6 +4,7 @@ import os
 import re
 import shutil
 import signal
+import socket
 import subprocess
 
 import harness
@@ -650,8 +651,9 @@ def test_without_mpi4py(group, tmp_path):
     broken = harness.write(tmp_path / "none", {"mpi4py/__init__.py": "raise ImportError('not here')\n"})
     ranks, _ = group({"test_a.py": "def test_1(): pass\n"}, 2, start=False, PYTHONPATH=broken)
     assert not ranks.start(ranks.found.session)
+    where = socket.gethostname() + ": " if group.spread else ""
     for member in ranks.members:
-        assert member.broken.startswith("mpi4py is not installed on this host (Debian: python3-mpi4py): not here")
+        assert member.broken.startswith(where + "mpi4py is not installed on this host (Debian: python3-mpi4py): not here")
         assert os.WEXITSTATUS(member.exit()) == 1
 
 
