@@ -3,6 +3,7 @@
 
 #include "common/auto.h"
 #include "common/quote.h"
+#include "common/self.h"
 #include "remote/agent/child.h"
 #include "remote/agent/state.h"
 #include "remote/agent/sweep.h"
@@ -45,9 +46,8 @@ static void put_script(struct pt_buf *out, const char *name, const char *init, c
     const char *ask = is_csh(name)                ? "\nif ( $status == 0 ) exec "
                       : strcmp(name, "fish") == 0 ? "\ntest $status -eq 0; and exec "
                                                   : "\ntest $? -eq 0 && exec ";
-    char self[4096];
-    ssize_t n = readlink("/proc/self/exe", self, sizeof(self) - 1);
-    self[n > 0 ? n : 0] = '\0';
+    char self[PT_SELF_MAX] = "";
+    pt_self_path(self);
     pt_buf_append(out, init, strlen(init));
     pt_buf_append(out, ask, strlen(ask));
     pt_quote_sh(out, self);

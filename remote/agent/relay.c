@@ -4,6 +4,7 @@
 #include "remote/agent/relay.h"
 
 #include "common/auto.h"
+#include "common/self.h"
 #include "remote/agent/door.h"
 #include "remote/agent/groups.h"
 #include "remote/agent/job.h"
@@ -294,11 +295,11 @@ char *pt_relays_rsh(const struct pt_agent *a, struct pt_err *err)
 
 static int link_self(const struct pt_agent *a, struct pt_err *err)
 {
-    char self[4096], path[256];
-    ssize_t n = readlink("/proc/self/exe", self, sizeof(self) - 1);
-    self[n > 0 ? n : 0] = '\0';
+    char self[PT_SELF_MAX], path[256];
     snprintf(path, sizeof(path), "%s/" RSH, a->dir->path);
-    return n > 0 && symlink(self, path) == 0 ? 0 : pt_err_set(err, "%s: %s", path, strerror(errno));
+    return pt_self_path(self) == 0 && symlink(self, path) == 0
+               ? 0
+               : pt_err_set(err, "%s: %s", path, strerror(errno));
 }
 
 struct pt_relays *pt_relays_create(struct pt_agent *a, struct pt_err *err)

@@ -223,9 +223,14 @@ int pt_tools_data(struct pt_tools *tools, const void *data, size_t n, struct pt_
     return 0;
 }
 
+/* Another run may have put the same program there meanwhile, and on a home of several hosts may run it: that
+ * one stays. */
 static int store_program(struct pt_tools *tools, struct pt_err *err)
 {
-    if (fchmod(tools->fd, 0700) < 0 || fsync(tools->fd) < 0 || rename(tools->part, tools->now->path) < 0)
+    const char *path = tools->now->path;
+    if (fchmod(tools->fd, 0700) < 0 || fsync(tools->fd) < 0)
+        return cannot_store(tools, tools->now->name, errno, err);
+    if (link(tools->part, path) < 0 && !is_there(tools->now) && rename(tools->part, path) < 0)
         return cannot_store(tools, tools->now->name, errno, err);
     return 0;
 }

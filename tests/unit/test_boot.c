@@ -51,7 +51,8 @@ struct talk {
     const char *noise; /* command run by the login shell first */
     const char *home;
     const char *machine;
-    size_t cut; /* the agent's bytes end early, and the channel with them */
+    size_t cut;              /* the agent's bytes end early, and the channel with them */
+    void (*meanwhile)(void); /* done while the agent is asked for, before a byte of it goes */
     /* what came of it */
     int rc;
     bool pushed;
@@ -83,6 +84,10 @@ static void converse(struct talk *t, struct piped *p)
     t->rc = 0;
     while (t->rc == 0) {
         char buf[4096];
+        if (t->meanwhile && pt_boot_pushed(boot)) {
+            t->meanwhile();
+            t->meanwhile = NULL;
+        }
         size_t keep = t->cut && pt_boot_pushed(boot) ? w.agent.len - t->cut : 0;
         if (keep && out.len <= keep) {
             piped_close(p);
@@ -420,6 +425,55 @@ Test(boot, at_the_same_time)
     char cache[128];
     snprintf(cache, sizeof(cache), "%s/.cache/ptremote", w.dir);
     expect_installed(cache);
+}
+
+static struct stat theirs;
+
+static void another_login(void)
+{
+    char cache[128], path[4096];
+    struct talk t = {.shell = "/bin/sh"};
+    snprintf(cache, sizeof(cache), "%s/.cache/ptremote", w.dir);
+    talk(&t);
+    installed_path(path, cache);
+    cr_assert(t.rc == 1 && stat(path, &theirs) == 0);
+}
+
+static void a_broken_one(void)
+{
+    another_login();
+    char cache[128], path[4096];
+    snprintf(cache, sizeof(cache), "%s/.cache/ptremote", w.dir);
+    installed_path(path, cache);
+    cr_assert_eq(unlink(path), 0);
+    pt_auto_fd int fd = open(path, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0700);
+    cr_assert(fd >= 0 && write(fd, w.agent.data, 100) == 100 && fstat(fd, &theirs) == 0);
+}
+
+/* Gives the inode that is there in the end. */
+static ino_t after(void (*meanwhile)(void))
+{
+    struct stat st = {0};
+    char cache[128], path[4096];
+    struct talk t = {.shell = "/bin/sh", .meanwhile = meanwhile};
+    talk(&t);
+    cr_assert_eq(t.rc, 1, "%s", t.err.msg);
+    snprintf(cache, sizeof(cache), "%s/.cache/ptremote", w.dir);
+    expect_installed(cache);
+    installed_path(path, cache);
+    cr_assert_eq(stat(path, &st), 0);
+    return st.st_ino;
+}
+
+/* The other's agent runs from its file by now: on a shared home that file may not go. */
+Test(boot, one_that_came_meanwhile_stays)
+{
+    cr_expect_eq(after(another_login), theirs.st_ino);
+}
+
+Test(boot, a_broken_one_that_came_meanwhile_does_not)
+{
+    cr_expect_neq(after(a_broken_one), theirs.st_ino);
 }
 
 /* --- pure --- */

@@ -164,7 +164,7 @@ Test(knownhosts, names_hashed_by_ssh_keygen)
     snprintf(command, sizeof(command),
              "ssh-keygen -q -t ed25519 -N '' -f %s.k && (echo -n 'h1,[h2]:2200 '; cut -d' ' -f1,2 %s.k.pub) "
              "> %s && "
-             "ssh-keygen -H -f %s >/dev/null 2>&1 && ! grep -q h1 %s",
+             "ssh-keygen -H -f %s >/dev/null 2>&1 && ! grep -q '^[^|]' %s",
              path, path, path, path, path);
     cr_assert_eq(system(command), 0);
     char name_of_key[80], line[512];
