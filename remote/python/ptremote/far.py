@@ -6,9 +6,7 @@ and then and sleeps in between, as waiting inside of MPI would spin; meanwhile i
 """
 import json
 import os
-import select
 import socket
-import struct
 import tempfile
 import time
 
@@ -24,23 +22,15 @@ PATIENCE = 30  # seconds: how long others may take once the session is to end
 ROUNDS = 4  # of words at the start: all connections are up then, and a word goes out as it is sent
 
 
-class Steps:
-    """ranks.Steps for ranks that share nothing but a communicator, whose every message is ours."""
-
-    late = None
+class Steps(ranks.Steps):
+    """For ranks that share nothing but a communicator, whose every message is ours."""
 
     def __init__(self, comm, module, control, listen):
         """`module` is mpi4py.MPI; `control` and `listen` as in ranks.Steps."""
-        self.rank, self.size, self.listen = comm.rank, comm.size, listen
-        self.quit = self.alone = False
-        self._number = 0
-        self._control = control
-        self._up, self._down = struct.Struct(">IB"), struct.Struct(">IBI")
+        super().__init__(comm.rank, comm.size, control, listen)
         self._status, self._byte, self._any = module.Status(), module.BYTE, module.ANY_SOURCE
         self._isend, self._iprobe, self._recv = comm.Isend, comm.Iprobe, comm.Recv
-        self._waiting = select.poll()
-        self._waiting.register(control, select.POLLIN)
-        self._poll, self._clock = self._waiting.poll, time.monotonic
+        self._clock = time.monotonic
 
     def agree(self, flags=0, look=int):
         """As ranks.Steps has it."""
@@ -93,10 +83,6 @@ class Steps:
         for rank in others:
             self._hear_from(rank, LAST)
 
-    def _check(self, number):
-        if number != self._number:
-            raise RuntimeError("the ranks are out of step: %d, and another %d" % (self._number, number))
-
     def _say(self, to, tag, data):
         """Who is alone is out of step with those who still wait."""
         if self.alone:
@@ -127,17 +113,6 @@ class Steps:
                 end = self._clock() + PATIENCE
             self.alone = end is not None and self._clock() > end
         return False
-
-    def hear(self):
-        """What the supervisor said meanwhile. After the wish to end nothing more is heard."""
-        if not self.quit and self.listen():
-            self.finish()
-
-    def finish(self):
-        """The session is to end."""
-        if not self.quit:
-            self.quit = True
-            self._waiting.unregister(self._control)
 
 
 class Group(ranks.Group):
