@@ -381,8 +381,7 @@ static int on_told(struct pt_live *live, uint32_t rank, const struct pt_frame *f
         return live->group.state == PT_GROUP_STARTING ? on_early_death(live, rank, &whole)
                                                       : on_died(live, rank, frame);
     case PT_L_NOTE:
-        if (rank == 0)
-            pass_on(live, rank, frame);
+        pass_on(live, rank, frame);
         return 0;
     case PT_L_OUTPUT:
         pass_on(live, rank, frame);

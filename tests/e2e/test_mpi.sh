@@ -157,6 +157,25 @@ PY
     nothing_left
 }
 
+test_an_end_of_the_session_that_one_rank_fails() {
+    project ends
+    neighbours
+    local where
+    for where in fixture hook; do
+        if [ $where = fixture ]; then
+            printf 'import os, pytest\n@pytest.fixture(scope="session", autouse=True)\ndef ends():\n    yield\n'
+        else
+            printf 'import os\ndef pytest_sessionfinish():\n'
+        fi >conftest.py
+        printf '    assert (os.environ.get("PTREMOTE_RANKS"), os.environ.get("PTREMOTE_GROUP_RANK")) != ("3", "2"), "a bad end"\n' >>conftest.py
+        pt --hosts local:3
+        want_rc 1
+        grep -q "a bad end" "$work/out" || fail "the rank's error is not told"
+        grep -q "10 passed, 1 error in" "$work/out" || fail "not told once"
+        nothing_left
+    done
+}
+
 test_a_folder_for_all_ranks() {
     project folder
     cat >test_it.py <<PY

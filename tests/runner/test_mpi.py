@@ -510,6 +510,24 @@ def test_leftovers(group):
 
 
 @needs_mpi
+@pytest.mark.parametrize("where", ["call", "setup"])
+def test_a_message_that_was_sent_after_its_receiver_had_ended(group, where):
+    """The next test of these ranks does not get it, in its call or while it is set up."""
+    greet = "if comm.rank: assert comm.recv() == 'meant'\n    else: comm.send('meant', dest=1)\n"
+    files = {
+        "test_a.py": HEAD + "pytestmark = ptremote.mark.parallel(2)\n"
+        "def test_late(comm):\n    if comm.rank == 0: time.sleep(0.1); comm.send('late', dest=1)\n"
+        + ("@pytest.fixture\ndef met(comm):\n    %s" % greet if where == "setup" else "")
+        + "def test_next(comm%s):\n    %s" % ((", met", "pass\n") if where == "setup" else ("", greet))
+    }
+    ranks, bundle = group(files, 2)
+    assert ranks.bundle(bundle)
+    assert ranks.outcomes() == {test: ["passed", "passed"] for test in range(2)}, ranks.reports()
+    (note,) = ranks.members[1].notes("warning")
+    assert note["nodeid"] == "test_a.py::test_late[2]" and "1 message to rank 1 of 2" in note["message"]
+
+
+@needs_mpi
 @pytest.mark.parametrize("where", ["call", "setup", "collection"])
 def test_a_session_that_one_rank_ends(group, where):
     ends = "if os.environ.get('PTREMOTE_GROUP_RANK') == '1': pytest.exit('enough')\n"
@@ -579,6 +597,20 @@ def test_session_fixtures_end_in_step(group):
     notes = [member.notes("report") for member in ranks.members]
     assert [len(note) for note in notes] == [0, 1, 0]
     assert notes[1][0]["report"]["message"].startswith("AssertionError: at the end")
+
+
+@needs_mpi
+@pytest.mark.parametrize("bad", [(1,), (0, 1, 2), (1, 2)])
+def test_an_error_at_the_end_of_the_session_is_told_once(group, bad):
+    files = {
+        "conftest.py": "import os\ndef pytest_sessionfinish():\n"
+        "    assert os.environ.get('PTREMOTE_GROUP_RANK') not in %r, 'the end'\n" % (tuple(map(str, bad)),),
+        "test_a.py": HEAD + "@ptremote.mark.parallel(3)\ndef test_1(comm): pass\n",
+    }
+    ranks, bundle = group(files, 3)
+    assert ranks.bundle(bundle) and ranks.quit()
+    told = [[note["report"]["problems"][0]["headline"] for note in member.notes("report")] for member in ranks.members]
+    assert told == [["ERROR at the end of the session"] if rank == bad[0] else [] for rank in range(3)]
 
 
 @needs_mpi

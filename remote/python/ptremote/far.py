@@ -13,7 +13,7 @@ import time
 import pytest
 
 from ptremote import mpi, ranks, wire, xdist
-from ptremote.ranks import BLAME, QUIT, UNCLEAN
+from ptremote.ranks import BLAME, LOOK, QUIT
 
 UP, DOWN, DATA, LAST = range(4)  # tags
 EAGER = 50  # looks before the first sleep
@@ -32,11 +32,11 @@ class Steps(ranks.Steps):
         self._isend, self._iprobe, self._recv = comm.Isend, comm.Iprobe, comm.Recv
         self._clock = time.monotonic
 
-    def agree(self, flags=0, look=int):
-        """As ranks.Steps has it."""
+    def agree(self, flags=0):
+        """As ranks.Steps has it. With LOOK all that MPI sent before has arrived then."""
         self._number += 1
-        flags, first = self._ask(flags) if self.rank else self._gather(flags, look)
-        if flags & UNCLEAN and not self.alone:
+        flags, first = self._ask(flags) if self.rank else self._gather(flags)
+        if flags & LOOK and not self.alone:
             self._sweep()
         return flags, first
 
@@ -52,7 +52,7 @@ class Steps(ranks.Steps):
         self._say(range(1, self.size), DATA, json.dumps(texts).encode())
         return texts
 
-    def _gather(self, flags, look):
+    def _gather(self, flags):
         first = 0 if flags & BLAME else wire.NONE
         for _ in range(1, self.size):
             came = self._hear_from(self._any, UP)
@@ -63,7 +63,6 @@ class Steps(ranks.Steps):
             flags |= said
             if said & BLAME:
                 first = min(first, came[0])
-        flags |= look()
         self._say(range(1, self.size), DOWN, self._down.pack(self._number, flags, first))
         return flags, first
 
@@ -117,6 +116,8 @@ class Steps(ranks.Steps):
 
 class Group(ranks.Group):
     """This process as a rank of tests on several hosts."""
+
+    orderly = False
 
     def __init__(self, *given):
         super().__init__(*given)

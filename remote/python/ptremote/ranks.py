@@ -2,9 +2,12 @@
 """A runner that is one of the ranks that run each test together (docs/protocol.md 6.1): who may run what, and when.
 
 The ranks stay in step at four places: once the files of a bundle are collected (a test that one of them cannot run is
-run by none), after set-up, if that may fail on one of them (where it failed, none goes on to the call), after each test,
-when the session ends. Each says a word to rank 0 and sleeps until its answer. The words go through FIFOs, since MPI
-would spin and is the tests'.
+run by none), after set-up (where that failed on one, none goes on to the call), after each test, when the session ends.
+Each says a word to rank 0 and sleeps until its answer. The words go through FIFOs, since MPI would spin and is the
+tests'.
+
+After a test each rank takes away the messages of MPI that it never received. Nobody may send one of the next test before
+all have looked: the call of that waits for it, as all meet after set-up; where set-up may send as well, it waits too.
 """
 import faulthandler
 import fcntl
@@ -24,7 +27,7 @@ import pytest
 
 from ptremote import insides, mpi, reports, running as runnings, wire, xdist
 
-FAILED, SKIPPED, STOP, QUIT, TROUBLE, UNCLEAN, FOLDER, VOTE = (1 << bit for bit in range(8))
+FAILED, SKIPPED, STOP, QUIT, TROUBLE, LOOK, FOLDER, VOTE = (1 << bit for bit in range(8))
 BLAME = FAILED | SKIPPED | STOP  # it is asked which rank said so
 FIRST_FD = 500  # tests close low descriptors by number
 LEAVE = 10  # seconds for MPI_Finalize
@@ -106,14 +109,14 @@ class Steps:
     def _speak_to(self, name):
         self._to.append(high(os.open(os.path.join(self.path, name), os.O_WRONLY | os.O_NONBLOCK)))
 
-    def agree(self, flags=0, look=int):
+    def agree(self, flags=0):
         """(What any rank said, the lowest rank that said one of BLAME), once all ranks have come here; or QUIT, when
-        they cannot come any more. Rank 0 looks once all are here, before any goes on, and may add to what was said."""
+        they cannot come any more."""
         self._number += 1
         self.alone = self._gone and self.quit
-        return self._ask(flags) if self.rank else self._gather(flags, look)
+        return self._ask(flags) if self.rank else self._gather(flags)
 
-    def _gather(self, flags, look):
+    def _gather(self, flags):
         first, missing = 0 if flags & BLAME else wire.NONE, set(self._from.values())
         while missing and not self.alone:
             for fd, data in self._come(self._up.size):
@@ -128,7 +131,6 @@ class Steps:
         if len(self._to) < len(self._from):
             for rank in range(1, self.size):
                 self._speak_to("down.%d" % rank)
-        flags |= look()
         self._say(self._down.pack(self._number, flags, first))
         return flags, first
 
@@ -187,14 +189,17 @@ class Steps:
 class Group:
     """This process as a rank; a pytest plugin. `running` runs single tests."""
 
+    orderly = True  # what MPI sent has arrived before a word of Steps that was said later
+
     def __init__(self, running, rank, size):
         self.running, self.control = running, running.control
         self.rank, self.size = rank, size
         self.steps = None
         self.turn = None
         self.why = None  # why this rank did not call the test that runs
-        self.votes = True  # some test of the bundle that runs may be set up on one rank and not on another
+        self.votes = True  # some test of the bundle that runs may be set up on one rank and not on another, or send then
         self.voted = True  # the others know how set-up went here
+        self.meets = False  # not all have looked yet for what the test before left
         self.told = False  # that the phase that runs failed
         self.used = False  # the shared folder of the test that runs
         self.serial = 0  # of the test that runs in this group, the same in all ranks
@@ -260,8 +265,8 @@ class Group:
             self.steps.agree()
 
     def tells_end(self, failed):
-        """The session's fixtures have ended here: whether this rank is to tell what went wrong. Not asked when the
-        session was stopped."""
+        """The session's fixtures, or the session, have ended here: whether this rank is to tell what went wrong. Of
+        fixtures not asked when the session was stopped."""
         return self.steps.agree(FAILED if failed else 0)[1] == self.rank
 
     def leave(self, status):
@@ -300,6 +305,7 @@ class Group:
             self._begin()
             running._run_test(number, nodeid, item, turn.rest[0][2] if turn.rest else running.between)
             over = self._end(nodeid, item)
+        self.meets = False  # there is no other bundle before all are done with this one
         self.control.flush()
         self.turn = None
         # The wish to end may have come while the ranks waited for each other: it is not said again.
@@ -370,7 +376,7 @@ class Group:
 
     def _begin(self):
         self.serial += 1
-        self.why, self.voted, self.told, self.used = None, not self.votes, False, False
+        self.why, self.voted, self.told, self.used = None, not (self.votes or self.meets), False, False
         self.option.setuponly = self.only_setup
         self._watch()
         self.world.renew()
@@ -385,23 +391,18 @@ class Group:
     def _end(self, nodeid, item):
         """Whether the session is to end."""
         running, steps = self.running, self.steps
-        left = self.world.leftovers() if self.rank else []
         flags = FOLDER if self.used else 0
-        if left or not self.turn.rest or any(report.outcome != "passed" for report, _ in running.gathered):
-            flags |= UNCLEAN
         if running.stop is not None:
             flags |= STOP
-        if flags or not steps.late:
+        if flags or not steps.late or any(report.outcome != "passed" for report, _ in running.gathered):
             self.control.flush()
+        if self.votes or not self.orderly:
+            flags |= LOOK
         steps.hear()
-
-        def look():
-            left.extend(self.world.leftovers())
-            return UNCLEAN if left else 0
-
-        said, first = steps.agree(flags | (QUIT if steps.quit else 0), look)
-        if said & UNCLEAN and not steps.alone:
-            left += self.world.leftovers()  # what the slower ranks sent
+        said, first = steps.agree(flags | (QUIT if steps.quit else 0))
+        left = () if steps.alone else self.world.leftovers()
+        self.meets = not said & LOOK
+        if not self.meets:
             steps.agree()
         if left:
             self._tell_left(left, nodeid, item)

@@ -95,10 +95,11 @@ def _tell_end(control, plugin, status, trouble, words):
     if not plugin.finished:
         sys.stderr.write(plugin.trouble or trouble or words.text())
         return 1
-    if plugin.interrupt is None and (trouble or plugin.trouble):
-        plugin.tell_end_trouble(trouble or plugin.trouble)
+    failed = plugin.interrupt is None and bool(trouble or plugin.trouble)
     if plugin.group is not None:
-        plugin.group.end()
+        failed = plugin.group.tells_end(failed)
+    if failed:
+        plugin.tell_end_trouble(trouble or plugin.trouble)
     control.say(wire.R_ENDED)
     return 0
 
