@@ -98,6 +98,20 @@ PY
     nothing_left
 }
 
+test_a_rank_that_takes_too_much_memory() {
+    project memory
+    printf '%s\n@ptremote.mark.parallel(3)\ndef test_mid_bad(comm):\n    large = bytearray(400 << 20) if comm.rank == 1 else b""\n    comm.Barrier()\n' \
+        "$bad_head" >test_bad.py
+    printf '    if comm.rank == 1:\n        time.sleep(60)\n    comm.Barrier()\n    del large\n' >>test_bad.py
+    one_bad
+    pt --hosts local:4 --memory-per-slot 300m --json "$work/got.json"
+    want_rc 1
+    want_summary "$work/got.json" "crashed=1 passed=$((neighbours_passed + 2))"
+    want_told "$work/got.json" 'of("test_mid_bad[3]")["outcome"]' crashed
+    want_words "above --memory-per-slot 300 MiB" "rank 1"
+    nothing_left
+}
+
 test_messages_that_nobody_received() {
     project left
     cat >test_left.py <<'PY'
