@@ -6,6 +6,7 @@
 
 #include "common/auto.h"
 #include "common/log.h"
+#include "common/message_group.h"
 #include "json.h"
 
 #include <stdio.h>
@@ -327,6 +328,10 @@ void pt_run_nodes_ready(struct pt_run_host *h, uint32_t rank)
 
 void pt_run_nodes_output(struct pt_run_host *h, uint32_t rank, const void *json, size_t n)
 {
+    uint32_t in_group = 0;
+    bool member = h->launch_slots && pt_member_of(rank, NULL, &in_group);
+    if (member) /* one more session of a slot's node: that of the slot itself goes on */
+        rank = in_group % h->launch_slots;
     struct node *node = watched(h, rank);
     struct pt_err err = PT_ERR_INIT;
     struct pt_json *note = node ? pt_json_parse(json, n, &err) : NULL;
@@ -339,8 +344,8 @@ void pt_run_nodes_output(struct pt_run_host *h, uint32_t rank, const void *json,
     const char *problem = pt_json_text(pt_json_get(note, "problem"));
     if (problem)
         pt_run_host_note(h, "gw%u: %.1000s", h->base + rank, problem);
-    node->told = true;
-    node->ready = false;
+    node->told = node->told || !member;
+    node->ready = node->ready && member;
     begin_ask_node(&o, "down", h->base + rank);
     pt_json_put_str(&o, "output", pt_json_text(pt_json_get(note, "output")));
     pt_json_put(&o, "info", pt_json_get(note, "info"));
@@ -353,7 +358,7 @@ void pt_run_nodes_down(struct pt_run_host *h, uint32_t rank, const char *why)
 {
     struct node *node = watched(h, rank);
     struct pt_json_out o;
-    if (!node || !node->asked || node->told)
+    if (!node || !node->asked || node->told || (!why && !node->ready))
         return;
     node->told = true;
     node->ready = false;

@@ -19,9 +19,10 @@ bool pt_run_nodes_line(struct pt_run *run, const char *what, const struct pt_jso
 int pt_run_nodes_session(struct pt_run_host *h, struct pt_buf *out, struct pt_err *err);
 /* A node's session is up: anything it told says so. Cheap to repeat. */
 void pt_run_nodes_ready(struct pt_run_host *h, uint32_t rank);
-/* A NOTE of kind workeroutput. */
+/* A NOTE of kind workeroutput, of a rank or of a member of a group. */
 void pt_run_nodes_output(struct pt_run_host *h, uint32_t rank, const void *json, size_t n);
-/* A node's session ended (or died). why NULL or "": as it should; nothing is told then if its output was. */
+/* A node's session ended (or died). why NULL or "": as it should; nothing is told then if its output was.
+ * NULL for a slot that was not needed: it had none. */
 void pt_run_nodes_down(struct pt_run_host *h, uint32_t rank, const char *why);
 /* All sessions ended: let the controller end its own (plugins print their summaries); true when there is
  * nothing (more) to wait for. */

@@ -356,6 +356,20 @@ test_pytest_cov() {
     want_words "nothing is told of the workers to: pytest-cov"
 }
 
+test_pytest_cov_in_all_ranks() {
+    has pytest_cov && has mpi4py || return 0
+    project ranks
+    printf 'def f(rank):\n    if rank == 0:\n        return "first"\n    return "other"\n\n\ndef g():\n    return 1\n' >mod.py
+    printf 'import ptremote\nfrom mod import f\n\n\n@ptremote.mark.parallel(2)\ndef test_f(comm):\n    assert f(comm.rank)\n' >test_ranks.py
+    local isolate
+    for isolate in session test; do
+        pt --hosts local:2 --isolate $isolate -- --cov=mod --cov-report=term-missing
+        want_rc 0
+        want_line '^mod.py  *6  *1  *83%  *8$'
+        ! grep -q "failed to return" "$out" || fail "not all sessions told what they measured"
+    done
+}
+
 # Plugins here configure each node and get what its session left.
 test_node_hooks() {
     project hooks

@@ -2,6 +2,7 @@
 /* Nodes of three hosts, with the run and the collector around them played here. */
 #include "run_nodes.h"
 
+#include "common/message_group.h"
 #include "json.h"
 
 #include <criterion/criterion.h>
@@ -261,13 +262,31 @@ Test(run_nodes, what_becomes_of_nodes_is_told_once)
     heard("");
 }
 
+Test(run_nodes, a_member_of_a_group_is_one_more_session_of_a_slot)
+{
+    const char *json = "{\"output\":\"{}\"}";
+    begin(WANTED);
+    answer_all();
+    pt_run_nodes_ready(&at[1], 1);
+    heard("{\"t\":\"ready\",\"id\":\"gw3\"}\n");
+    pt_run_nodes_output(&at[1], PT_MEMBER(2, 3), json, strlen(json));
+    heard("{\"t\":\"down\",\"id\":\"gw3\",\"output\":\"{}\"}\n");
+    pt_run_nodes_down(&at[1], 1, "killed"); /* the slot's own went on */
+    heard("{\"t\":\"down\",\"id\":\"gw3\",\"error\":\"killed\"}\n");
+    pt_run_nodes_output(&at[1], PT_MEMBER(0, 0), json, strlen(json)); /* of a slot that has none */
+    heard("{\"t\":\"down\",\"id\":\"gw2\",\"output\":\"{}\"}\n");
+    pt_run_nodes_down(&at[1], 0, NULL);
+    heard("");
+}
+
 Test(run_nodes, the_end_is_waited_for)
 {
     begin(WANTED);
     answer_all();
+    pt_run_nodes_ready(&at[1], 1);
+    heard("{\"t\":\"ready\",\"id\":\"gw3\"}\n");
     cr_assert_not(pt_run_nodes_end(&run));
-    heard("{\"t\":\"down\",\"id\":\"gw2\",\"error\":\"Not properly terminated\"}\n"
-          "{\"t\":\"down\",\"id\":\"gw3\",\"error\":\"Not properly terminated\"}\n"
+    heard("{\"t\":\"down\",\"id\":\"gw3\",\"error\":\"Not properly terminated\"}\n"
           "{\"t\":\"end\",\"failed\":0,\"collected\":0}\n");
     cr_assert_not(pt_run_nodes_end(&run));
     cr_assert(line("{\"t\":\"text\",\"line\":\"TOTAL\"}"));

@@ -36,7 +36,7 @@ STACKS = 5  # above SIGRTMIN: the supervisor wants to know where this process is
 YAMA, SET_PTRACER = "/proc/sys/kernel/yama/ptrace_scope", 0x59616D61
 ALIKE = frozenset(("comm", "request"))  # fixtures that all ranks get, or none does
 # Notes that rank 0 alone tells.
-ONCE = frozenset(("collect", "missing", "warning", "stop", "suite", "file", "unsafe", "workeroutput"))
+ONCE = frozenset(("collect", "missing", "warning", "stop", "suite", "file", "unsafe"))
 
 
 class NeverReceived(UserWarning):

@@ -214,10 +214,10 @@ class Node:
             self.id = "gw%d" % number
         self.control = control
         self.isolate = session.get("isolate") or "session"
-        self.want_output = bool(session.get("want_output")) and not round_
+        self.want_output = bool(session.get("want_output"))
         inputs = session.get("inputs") or []
         given = inputs[rank % len(inputs)] if inputs else None
-        self.controlled = given is not None and not round_  # of a group's ranks the controller does not know
+        self.controlled = given is not None  # a group's ranks are to the controller sessions more of slots
         self.input = unpack(given) if given is not None else {}
         self.input["workerid"] = self.id
         self.input["workercount"] = count
