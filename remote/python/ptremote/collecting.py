@@ -1,12 +1,13 @@
 # SPDX-License-Identifier: Apache-2.0
 """The collector's pytest plugin: watches one session collect and tells what it finds."""
+import gc
 import io
 import os
 import sys
 
 import pytest
 
-from ptremote import collector, insides, looking, marks, options, places, reports, xdist
+from ptremote import collector, insides, looking, marks, options, places, reports, spared, xdist
 
 CHANGES = (looking.HOOK, looking.LISTENER)
 
@@ -36,6 +37,7 @@ class Collecting:
         self.by_id = {}
         self.trouble = None
         self.done = False
+        self.forget_proxies = bool  # once there are any
 
     # ---- start ----
 
@@ -105,8 +107,11 @@ class Collecting:
         self.screen = io.StringIO()
         insides.redirect_terminal(config, self.screen)
         insides.remember_async_fixtures(config)
-        insides.remember_signatures()
         insides.remember_files()
+        spared.spare_collection()
+
+    def pytest_plugin_registered(self):
+        self.forget_proxies()
 
     @pytest.hookimpl(tryfirst=True)
     def pytest_sessionstart(self, session):
@@ -117,6 +122,7 @@ class Collecting:
         self.session = session
         self.header = self.screen.getvalue().splitlines()[1:]
         insides.redirect_terminal(self.config)
+        self.forget_proxies = insides.remember_proxies(session)
         self._without_skipped()
         self._decide()
         if self.streaming:
@@ -306,6 +312,7 @@ class Collecting:
             if path != self.current:
                 self._flush()
                 self.current = path
+                gc.freeze()  # what was collected stays until the end
             if path not in self.skip_files:
                 self.say("importing", path=path)
 

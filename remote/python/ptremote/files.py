@@ -8,7 +8,7 @@ import time
 
 import pytest
 
-from ptremote import insides, modules, reports, wire
+from ptremote import insides, modules, reports, spared, wire
 
 
 class File:
@@ -40,6 +40,10 @@ class Files:
         self.told = set()  # (bundle, attempt, name) of the troubles that were told
         self.clock = time.monotonic
         self.timed = None  # (File, since when) that is being collected
+
+    @pytest.hookimpl(trylast=True)
+    def pytest_configure(self):
+        spared.spare_collection()
 
     def begin(self, session, search, teller):
         self.session, self.config, self.search, self.teller = session, session.config, search, teller

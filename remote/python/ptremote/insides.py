@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Every line that reaches into pytest's private API (7.2 to 9.x), and nothing else."""
+"""Every line that reaches into pytest's private API (7.2 to 9.x), but for those of spared.py, and nothing else."""
 import ast
 import contextlib
 import copy
@@ -13,7 +13,7 @@ import sys
 import warnings
 
 import pytest
-from _pytest import compat, faulthandler, junitxml, nodes
+from _pytest import faulthandler, junitxml, nodes
 from _pytest._code import code, source
 from _pytest._io import TerminalWriter
 from _pytest.assertion import install_importhook
@@ -21,6 +21,8 @@ from _pytest.capture import FDCapture
 from _pytest.config import get_config
 from _pytest.pathlib import fnmatch_ex
 from _pytest.runner import CallInfo
+
+from ptremote.spared import remember_signatures  # noqa: F401
 
 SOURCES = 16  # parsed files that are kept
 PATHS = 4096  # paths that are
@@ -413,19 +415,6 @@ def remember_sources():
 
     if ranges.__module__ == source.__name__ and borders.__module__ == source.__name__:
         code.getstatementrange_ast, source.get_statement_startend2 = getstatementrange_ast, get_statement_startend2
-
-
-def remember_signatures():
-    """A test function is asked for its signature once for the names it takes, and at once again for its defaults."""
-    find, last = compat.signature, [None, None]
-
-    def signature(function):
-        if last[0] is not function:
-            last[:] = function, find(function)
-        return last[1]
-
-    if find is inspect.signature:
-        compat.signature = signature
 
 
 def remember_paths():

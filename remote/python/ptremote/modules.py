@@ -61,8 +61,8 @@ class Imported:
         if len(sys.modules) == len(self._seen):
             return  # a module that took the place of another goes unnoticed
         now = set(sys.modules)
-        new, self._seen = now - self._seen, now
-        tops = {top(name) for name in new} - {top(name) for name in now - new}
+        before, self._seen = self._seen, now
+        tops = {top(name) for name in now - before} - (before & now)
         self._first[id(module)] = {name for name in tops if self._third_party(name)}
 
     def used_by(self, module):
