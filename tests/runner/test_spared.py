@@ -1,6 +1,13 @@
 # SPDX-License-Identifier: Apache-2.0
 """What pytest is spared for tests that are alike makes no difference: to those that are not, to who replaces it."""
+import functools
+import sys
+
 import harness
+import pluggy._hooks as hooks
+import pytest
+
+from ptremote import spared
 
 SHAPES = """
 import functools
@@ -157,3 +164,49 @@ def test_replaced_before_and_after(tmp_path, tree):
         assert result.counts() == {"passed": 2, "skipped": 1}
         home, told = names(result)
         assert home == told == ["test_c", "test_b", "test_a"]
+
+
+def test_names_of_parameters(monkeypatch):
+    find = hooks.varnames
+    monkeypatch.setattr(hooks, "varnames", find)
+    spared.read_names()
+    if hooks.varnames is find:
+        pytest.skip("this pluggy is quick by itself")
+    modules = [module for name, module in list(sys.modules.items()) if name.startswith(("_pytest", "pluggy", "ptremote"))]
+    values = [value for module in modules for value in list(vars(module).values())]
+    values += [value for kind in values if isinstance(kind, type) for value in vars(kind).values()]
+    values += [getattr(one, name) for one in (Methods, Methods()) for name in dir(Methods) if name.startswith("a_")]
+    assert all(told(hooks.varnames, value) == told(find, value) for value in values)
+
+
+def told(function, value):
+    try:
+        return function(value)
+    except Exception as error:
+        return type(error)
+
+
+class Methods:
+    def a_method(self, one, two=1, *rest, three, **more):
+        pass
+
+    def a_positional(self, one, /, two):
+        pass
+
+    def a_strange(one):
+        pass
+
+    def a_lost():
+        pass
+
+    @classmethod
+    def a_class(cls, one):
+        pass
+
+    @staticmethod
+    def a_static(self, one=1):
+        pass
+
+    @functools.wraps(a_method)
+    def a_wrapper(self, *args):
+        pass

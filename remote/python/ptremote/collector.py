@@ -40,11 +40,12 @@ def _run(request):
         return 4
     args = _arguments(request)
     sys.argv[:] = [os.path.join(os.path.dirname(pytest.__file__), "__main__.py")] + args
-    from ptremote import mpi, xdist
+    from ptremote import mpi, spared, xdist
     from ptremote.collecting import Collecting
 
     for name in xdist.VARIABLES:  # whoever started the master may be a worker itself
         os.environ.pop(name, None)
+    spared.read_names()
     xdist.stand_in()
     mpi.stand_in()
     plugin = Collecting(request, args, speaker)

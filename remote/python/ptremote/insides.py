@@ -22,6 +22,7 @@ from _pytest.config import get_config
 from _pytest.pathlib import fnmatch_ex
 from _pytest.runner import CallInfo
 
+from ptremote import spared
 from ptremote.spared import remember_signatures  # noqa: F401
 
 SOURCES = 16  # parsed files that are kept
@@ -130,6 +131,7 @@ def add_hidden_options(parser, options):
 
 def import_plugins():
     """Import the modules of all installed plugins as pytest would, with their asserts rewritten; register none."""
+    spared.read_names()
     config = get_config()
     # No ini file was looked for.
     setattr(config, "_inicfg" if hasattr(type(config), "inicfg") else "inicfg", {})

@@ -5,8 +5,10 @@ Each takes the place of a function that is pytest's own, and asks that one whene
 or conftest that puts something else there, before or after, has its way.
 """
 import inspect
+import sys
 import types
 
+import pluggy._hooks
 import pytest
 from _pytest import compat, fixtures, nodes
 from _pytest.scope import Scope
@@ -14,6 +16,7 @@ from _pytest.scope import Scope
 KNOWN = (7, 2) <= tuple(map(int, pytest.__version__.split(".")[:2])) < (10, 0)
 SHAPES = 4096  # signatures that are kept
 VARIADIC = inspect.CO_VARARGS | inspect.CO_VARKEYWORDS
+SIGNED = {"__wrapped__", "__signature__", "__text_signature__", "__partialmethod__", "_partialmethod"}
 MARKED = {"pytestmark"}  # attributes of a function that its signature is not read from
 NONE = {}
 
@@ -36,6 +39,27 @@ def shape(function):
     variadic = code.co_flags & VARIADIC
     count = code.co_argcount + code.co_kwonlyargcount + bin(variadic).count("1")
     return code.co_varnames[:count], code.co_argcount, code.co_posonlyargcount, code.co_kwonlyargcount, variadic
+
+
+def read_names():
+    """Older versions of pluggy make a full signature of each hook that is registered, to have the names of its parameters."""
+    hooks = pluggy._hooks
+    find = hooks.varnames
+
+    def varnames(func):
+        bound = type(func) is types.MethodType
+        plain = func.__func__ if bound else func
+        if type(plain) is not types.FunctionType or SIGNED.intersection(plain.__dict__):
+            return find(func)
+        names = plain.__code__.co_varnames[: plain.__code__.co_argcount]
+        count = len(names) - len(plain.__defaults__ or ())
+        args, kwargs = names[:count], names[count:]
+        if args and (bound or ("." in plain.__qualname__ and args[0] == "self")):
+            args = args[1:]
+        return args, kwargs
+
+    if is_plain(find, hooks, ("func",)) and "getfullargspec" in find.__code__.co_names and sys.implementation.name == "cpython":
+        hooks.varnames = varnames
 
 
 def remember_signatures():
