@@ -23,7 +23,6 @@ from _pytest.pathlib import fnmatch_ex
 from _pytest.runner import CallInfo
 
 from ptremote import spared
-from ptremote.spared import remember_signatures  # noqa: F401
 
 SOURCES = 16  # parsed files that are kept
 PATHS = 4096  # paths that are

@@ -104,7 +104,6 @@ class Running:
     def pytest_configured(self, config):
         insides.redirect_terminal(config)
         insides.remember_async_fixtures(config)
-        insides.remember_signatures()
         insides.remember_files()
 
     def pytest_plugin_registered(self):
