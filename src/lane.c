@@ -213,7 +213,7 @@ static int talk(struct pt_lane *lane, struct pt_err *err)
     for (;;) {
         if (run_commands(lane, err) < 0 || pt_lane_fill(lane, err) < 0)
             return -1;
-        if (pt_lane_write(lane) < 0)
+        if (pt_lane_write(lane) < 0 && !lane->stop_by) /* else it may have ended, and said so */
             return pt_lane_gone(lane, "talking to the agent", err);
         pt_lane_measure(lane);
         int rc = read_all(lane, err);
