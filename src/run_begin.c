@@ -43,6 +43,7 @@ static int fill_setup(struct pt_run *run, struct pt_err *err)
     run->cwd = pt_project_cwd(run->root);
     run->env = pt_project_env(&opts->env, &run->nenv);
     run->preload = pt_run_preload(run);
+    pt_run_ahead_begin(run);
     if (!run->project_key || !run->cwd || !run->env || !run->preload)
         return pt_err_set(err, "out of memory");
     for (size_t i = 0; i < run->hosts.n; i++)

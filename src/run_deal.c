@@ -51,7 +51,8 @@ void pt_run_host_limits(struct pt_run_host *h)
     pt_buf_fini(&b);
 }
 
-/* The sizes of MPI tests that this host may still get, when there is one more, or one less. */
+/* The sizes of MPI tests that this host may still get, when there is one more, or one less; while tests are
+ * collected, those of the run before too. */
 static void tell_sizes(struct pt_run_host *h)
 {
     struct pt_size list[PT_SIZES_MAX];
@@ -60,6 +61,7 @@ static void tell_sizes(struct pt_run_host *h)
     if (h->state != PT_HOST_WORKING || !h->link)
         return;
     m.n = pt_plan_sizes(h->run->plan, h->number, list, PT_SIZES_MAX);
+    m.n = pt_run_ahead_sizes(h->run, slots_of(h), list, m.n);
     for (uint32_t i = 0; i < m.n; i++)
         kind = (kind ^ list[i].ranks) * 1099511628211u;
     if (kind == h->sizes)

@@ -2,13 +2,14 @@
 #pragma once
 /* What the run's files share: run.c (start, end, time), run_hosts.c (each host's state), run_end.c (the end
  * of that), run_links.c (its workers), run_deal.c (what they are dealt), run_across.c and run_relays.c (tests
- * over several hosts), run_units.c (what is dealt as one), run_nodes.c (slots as plugins see them),
- * run_messages.c, run_groups.c and run_notes.c (what workers say), run_results.c (what tests gave),
- * run_collect.c (what there is to run), run_sync.c (--sync-only). Everything here belongs to the loop's
- * thread. */
+ * over several hosts), run_units.c (what is dealt as one), run_ahead.c (what hosts do ahead), run_nodes.c
+ * (slots as plugins see them), run_messages.c, run_groups.c and run_notes.c (what workers say), run_results.c
+ * (what tests gave), run_collect.c (what there is to run), run_sync.c (--sync-only). Everything here belongs
+ * to the loop's thread. */
 #include "collect.h"
 #include "common/err.h"
 #include "common/loop.h"
+#include "common/message_group.h"
 #include "common/tls.h"
 #include "cut.h"
 #include "history.h"
@@ -71,6 +72,10 @@ struct pt_run_host {
     uint32_t base;                   /* number of its first node: rank r is gw{base+r} */
 };
 
+struct pt_run_sizes {
+    uint32_t n, ranks[PT_SIZES_MAX];
+};
+
 struct pt_run {
     const struct pt_options *opts;
     struct pt_loop *loop;
@@ -122,7 +127,8 @@ struct pt_run {
     uint32_t *replay_hosts; /* by host of that run: the one of this run */
     uint64_t seed;          /* of --shuffle */
     char *preload;
-    double *expected; /* with --target: of each unit */
+    struct pt_run_sizes sizes_before, sizes_seen; /* of MPI tests: in the run before, in this one */
+    double *expected;                             /* with --target: of each unit */
     size_t nexpected, cap_expected;
     uint32_t aim; /* slots to use, 0: all */
     struct pt_verdict *verdict;
@@ -215,9 +221,21 @@ int pt_run_units_keep(struct pt_run *run, struct pt_err *err);
 void pt_run_units_fini(struct pt_run *run);
 /* "session", "bundle" or "test". */
 const char *pt_run_isolate(const struct pt_run *run);
-/* What a replay has to know, as JSON; the modules for the fork servers. Both heap, NULL when memory ends. */
+/* What a replay has to know, as JSON (heap), NULL when memory ends. */
 char *pt_run_how(const struct pt_run *run);
+
+/* run_ahead.c */
+/* The modules for the fork servers (heap), NULL when memory ends. */
 char *pt_run_preload(const struct pt_run *run);
+/* Reads the sizes of MPI tests that the run before had. */
+void pt_run_ahead_begin(struct pt_run *run);
+/* There is a test of so many ranks. */
+void pt_run_ahead_saw(struct pt_run *run, uint32_t ranks);
+/* `list` (room for PT_SIZES_MAX) are the n sizes that are known to come: while tests are collected those of
+ * the run before that fit so many slots are put in too. How many there are then. */
+uint32_t pt_run_ahead_sizes(const struct pt_run *run, uint32_t slots, struct pt_size *list, uint32_t n);
+/* The run is over: what the next one may do ahead. */
+void pt_run_ahead_keep(const struct pt_run *run);
 
 /* run_end.c */
 /* The sessions end; hosts that have none stop at once. */

@@ -15,13 +15,13 @@
 #include <string.h>
 #include <sys/random.h>
 
-#define PRELOAD_MAX 4096
-#define RANKS_READ  1000000u
-#define NOBODY      ((uint64_t)1 << 63) /* a label that no host has */
+#define RANKS_READ 1000000u
+#define NOBODY     ((uint64_t)1 << 63) /* a label that no host has */
 
 static int add_unit(void *arg, const struct pt_plan_unit *unit, struct pt_err *err)
 {
     struct pt_run *run = arg;
+    pt_run_ahead_saw(run, unit->ranks);
     if (run->opts->target_ms && run->nexpected < PT_MAX_TESTS) {
         if (run->nexpected == run->cap_expected) {
             size_t cap = run->cap_expected ? 2 * run->cap_expected : 256;
@@ -343,41 +343,6 @@ const char *pt_run_isolate(const struct pt_run *run)
     return names[run->opts->isolate];
 }
 
-/* What the next run's hosts import is needed before its ledger is open: a file of its own. */
-static void keep_preload(const struct pt_run *run)
-{
-    struct pt_err err = PT_ERR_INIT;
-    struct pt_atomic file;
-    pt_auto_free char *modules = pt_history_preload(run->history);
-    pt_auto_free char *path = NULL;
-    if (!modules || asprintf(&path, "%s/preload", run->state_dir) < 0 ||
-        pt_atomic_init(&file, path, &err) < 0)
-        return;
-    fputs(modules, file.file);
-    if (pt_atomic_finish(&file, &err) < 0)
-        pt_debug("%s", err.msg);
-}
-
-char *pt_run_preload(const struct pt_run *run)
-{
-    const char *given = run->opts->preload ? run->opts->preload : "auto";
-    pt_auto_free char *path = NULL;
-    char names[PRELOAD_MAX];
-    if (strcmp(given, "none") == 0)
-        return strdup("");
-    if (strcmp(given, "auto") != 0)
-        return strdup(given);
-    if (asprintf(&path, "%s/preload", run->state_dir) < 0)
-        return NULL;
-    pt_auto_fd int fd = open(path, O_RDONLY | O_CLOEXEC | O_NOFOLLOW);
-    ssize_t n = fd < 0 ? 0 : read(fd, names, sizeof(names) - 1);
-    names[n > 0 ? n : 0] = '\0';
-    return strdup(strspn(names, "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_.,") ==
-                          strlen(names)
-                      ? names
-                      : "");
-}
-
 int pt_run_units_keep(struct pt_run *run, struct pt_err *err)
 {
     if (!run->history)
@@ -385,7 +350,7 @@ int pt_run_units_keep(struct pt_run *run, struct pt_err *err)
     if (pt_history_keep(run->history, run->ledger, err) < 0 ||
         (run->opts->runtime_data && pt_runtime_write(run->opts->runtime_data, run->history, err) < 0))
         return -1;
-    keep_preload(run);
+    pt_run_ahead_keep(run);
     return 0;
 }
 

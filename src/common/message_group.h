@@ -23,7 +23,7 @@ enum pt_group_message {
 /* False when it is no member's; either pointer may be NULL. */
 bool pt_member_of(uint32_t field, uint32_t *group, uint32_t *rank);
 
-/* Sizes that tests still to come want, the most wanted first: a group may be started ahead for each. n 0:
+/* Sizes that tests still to come want, the greatest first: a group may be started ahead for each. n 0:
  * none will come. */
 struct pt_sizes {
     uint32_t n;

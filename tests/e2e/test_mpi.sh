@@ -67,6 +67,9 @@ PY
     outcomes "$work/got.json" | LC_ALL=C sort >"$work/told"
     diff <(sed 's/$/ passed/' "$work/ids") "$work/told" || fail "other ids (>) than parametrize gives (<)"
     want_told "$work/got.json" '[of("test_size[%d]" % n).get("ranks", 1) for n in (1, 2, 3, 4)]' "[1, 2, 3, 4]"
+    [ "$(sort .ptremote/sizes | xargs)" = "2 3 4" ] || fail "sizes for the next run: $(cat .ptremote/sizes)"
+    pt --hosts local:4 --json "$work/got.json" -k none # groups are started ahead, and are not needed
+    want_rc 0
     never_more_ranks_than_slots "$work/got.json"
     nothing_left
 }
