@@ -114,7 +114,7 @@ def test_nodes_of_groups_over_several_hosts(monkeypatch):
     monkeypatch.setenv("PTREMOTE_SLOTS", "4")
     inputs = [xdist.pack({"port": port}, "workerinput", 1000) for port in (80, 81)]
     node = xdist.Node({"base": 8, "count": 12, "inputs": inputs}, xdist.SPREAD + 5)
-    assert node.id == "gw10000005" and node.input["port"] == 81 and not node.controlled
+    assert node.id == "gw10000005" and node.input["port"] == 81 and node.controlled
     assert xdist.Node({"base": 8, "count": 12}, 6).id == "gw22"
 
 
