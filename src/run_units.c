@@ -3,14 +3,11 @@
 #include "run_parts.h"
 
 #include "common/auto.h"
-#include "common/log.h"
 #include "json.h"
-#include "output/atomic.h"
 #include "replay.h"
 #include "runtime_data.h"
 #include "target.h"
 
-#include <fcntl.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/random.h>
