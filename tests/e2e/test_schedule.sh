@@ -120,7 +120,8 @@ test_a_random_order_comes_again_and_a_run_is_replayed() {
     want_rc 0
     [ "$(told "$work/first.json" 'sorted(slots.items())')" = "$(told "$work/replayed.json" 'sorted(slots.items())')" ] ||
         fail "the replay ran otherwise"
-    pt --hosts local:1 --replay "$work/first.json"
+    pt --hosts local:2 --schedule static --json "$work/both.json" # surely on both slots
+    pt --hosts local:1 --replay "$work/both.json"
     want_rc 4
     want_line 'give local:2'
     nothing_left
