@@ -554,7 +554,7 @@ def test_a_session_that_one_rank_ends(group, where):
 def test_quit_while_tests_run(group):
     """Every rank ends after the same test, whenever it heard of it."""
     files = {
-        "test_a.py": HEAD + "@pytest.mark.parametrize('i', range(50))\n@ptremote.mark.parallel(3)\n"
+        "test_a.py": HEAD + "@pytest.mark.parametrize('i', range(3000))\n@ptremote.mark.parallel(3)\n"
         "def test_1(comm, i):\n    comm.barrier()\n    time.sleep(0.02)\n"
     }
     ranks, bundle = group(files, 3)
@@ -562,7 +562,7 @@ def test_quit_while_tests_run(group):
     assert ranks.until("report", members=ranks.members[2:])
     assert ranks.quit() and ranks.exits() == [0, 0, 0]
     counts = {len(member.of("report")) for member in ranks.members}
-    assert len(counts) == 1 and counts.pop() < 50
+    assert len(counts) == 1 and counts.pop() < 3000
     assert not any(member.of("done") for member in ranks.members)
 
 
@@ -615,12 +615,16 @@ def test_an_error_at_the_end_of_the_session_is_told_once(group, bad):
 
 @needs_mpi
 def test_steal_gives_nothing_back(group):
-    files = {"test_a.py": HEAD + "pytestmark = ptremote.mark.parallel(2)\ndef test_1(): time.sleep(0.3)\ndef test_2(): pass\n"}
+    files = {
+        "test_a.py": HEAD + "pytestmark = ptremote.mark.parallel(2)\n"
+        "def test_1():\n    while not os.path.exists('go'): time.sleep(0.01)\ndef test_2(): pass\n"
+    }
     ranks, bundle = group(files, 2)
     ranks.bundle(bundle, wait=False)
     assert ranks.until("start")
     for member in ranks.members:
         member.steal([1])
+    harness.write(os.path.dirname(ranks.members[0].output) + "/project", {"go": ""})
     assert ranks.until("done")
     assert [member.of("stolen") for member in ranks.members] == [[(1, [])]] * 2
     assert ranks.outcomes() == {0: ["passed"] * 2, 1: ["passed"] * 2}
