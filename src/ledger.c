@@ -27,18 +27,36 @@ int pt_ledger_folder(const char *dir, struct pt_err *err)
     return 0;
 }
 
-struct pt_ledger *pt_ledger_open(const char *state_dir, struct pt_err *err)
+static struct pt_ledger *create(const char *state_dir, struct pt_err *err)
 {
     struct pt_ledger *l = calloc(1, sizeof(*l));
-    if (!l || asprintf(&l->path, "%s/ledger.sqlite", state_dir) < 0) {
-        pt_err_set(err, "ledger in %s: out of memory", state_dir);
-        goto error;
+    if (l && asprintf(&l->path, "%s/ledger.sqlite", state_dir) >= 0) {
+        l->most = PT_LEDGER_BYTES;
+        return l;
     }
-    l->most = PT_LEDGER_BYTES;
-    if (pt_ledger_folder(state_dir, err) < 0 || pt_ledger_open_file(l, err) < 0)
-        goto error;
-    return l;
-error:
+    free(l);
+    pt_err_set(err, "ledger in %s: out of memory", state_dir);
+    return NULL;
+}
+
+struct pt_ledger *pt_ledger_open(const char *state_dir, struct pt_err *err)
+{
+    struct pt_ledger *l = create(state_dir, err);
+    if (!l || (pt_ledger_folder(state_dir, err) == 0 && pt_ledger_open_file(l, err) == 0))
+        return l;
+    pt_ledger_close(l);
+    return NULL;
+}
+
+struct pt_ledger *pt_ledger_look(const char *state_dir, struct pt_err *err)
+{
+    struct pt_ledger *l = create(state_dir, err);
+    if (!l)
+        return NULL;
+    if (access(l->path, F_OK) < 0)
+        pt_err_set_kind(err, PT_ERR_USAGE, "no runs are recorded in %s", state_dir);
+    else if (pt_ledger_look_file(l, err) == 0)
+        return l;
     pt_ledger_close(l);
     return NULL;
 }
@@ -233,8 +251,8 @@ static int insert_run(struct pt_ledger *l, struct pt_ledger_run *run, struct pt_
     sqlite3_stmt *s = NULL;
     if (pt_ledger_begin_write(l, err) < 0)
         return -1;
-    if (sqlite3_prepare_v2(l->db, "INSERT INTO runs VALUES(NULL,?,?,?,?,?,NULL,NULL,?)", -1, &s, NULL) !=
-        SQLITE_OK)
+    if (sqlite3_prepare_v2(l->db, "INSERT INTO runs VALUES(NULL,?,?,?,?,?,NULL,NULL,?,?,?,?,NULL,?)", -1, &s,
+                           NULL) != SQLITE_OK)
         return pt_ledger_fail(l, err, "prepare");
     pt_bind_text(s, 1, run->name);
     pt_bind_text(s, 2, run->command);
@@ -242,6 +260,12 @@ static int insert_run(struct pt_ledger *l, struct pt_ledger_run *run, struct pt_
     pt_bind_text(s, 4, run->hash_seed);
     pt_bind_real(s, 5, run->started);
     pt_bind_text(s, 6, run->how);
+    pt_bind_text(s, 7, run->argv);
+    pt_bind_text(s, 8, run->cwd);
+    pt_bind_text(s, 9, run->master);
+    if (run->resumes)
+        sqlite3_bind_int64(s, 10, run->resumes);
+    l->keep = run->resumes;
     int rc = pt_ledger_write(l, s, err);
     sqlite3_finalize(s);
     run->id = l->run = sqlite3_last_insert_rowid(l->db);
@@ -271,9 +295,11 @@ static int64_t last_to_drop(struct pt_ledger *l)
 /* What was learned has no index by run, so it is looked through now and then only. */
 static int drop_old(struct pt_ledger *l, struct pt_err *err)
 {
-    static const char *const tables[] = {"hosts", "tests", "attempts", "reports", "notes"};
+    static const char *const tables[] = {"hosts", "tests", "attempts", "reports", "notes", "trees"};
     char sql[96];
     int64_t last = last_to_drop(l);
+    if (l->keep && last >= l->keep)
+        last = l->keep - 1;
     for (size_t i = 0; i < PT_COUNT(tables); i++) {
         snprintf(sql, sizeof(sql), "DELETE FROM %s WHERE run<=?2 AND run<>?1", tables[i]);
         if (run_sql(l, sql, last, err) < 0)
@@ -331,13 +357,25 @@ static int fill_missing(struct pt_ledger *l, unsigned outcome, struct pt_err *er
                    outcome, err);
 }
 
+_Static_assert(PT_OUTCOME_LOST == PT_OUTCOME_NOTRUN + 1, "what a resumed run has to do lies side by side");
+
+/* The tree of a run that has nothing left to resume. */
+static int forget_tree(struct pt_ledger *l, struct pt_err *err)
+{
+    return run_sql(l,
+                   "DELETE FROM trees WHERE run=?1 AND NOT EXISTS (SELECT 1 FROM reports r WHERE r.run=?1"
+                   " AND r.counted>0 AND r.outcome BETWEEN ?2 AND ?2+1)",
+                   PT_OUTCOME_NOTRUN, err);
+}
+
 int pt_ledger_finish_run(struct pt_ledger *l, double finished, int exitcode, unsigned missing,
                          struct pt_err *err)
 {
     if (pt_ledger_begin_write(l, err) < 0 || fill_missing(l, missing, err) < 0)
         return -1;
     if (run_sql(l, "UPDATE runs SET exitcode=?2 WHERE id=?1", exitcode, err) < 0 ||
-        run_sql(l, "UPDATE runs SET finished=?2/1000000.0 WHERE id=?1", llround(finished * 1e6), err) < 0)
+        run_sql(l, "UPDATE runs SET finished=?2/1000000.0 WHERE id=?1", llround(finished * 1e6), err) < 0 ||
+        forget_tree(l, err) < 0)
         return -1;
     return pt_ledger_commit(l, err);
 }

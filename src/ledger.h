@@ -18,6 +18,9 @@ int pt_ledger_folder(const char *state_dir, struct pt_err *err);
 /* Makes the folder and the file. A damaged file is renamed and a new one
  * begun (see pt_ledger_note); one written by a newer ptremote is refused. */
 struct pt_ledger *pt_ledger_open(const char *state_dir, struct pt_err *err);
+/* The file that is there, to be read while others write it; a usage error when there is none, and a line that
+ * says so when it is damaged or of another layout. */
+struct pt_ledger *pt_ledger_look(const char *state_dir, struct pt_err *err);
 /* What was not committed is lost. */
 void pt_ledger_close(struct pt_ledger *l);
 /* What open or begin_run had to say to the user, one line, or "". */
@@ -32,12 +35,21 @@ struct pt_ledger_run {
     const char *name;    /* the run's id as users see it; unique */
     const char *command; /* the command line, for people */
     const char *rootdir, *hash_seed;
-    const char *how; /* JSON object of what must be as it was for a replay besides hash_seed, or NULL */
+    const char *how;  /* JSON object of what must be as it was for a replay besides hash_seed, or NULL */
+    const char *argv; /* JSON array: the arguments as given in the folder cwd; NULL: cannot be resumed */
+    const char *cwd;
+    const char *master;       /* the process that writes it: master.h */
+    int64_t resumes;          /* the run whose results it took over, or 0 */
     double started, finished; /* epoch; finished 0: it was not */
     int exitcode;
 };
 /* Also drops the oldest runs. Commits. */
 int pt_ledger_begin_run(struct pt_ledger *l, struct pt_ledger_run *run, struct pt_err *err);
+/* The tree that the run sends: its root, and all of it, kept until the run ends with no test left. */
+int pt_ledger_put_tree(struct pt_ledger *l, const void *root, size_t nroot, const void *manifest, size_t n,
+                       struct pt_err *err);
+/* 0 found, in out; 1 none is kept. */
+int pt_ledger_get_tree(struct pt_ledger *l, int64_t run, struct pt_buf *out, struct pt_err *err);
 /* Every test without a counted report gets `missing` (PT_OUTCOME_NOTRUN or PT_OUTCOME_LOST). Commits. */
 int pt_ledger_finish_run(struct pt_ledger *l, double finished, int exitcode, unsigned missing,
                          struct pt_err *err);
@@ -103,7 +115,14 @@ int pt_ledger_add_note(struct pt_ledger *l, uint32_t host, const char *kind, con
 
 /* Filled strings are borrowed until the next call. 0 found, 1 no such run. */
 int pt_ledger_get_run(struct pt_ledger *l, int64_t run, struct pt_ledger_run *out, struct pt_err *err);
+/* The number of the run of that name, or of the only one whose name begins so; NULL: of the last one. 0 when
+ * there is none, with a usage error. */
+int64_t pt_ledger_find_run(struct pt_ledger *l, const char *name, struct pt_err *err);
 /* Callbacks return 0 to go on; anything else ends the iteration and is returned. -1 is for errors. */
+/* The newest first. counts: tests by counted outcome, PT_OUTCOMES of them; [PT_OUTCOME_NONE]: those that have
+ * none. */
+typedef int pt_ledger_run_fn(void *arg, const struct pt_ledger_run *run, const uint32_t *counts);
+int pt_ledger_each_run(struct pt_ledger *l, pt_ledger_run_fn *fn, void *arg, struct pt_err *err);
 typedef int pt_ledger_host_fn(void *arg, const struct pt_ledger_host *host);
 int pt_ledger_each_host(struct pt_ledger *l, int64_t run, pt_ledger_host_fn *fn, void *arg,
                         struct pt_err *err);
@@ -115,6 +134,9 @@ typedef int pt_ledger_result_fn(void *arg, const struct pt_ledger_test *test,
 /* Only tests that have a counted report with one of `outcomes` (bit 1u << outcome); ~0u: every test. */
 int pt_ledger_each_result(struct pt_ledger *l, int64_t run, uint32_t outcomes, pt_ledger_result_fn *fn,
                           void *arg, struct pt_err *err);
+/* One test of a run, as each_result gives it. */
+int pt_ledger_get_result(struct pt_ledger *l, int64_t run, uint32_t test, pt_ledger_result_fn *fn, void *arg,
+                         struct pt_err *err);
 typedef int pt_ledger_note_fn(void *arg, uint32_t host, const void *json, size_t n);
 int pt_ledger_each_note(struct pt_ledger *l, int64_t run, const char *kind, pt_ledger_note_fn *fn, void *arg,
                         struct pt_err *err);

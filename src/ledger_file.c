@@ -6,7 +6,7 @@
 #include <stdio.h>
 #include <string.h>
 
-#define SCHEMA         3
+#define SCHEMA         4
 #define APPLICATION_ID 0x70747265 /* "ptre" */
 #define BUSY_MS        10000
 #define CHECK_WHOLE    (16 << 20) /* bytes of a file that is checked whole */
@@ -18,10 +18,12 @@
     " WITHOUT ROWID;"                                                                                        \
     "CREATE TABLE speeds(host TEXT PRIMARY KEY, speed REAL, run INTEGER) WITHOUT ROWID;"
 
+#define TREES "CREATE TABLE trees(run INTEGER PRIMARY KEY, manifest BLOB);"
+
 static const char schema[] =
     "CREATE TABLE runs(id INTEGER PRIMARY KEY AUTOINCREMENT, name TEXT NOT NULL UNIQUE, command TEXT,"
     " rootdir TEXT, hash_seed TEXT, started REAL, finished REAL, exitcode INTEGER,"
-    " how TEXT);"
+    " how TEXT, argv TEXT, cwd TEXT, master TEXT, tree BLOB, resumes INTEGER);" TREES
     "CREATE TABLE hosts(run INTEGER, number INTEGER, name TEXT, state TEXT, slots INTEGER,"
     " bytes_sent INTEGER, connect REAL, sync REAL, launch REAL, files_sent INTEGER, bytes_raw INTEGER,"
     " files_reused INTEGER, bytes_reused INTEGER, removed INTEGER, rate INTEGER, offer REAL, send REAL,"
@@ -39,7 +41,7 @@ static const char schema[] =
     "CREATE INDEX notes_of ON notes(run, kind);" LEARNED("durations");
 
 /* Layout 1 did not tell how the tree came to a host. Layout 2 knew of no tries and how to run again, and of a
- * test's time only the sum. */
+ * test's time only the sum. Layout 3 could not be resumed. */
 static const char *const upgrades[SCHEMA] = {
     [1] = "ALTER TABLE hosts ADD COLUMN files_sent INTEGER;"
           "ALTER TABLE hosts ADD COLUMN bytes_raw INTEGER;"
@@ -57,6 +59,11 @@ static const char *const upgrades[SCHEMA] = {
               "durations_3") "INSERT INTO durations_3 SELECT file,nodeid,occurrence,'',NULL,seconds,NULL,run "
                              "FROM durations;"
                              "DROP TABLE durations; ALTER TABLE durations_3 RENAME TO durations;",
+    [3] = "ALTER TABLE runs ADD COLUMN argv TEXT;"
+          "ALTER TABLE runs ADD COLUMN cwd TEXT;"
+          "ALTER TABLE runs ADD COLUMN master TEXT;"
+          "ALTER TABLE runs ADD COLUMN tree BLOB;"
+          "ALTER TABLE runs ADD COLUMN resumes INTEGER;" TREES,
 };
 
 static const char *const statements[PT_LEDGER_STATEMENTS] = {
@@ -72,6 +79,7 @@ static const char *const statements[PT_LEDGER_STATEMENTS] = {
     [PT_LEDGER_PUT_DURATION] = "INSERT OR REPLACE INTO durations VALUES(?,?,?,?,?,?,?,?)",
     [PT_LEDGER_PUT_IMPORT] = "INSERT OR REPLACE INTO imports VALUES(?,?,?,?,?)",
     [PT_LEDGER_PUT_SPEED] = "INSERT OR REPLACE INTO speeds VALUES(?,?,?)",
+    [PT_LEDGER_GET_RESULT] = PT_LEDGER_RESULTS " WHERE t.run=? AND t.number=?",
 };
 
 int pt_ledger_fail(struct pt_ledger *l, struct pt_err *err, const char *what)
@@ -228,6 +236,24 @@ int pt_ledger_open_file(struct pt_ledger *l, struct pt_err *err)
 {
     int rc = open_db(l, err);
     return rc == 1 ? pt_ledger_begin_anew(l, err) : rc;
+}
+
+int pt_ledger_look_file(struct pt_ledger *l, struct pt_err *err)
+{
+    int rc = sqlite3_open_v2(l->path, &l->db, SQLITE_OPEN_READWRITE | SQLITE_OPEN_NOMUTEX, NULL) == SQLITE_OK
+                 ? 0
+                 : pt_ledger_fail(l, err, "open");
+    if (rc < 0)
+        return -1;
+    sqlite3_busy_timeout(l->db, BUSY_MS);
+    int version = check_version(l, err);
+    if (version < 0 || (version < SCHEMA && make_schema(l, err) < 0) || prepare_all(l, err) < 0)
+        rc = -1;
+    if (rc == 0 && pt_ledger_exec(l, "PRAGMA query_only=1", err) == 0)
+        return 0;
+    if (l->damaged || sqlite3_errcode(l->db) == SQLITE_ERROR)
+        pt_err_set_kind(err, PT_ERR_INFRA, "the ledger %s is damaged; the next run sets it aside", l->path);
+    return -1;
 }
 
 int pt_ledger_begin_anew(struct pt_ledger *l, struct pt_err *err)

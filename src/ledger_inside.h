@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #pragma once
 /* What the files of the ledger share; nobody else includes this or sqlite3.h.
- * ledger_file.c opens, checks and sets aside; ledger.c writes; ledger_read.c reads; ledger_learned.c does
- * both for what outlives runs. */
+ * ledger_file.c opens, checks and sets aside; ledger.c writes; ledger_read.c reads; ledger_runs.c does both
+ * for the runs themselves, ledger_learned.c for what outlives them. */
 #include "ledger.h"
 
 #include <math.h>
@@ -20,21 +20,32 @@ enum pt_ledger_statement {
     PT_LEDGER_PUT_DURATION,
     PT_LEDGER_PUT_IMPORT,
     PT_LEDGER_PUT_SPEED,
+    PT_LEDGER_GET_RESULT,
     PT_LEDGER_STATEMENTS,
 };
 
 struct pt_ledger {
     sqlite3 *db;
     sqlite3_stmt *stmt[PT_LEDGER_STATEMENTS];
-    char *kept[5]; /* the strings of pt_ledger_get_run */
+    char *kept[8]; /* the strings of pt_ledger_get_run */
     char *path;
     int64_t run;
+    int64_t keep; /* a run that is not dropped, or 0 */
     int64_t most; /* bytes in use above which older runs go */
     bool open;    /* a transaction is */
     bool failed;  /* a write did */
     bool damaged; /* the last failure was for a damaged file */
     char note[512];
 };
+
+/* What pt_ledger_result_fn is given, in the order that ledger_read.c takes it. */
+#define PT_LEDGER_REPORT_COLUMNS                                                                             \
+    "r.test,r.counted,r.extra,r.attempt,r.host,r.worker,r.outcome,r.phase,r.started,r.duration,r.setup,"     \
+    "r.call,r.teardown,r.json,r.bundle,r.try,r.rerun"
+#define PT_LEDGER_RESULTS                                                                                    \
+    "SELECT t.number,t.nodeid,t.file,t.occurrence," PT_LEDGER_REPORT_COLUMNS                                 \
+    " FROM tests t LEFT JOIN reports r ON r.run=t.run AND r.test=t.number"                                   \
+    " AND (r.counted>0 OR r.rerun>0)"
 
 /* Fill err with what sqlite says; returns -1. */
 int pt_ledger_fail(struct pt_ledger *l, struct pt_err *err, const char *what);
@@ -43,6 +54,8 @@ int pt_ledger_exec(struct pt_ledger *l, const char *sql, struct pt_err *err);
 int64_t pt_ledger_ask(struct pt_ledger *l, const char *sql, bool *ok);
 /* Open l->path; a damaged file is set aside and said in l->note. */
 int pt_ledger_open_file(struct pt_ledger *l, struct pt_err *err);
+/* Open l->path as it is, for reading. */
+int pt_ledger_look_file(struct pt_ledger *l, struct pt_err *err);
 /* Close, rename the file, open a new one. */
 int pt_ledger_begin_anew(struct pt_ledger *l, struct pt_err *err);
 void pt_ledger_close_file(struct pt_ledger *l);

@@ -25,45 +25,7 @@ int pt_ledger_end_read(struct pt_ledger *l, sqlite3_stmt *s, int step, int rc, s
     return rc;
 }
 
-/* --- runs and hosts --- */
-
-/* Copied, as a statement that is not at its end would keep others' writes out of sight, and then ours out of
- * the file. */
-static const char *kept(struct pt_ledger *l, size_t i, sqlite3_stmt *s, int column, bool *bad)
-{
-    const char *v = (const char *)sqlite3_column_text(s, column);
-    free(l->kept[i]);
-    l->kept[i] = v ? strdup(v) : NULL;
-    *bad |= v && !l->kept[i];
-    return l->kept[i];
-}
-
-int pt_ledger_get_run(struct pt_ledger *l, int64_t run, struct pt_ledger_run *out, struct pt_err *err)
-{
-    static const char sql[] = "SELECT id,ifnull(name,''),ifnull(command,''),ifnull(rootdir,''),"
-                              "ifnull(hash_seed,''),how,started,finished,exitcode FROM runs WHERE id=?";
-    bool bad = false;
-    sqlite3_stmt *s = pt_ledger_prepare(l, sql, run, err);
-    if (!s)
-        return -1;
-    int step = sqlite3_step(s);
-    if (step == SQLITE_ROW)
-        *out = (struct pt_ledger_run){
-            .id = sqlite3_column_int64(s, 0),
-            .name = kept(l, 0, s, 1, &bad),
-            .command = kept(l, 1, s, 2, &bad),
-            .rootdir = kept(l, 2, s, 3, &bad),
-            .hash_seed = kept(l, 3, s, 4, &bad),
-            .how = kept(l, 4, s, 5, &bad),
-            .started = sqlite3_column_double(s, 6),
-            .finished = sqlite3_column_double(s, 7),
-            .exitcode = sqlite3_column_int(s, 8),
-        };
-    int rc = pt_ledger_end_read(l, s, step, 0, err);
-    if (bad)
-        return pt_err_set(err, "ledger: out of memory");
-    return rc < 0 ? -1 : step == SQLITE_DONE;
-}
+/* --- hosts --- */
 
 int pt_ledger_each_host(struct pt_ledger *l, int64_t run, pt_ledger_host_fn *fn, void *arg,
                         struct pt_err *err)
@@ -119,10 +81,6 @@ static size_t keep(struct pt_buf *b, const void *data, size_t n)
     pt_buf_append(b, "", 1);
     return at;
 }
-
-#define REPORT_COLUMNS                                                                                       \
-    "r.test,r.counted,r.extra,r.attempt,r.host,r.worker,r.outcome,r.phase,r.started,r.duration,r.setup,"     \
-    "r.call,r.teardown,r.json,r.bundle,r.try,r.rerun"
 
 /* The columns from `i` on. */
 static struct pt_ledger_report get_report(sqlite3_stmt *s, int i)
@@ -206,11 +164,11 @@ static int hand_out(struct gather *g, pt_ledger_result_fn *fn, void *arg, struct
 static int each_entry(struct pt_ledger *l, int64_t run, uint32_t outcomes, pt_ledger_result_fn *fn, void *arg,
                       struct pt_err *err)
 {
-    sqlite3_stmt *s =
-        pt_ledger_prepare(l,
-                          "SELECT " REPORT_COLUMNS " FROM reports r WHERE r.run=? AND r.test IS NULL"
-                          " AND (1<<r.outcome)&? ORDER BY r.id",
-                          run, err);
+    sqlite3_stmt *s = pt_ledger_prepare(l,
+                                        "SELECT " PT_LEDGER_REPORT_COLUMNS
+                                        " FROM reports r WHERE r.run=? AND r.test IS NULL"
+                                        " AND (1<<r.outcome)&? ORDER BY r.id",
+                                        run, err);
     int rc = s ? 0 : -1;
     int step = SQLITE_DONE;
     sqlite3_bind_int64(s, 2, outcomes);
@@ -221,36 +179,50 @@ static int each_entry(struct pt_ledger *l, int64_t run, uint32_t outcomes, pt_le
     return pt_ledger_end_read(l, s, step, rc, err);
 }
 
-static int each_test(struct pt_ledger *l, sqlite3_stmt *s, struct gather *g, pt_ledger_result_fn *fn,
-                     void *arg, struct pt_err *err)
+/* Runs the statement; it is not finalized. */
+static int step_tests(sqlite3_stmt *s, pt_ledger_result_fn *fn, void *arg, int *step, struct pt_err *err)
 {
+    struct gather g = {0};
     int rc = 0;
-    int step = SQLITE_DONE;
-    while (rc == 0 && (step = sqlite3_step(s)) == SQLITE_ROW) {
-        if (!g->any || g->test.number != pt_column_u32(s, 0)) {
-            rc = hand_out(g, fn, arg, err);
-            gather_test(g, s);
+    while (rc == 0 && (*step = sqlite3_step(s)) == SQLITE_ROW) {
+        if (!g.any || g.test.number != pt_column_u32(s, 0)) {
+            rc = hand_out(&g, fn, arg, err);
+            gather_test(&g, s);
         }
         if (sqlite3_column_type(s, 4) != SQLITE_NULL)
-            gather_report(g, s);
+            gather_report(&g, s);
     }
-    if (rc == 0 && step == SQLITE_DONE)
-        rc = hand_out(g, fn, arg, err);
-    return pt_ledger_end_read(l, s, step, rc, err);
+    if (rc == 0 && *step == SQLITE_DONE)
+        rc = hand_out(&g, fn, arg, err);
+    pt_buf_fini(&g.bytes);
+    pt_buf_fini(&g.reports);
+    return rc;
+}
+
+int pt_ledger_get_result(struct pt_ledger *l, int64_t run, uint32_t test, pt_ledger_result_fn *fn, void *arg,
+                         struct pt_err *err)
+{
+    sqlite3_stmt *s = l->stmt[PT_LEDGER_GET_RESULT];
+    int step = SQLITE_DONE;
+    sqlite3_bind_int64(s, 1, run ? run : l->run);
+    sqlite3_bind_int64(s, 2, test);
+    int rc = step_tests(s, fn, arg, &step, err);
+    if (rc == 0 && step != SQLITE_DONE)
+        rc = pt_ledger_fail(l, err, "read");
+    sqlite3_reset(s);
+    return rc;
 }
 
 int pt_ledger_each_result(struct pt_ledger *l, int64_t run, uint32_t outcomes, pt_ledger_result_fn *fn,
                           void *arg, struct pt_err *err)
 {
-    static const char all[] = "SELECT t.number,t.nodeid,t.file,t.occurrence," REPORT_COLUMNS
-                              " FROM tests t LEFT JOIN reports r ON r.run=t.run AND r.test=t.number"
-                              " AND (r.counted>0 OR r.rerun>0) WHERE t.run=? ORDER BY t.number";
+    static const char all[] = PT_LEDGER_RESULTS " WHERE t.run=? ORDER BY t.number";
     static const char some[] =
-        "SELECT t.number,t.nodeid,t.file,t.occurrence," REPORT_COLUMNS
+        "SELECT t.number,t.nodeid,t.file,t.occurrence," PT_LEDGER_REPORT_COLUMNS
         " FROM tests t JOIN reports r ON r.run=t.run AND r.test=t.number AND (r.counted>0 OR r.rerun>0)"
         " WHERE t.run=? AND EXISTS (SELECT 1 FROM reports x WHERE x.run=t.run AND x.test=t.number"
         " AND x.counted>0 AND (1<<x.outcome)&?) ORDER BY t.number";
-    struct gather g = {0};
+    int step = SQLITE_DONE;
     int rc = each_entry(l, run, outcomes, fn, arg, err);
     if (rc)
         return rc;
@@ -259,10 +231,8 @@ int pt_ledger_each_result(struct pt_ledger *l, int64_t run, uint32_t outcomes, p
         return -1;
     if (outcomes != ~0u)
         sqlite3_bind_int64(s, 2, outcomes);
-    rc = each_test(l, s, &g, fn, arg, err);
-    pt_buf_fini(&g.bytes);
-    pt_buf_fini(&g.reports);
-    return rc;
+    rc = step_tests(s, fn, arg, &step, err);
+    return pt_ledger_end_read(l, s, step, rc, err);
 }
 
 int pt_ledger_each_note(struct pt_ledger *l, int64_t run, const char *kind, pt_ledger_note_fn *fn, void *arg,

@@ -87,6 +87,10 @@ Test(ledger_learned, is_forgotten_when_nobody_writes_it_any_more)
 
 /* --- older layouts: such a file is taken over with all that is in it --- */
 
+#define TO_LAYOUT_3                                                                                          \
+    "ALTER TABLE runs DROP COLUMN argv; ALTER TABLE runs DROP COLUMN cwd;"                                   \
+    "ALTER TABLE runs DROP COLUMN master; ALTER TABLE runs DROP COLUMN tree;"                                \
+    "ALTER TABLE runs DROP COLUMN resumes; DROP TABLE trees; PRAGMA user_version=3;"
 #define TO_LAYOUT_2                                                                                          \
     "ALTER TABLE runs DROP COLUMN how; ALTER TABLE reports DROP COLUMN bundle;"                              \
     "ALTER TABLE reports DROP COLUMN try; ALTER TABLE reports DROP COLUMN rerun;"                            \
@@ -152,10 +156,25 @@ static void go_on(const char *name)
     pt_ledger_close(l);
 }
 
+/* Of layout 3 only the runs were other. */
+Test(ledger_learned, layout_3_is_read_and_goes_on)
+{
+    struct pt_ledger_run run;
+    fill();
+    lab_alter(TO_LAYOUT_3);
+    struct pt_ledger *l = pt_ledger_look(lab_dir, NULL);
+    cr_assert(l && pt_ledger_get_run(l, 1, &run, NULL) == 0 && !run.argv && run.exitcode == 1);
+    pt_ledger_close(l);
+    l = lab_open();
+    cr_assert_str_eq(pt_ledger_note(l), "");
+    cr_assert_eq(lab_begin(l, "r2"), 2);
+    pt_ledger_close(l);
+}
+
 Test(ledger_learned, layout_2_goes_on)
 {
     fill();
-    lab_alter(TO_LAYOUT_2);
+    lab_alter(TO_LAYOUT_3 TO_LAYOUT_2);
     go_on("r2");
     lab_alter("SELECT 1");
     go_on("r3");
@@ -164,7 +183,7 @@ Test(ledger_learned, layout_2_goes_on)
 Test(ledger_learned, layout_1_goes_on)
 {
     fill();
-    lab_alter(TO_LAYOUT_2 TO_LAYOUT_1);
+    lab_alter(TO_LAYOUT_3 TO_LAYOUT_2 TO_LAYOUT_1);
     go_on("r2");
 }
 

@@ -1,0 +1,66 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "master.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#define NAME_MAX_ 128
+#define START     20 /* words of /proc/PID/stat behind the name: the 20th is when it started */
+
+static void first_line(const char *path, char *out, size_t size)
+{
+    FILE *f = fopen(path, "re");
+    out[0] = '\0';
+    if (f && fgets(out, (int)size, f))
+        out[strcspn(out, "\n")] = '\0';
+    if (f)
+        fclose(f);
+}
+
+/* In ticks since the boot; 0: there is no such process, or it has ended. */
+static unsigned long long started(long pid)
+{
+    char path[48], stat[1024];
+    snprintf(path, sizeof(path), "/proc/%ld/stat", pid);
+    first_line(path, stat, sizeof(stat));
+    char *word = strrchr(stat, ')'); /* the name may hold anything */
+    if (!word || strchr("ZX", word[1] ? word[2] : 'X'))
+        return 0;
+    for (int i = 0; i < START && word; i++)
+        word = strchr(word + 1, ' ');
+    return word ? strtoull(word, NULL, 10) : 0;
+}
+
+static void where(char *host, char *boot)
+{
+    if (gethostname(host, NAME_MAX_) < 0)
+        host[0] = '\0';
+    host[NAME_MAX_ - 1] = '\0';
+    first_line("/proc/sys/kernel/random/boot_id", boot, NAME_MAX_);
+}
+
+void pt_master_self(char out[PT_MASTER_MAX])
+{
+    char host[NAME_MAX_], boot[NAME_MAX_];
+    where(host, boot);
+    snprintf(out, PT_MASTER_MAX, "%s %s %ld %llu", host[0] ? host : "?", boot[0] ? boot : "?", (long)getpid(),
+             started(getpid()));
+}
+
+enum pt_master_state pt_master_state(const char *word, long *pid)
+{
+    char host[NAME_MAX_], boot[NAME_MAX_], its_host[NAME_MAX_], its_boot[NAME_MAX_];
+    long its_pid;
+    unsigned long long start;
+    where(host, boot);
+    if (!word || sscanf(word, "%127s %127s %ld %llu", its_host, its_boot, &its_pid, &start) != 4 ||
+        strcmp(host, its_host) != 0)
+        return PT_MASTER_UNKNOWN;
+    if (strcmp(boot, its_boot) != 0 || its_pid <= 0 || started(its_pid) != start || start == 0)
+        return PT_MASTER_GONE;
+    if (pid)
+        *pid = its_pid;
+    return PT_MASTER_HERE;
+}
