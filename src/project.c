@@ -24,14 +24,14 @@ static bool is_folder(const char *path)
     return stat(path, &st) == 0 && S_ISDIR(st.st_mode);
 }
 
-/* The nearest folder from `path` upwards that holds .git; cuts path there. */
-static bool find_git(char *path)
+/* The nearest folder from `path` upwards that holds `what`; cuts path there. */
+static bool find_above(char *path, const char *what)
 {
     for (;;) {
-        pt_auto_free char *git = NULL;
-        if (asprintf(&git, "%s/.git", strcmp(path, "/") ? path : "") < 0)
+        pt_auto_free char *there = NULL;
+        if (asprintf(&there, "%s/%s", strcmp(path, "/") ? path : "", what) < 0)
             return false;
-        if (access(git, F_OK) == 0)
+        if (access(there, F_OK) == 0)
             return true;
         char *slash = strrchr(path, '/');
         if (!slash || strcmp(path, "/") == 0)
@@ -49,7 +49,7 @@ char *pt_project_find(const char *option, struct pt_err *err)
         free(path);
         return NULL;
     }
-    if (option || (path && find_git(path)))
+    if (option || (path && find_above(path, ".git")))
         return path;
     free(path);
     return NULL;
@@ -76,6 +76,26 @@ char *pt_project_state(const char *root, const char *option)
         return cwd && asprintf(&path, "%s/%s", cwd, option) >= 0 ? path : NULL;
     }
     return asprintf(&path, "%s/.ptremote", root) >= 0 ? path : NULL;
+}
+
+char *pt_project_state_here(const char *project, const char *state_dir, struct pt_err *err)
+{
+    struct pt_err none = PT_ERR_INIT;
+    pt_auto_free char *root = state_dir ? NULL : pt_project_find(project, &none);
+    if (none.msg[0]) {
+        if (err)
+            *err = none;
+        return NULL;
+    }
+    if (!state_dir && !root && (root = realpath(".", NULL)) && !find_above(root, ".ptremote/ledger.sqlite")) {
+        pt_err_set_kind(err, PT_ERR_USAGE, "no runs are recorded here, nor in a folder above");
+        pt_err_hint(err, "name the project's folder with --project DIR");
+        return NULL;
+    }
+    char *path = root || state_dir ? pt_project_state(root, state_dir) : NULL;
+    if (!path)
+        pt_err_set_kind(err, PT_ERR_USAGE, "the working directory: %s", strerror(errno));
+    return path;
 }
 
 char *pt_project_key(const char *root)

@@ -14,6 +14,9 @@ char *pt_project_find(const char *option, struct pt_err *err);
 int pt_project_check(const char *root, bool explicit_root, struct pt_err *err);
 /* ROOT/.ptremote, or the option (heap, absolute). */
 char *pt_project_state(const char *root, const char *option);
+/* Where the record of runs is that a command started here means: --state-dir, else that of the project, else
+ * of the nearest folder upwards that has one (heap). project: --project; NULL with err when there is none. */
+char *pt_project_state_here(const char *project, const char *state_dir, struct pt_err *err);
 /* Name of the workspace on hosts: readable, and apart for every folder of every machine (heap). */
 char *pt_project_key(const char *root);
 /* The working directory below root, "" for its top or when it is elsewhere (heap). */

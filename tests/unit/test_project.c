@@ -211,6 +211,50 @@ Test(project, the_state_is_in_the_project_or_where_it_was_asked)
     cr_expect_str_eq(relative, under("s"));
 }
 
+/* From the folder `cwd` below top, the record of runs is in `want` below top. */
+static void records_in(const char *cwd, const char *project, const char *state_dir, const char *want)
+{
+    struct pt_err err = PT_ERR_INIT;
+    cr_assert_eq(chdir(under(cwd)), 0);
+    pt_auto_free char *found = pt_project_state_here(project, state_dir, &err);
+    cr_expect(found && strcmp(found, under(want)) == 0, "from %s: %s%s", cwd, found ? found : "", err.msg);
+}
+
+Test(project, the_record_of_runs_is_found_from_below)
+{
+    folder("repo/.git");
+    folder("repo/tests/.ptremote");
+    write_file("repo/tests/.ptremote/ledger.sqlite", "");
+    folder("plain/.ptremote");
+    folder("plain/a/.ptremote");
+    folder("plain/a/b");
+    write_file("plain/.ptremote/ledger.sqlite", "");
+    records_in("repo/tests", NULL, NULL, "repo/.ptremote");
+    records_in("plain", NULL, NULL, "plain/.ptremote");
+    records_in("plain/a/b", NULL, NULL, "plain/.ptremote");
+    records_in("plain/a", "../../repo/tests", NULL, "repo/tests/.ptremote");
+    records_in("plain/a", NULL, "b", "plain/a/b");
+    records_in("plain/a", "nowhere", "b", "plain/a/b");
+    write_file("plain/a/.ptremote/ledger.sqlite", "");
+    records_in("plain/a/b", NULL, NULL, "plain/a/.ptremote");
+}
+
+Test(project, where_no_record_of_runs_is_one_line_says_so)
+{
+    struct pt_err err = PT_ERR_INIT;
+    cr_assert_eq(chdir(folder("plain")), 0);
+    cr_expect_null(pt_project_state_here(NULL, NULL, &err));
+    cr_expect(err.kind == PT_ERR_USAGE && strstr(err.msg, "no runs are recorded"), "%s", err.msg);
+    cr_expect_null(pt_project_state_here("nowhere", NULL, &err));
+    cr_expect(err.kind == PT_ERR_USAGE && strstr(err.msg, "--project nowhere"), "%s", err.msg);
+    cr_expect_null(pt_project_state_here("nowhere", NULL, NULL));
+    cr_assert_eq(chdir(folder("gone")), 0);
+    cr_assert_eq(rmdir(under("gone")), 0);
+    cr_expect_null(pt_project_state_here(NULL, NULL, &err));
+    cr_expect_null(pt_project_state_here(NULL, "state", &err));
+    cr_expect_eq(err.kind, PT_ERR_USAGE);
+}
+
 Test(project, a_key_is_stable_and_apart_for_every_folder)
 {
     pt_auto_free char *a = pt_project_key("/home/me/app"), *again = pt_project_key("/home/me/app"),
