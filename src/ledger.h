@@ -45,6 +45,9 @@ struct pt_ledger_run {
 };
 /* Also drops the oldest runs. Commits. */
 int pt_ledger_begin_run(struct pt_ledger *l, struct pt_ledger_run *run, struct pt_err *err);
+/* The run, begun without argv, has taken over all that the one before it left: it is the one to resume now.
+ */
+int pt_ledger_can_resume(struct pt_ledger *l, const char *argv, struct pt_err *err);
 /* The tree that the run sends: its root, and all of it, kept until the run ends with no test left. */
 int pt_ledger_put_tree(struct pt_ledger *l, const void *root, size_t nroot, const void *manifest, size_t n,
                        struct pt_err *err);

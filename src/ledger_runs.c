@@ -56,6 +56,19 @@ int pt_ledger_get_run(struct pt_ledger *l, int64_t run, struct pt_ledger_run *ou
     return rc < 0 ? -1 : step == SQLITE_DONE;
 }
 
+int pt_ledger_can_resume(struct pt_ledger *l, const char *argv, struct pt_err *err)
+{
+    sqlite3_stmt *s = pt_ledger_begin_write(l, err) < 0
+                          ? NULL
+                          : pt_ledger_prepare(l, "UPDATE runs SET argv=?2 WHERE id=?1", 0, err);
+    if (!s)
+        return -1;
+    pt_bind_text(s, 2, argv);
+    int rc = pt_ledger_write(l, s, err);
+    sqlite3_finalize(s);
+    return rc;
+}
+
 int64_t pt_ledger_find_run(struct pt_ledger *l, const char *name, struct pt_err *err)
 {
     sqlite3_stmt *s = pt_ledger_prepare(l,

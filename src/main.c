@@ -7,6 +7,7 @@
 #include "common/wire.h"
 #include "options.h"
 #include "project.h"
+#include "resume_options.h"
 #include "run.h"
 #include "verdict.h"
 
@@ -41,14 +42,19 @@ int main(int argc, char **argv)
     struct pt_err err = PT_ERR_INIT;
     struct pt_options opts = {0};
     pt_auto_free char *command = command_line(argc, argv);
+    pt_auto_free char *words = NULL;
     pt_auto_free char *root = NULL;
     int rc = pt_options_parse(argc, argv, &opts, &err);
+    if (rc == 0 && opts.resume)
+        rc = pt_resume_options(argc, argv, &opts, &root, &words, &err);
+    else
+        words = pt_resume_words(argc, argv);
     if (rc == 0) {
         pt_log_setup(opts.debug ? PT_LOG_DEBUG : PT_LOG_WARN, "ptremote");
-        root = pt_project_find(opts.project, &err);
+        root = root ? root : pt_project_find(opts.project, &err);
         rc = err.msg[0] ? -1 : pt_options_complete(&opts, root, &err);
         if (rc == 0)
-            rc = pt_run(&opts, root, command ? command : "", &err);
+            rc = pt_run(&opts, root, command ? command : "", words, &err);
     } else if (rc == 1) {
         rc = 0;
     }

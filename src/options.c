@@ -307,6 +307,8 @@ static int handle(struct parser *p, const struct pt_option_row *row, const char 
             return lacks_value(row, p->err);
         value = *p->arg++;
     }
+    if (!value && row->next && *p->arg && row->next(*p->arg))
+        value = *p->arg++;
     return pt_option_set(p->opts, row, value, p->err) ? wrong(row, p->err) : 0;
 }
 

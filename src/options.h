@@ -55,6 +55,8 @@ struct pt_options {
     enum pt_options_split split;
     char *shuffle; /* "": a seed of our choice; else a number */
     char *replay;  /* file that --json wrote */
+    char *resume;  /* RUN, "changed", both, or ""; after pt_resume_options the run's whole name */
+    bool resume_changed;
     bool speculate;
     enum pt_options_isolate isolate;
     char *preload; /* "auto", "none" or names with commas; NULL: auto */

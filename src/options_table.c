@@ -55,6 +55,19 @@ static bool fits_regex(const char *s)
     return true;
 }
 
+/* As ptremote names runs: 20261121-181530-0a1b2c. */
+static bool like_run(const char *s)
+{
+    return strspn(s, "0123456789") == 8 && s[8] == '-' && s[strspn(s, "0123456789abcdef-")] == '\0';
+}
+
+static bool fits_resume(const char *s)
+{
+    size_t n = strspn(s, "0123456789abcdef-");
+    return strcmp(s, "changed") == 0 ||
+           (isdigit((unsigned char)s[0]) && (!s[n] || strcmp(s + n, ",changed") == 0)) || !*s;
+}
+
 static const char *const host_keys[] = {"strict", "accept-new", NULL};
 static const char *const collects[] = {"here", "remote", NULL};
 static const char *const schedules[] = {"dynamic", "static", "sequential", NULL};
@@ -151,6 +164,11 @@ const struct pt_option_row pt_option_rows[] = {
              "again gives the same order."},
     {"replay", 0, PT_OPTION_FILE, PT_GROUP_RUN, PT_FILES_NONE, AT(replay), .value = "FILE",
      .help = "Run each test on the host and slot, in the bundle and in the order, that a file written by --json tells of."},
+    {"resume", 0, PT_OPTION_MAYBE, PT_GROUP_RUN, PT_FILES_NONE, AT(resume), .value = "RUN|changed", .fits = fits_resume,
+     .next = like_run, .want = "a run's name, changed, or both with a comma",
+     .help = "Go on with a run that was cut off or ended early, the last one or RUN: its command again, with what is given besides, but "
+             "what has an outcome keeps it and only the rest runs. Refused when the tree has changed; with =changed the tests that a changed "
+             "file could touch run again: a test file's own, those below a conftest.py or __init__.py, all for any other file."},
     {"isolate", 0, PT_OPTION_CHOICE, PT_GROUP_RUN, PT_FILES_ANY, AT(isolate), .choices = isolates,
      .help = "What has a process of its own: the session of a slot (the default: session fixtures are set up once a slot), each bundle, "
              "or each test. The latter two are forked from a session that has loaded everything but ran no fixture."},

@@ -46,8 +46,9 @@ struct pt_option_row {
     const char *means;          /* name of another row */
     const char *value;          /* how help writes the value */
     bool (*fits)(const char *value);
-    const char *want; /* what `fits` takes, for the message */
-    const char *help; /* sentences, wrapped where printed */
+    const char *want;               /* what `fits` takes, for the message */
+    bool (*next)(const char *word); /* of MAYBE: the next word is the value too, if it looks so */
+    const char *help;               /* sentences, wrapped where printed */
 };
 
 extern const struct pt_option_row pt_option_rows[];

@@ -9,7 +9,6 @@
  * pt_run_fail (an error of the program or its user). In every case the lanes clean up their hosts first, and
  * each test without an outcome becomes notrun or lost. */
 #include "run_parts.h"
-#include "sync/here/scan.h"
 
 #include "common/auto.h"
 #include "common/log.h"
@@ -26,7 +25,6 @@
 #include "tools.h"
 
 #include <errno.h>
-#include <pthread.h>
 #include <signal.h>
 #include <stdio.h>
 #include <string.h>
@@ -37,77 +35,6 @@
 #define CUT_MS  1000  /* a second Ctrl-C within this cuts */
 #define STEP_MS 20000 /* deadline of each step of connecting */
 
-/* --- the tree --- */
-
-struct scan {
-    struct pt_run *run;
-    struct pt_tree_spec spec;
-    char *cache;
-    struct pt_fanout *tree;
-    struct pt_err err;
-};
-
-static void scan_done(void *arg)
-{
-    struct scan *scan = arg;
-    struct pt_run *run = scan->run;
-    run->scanning = false;
-    if (!scan->tree) {
-        if (!run->stopping)
-            pt_run_fail(run, &scan->err);
-    } else {
-        run->tree = run->trees[run->scans - 1] = scan->tree;
-        const struct pt_manifest *m = pt_fanout_manifest(run->tree);
-        pt_debug("the tree has %zu entries, %llu bytes", pt_manifest_count(m),
-                 (unsigned long long)pt_manifest_bytes(m));
-        pt_run_hosts_tree(run);
-    }
-    free(scan->cache);
-    free(scan);
-    pt_run_check(run);
-}
-
-static void *scan_main(void *arg)
-{
-    struct scan *scan = arg;
-    const struct pt_run *run = scan->run;
-    struct pt_manifest *m = pt_manifest_scan(&scan->spec, &scan->err);
-    if (m)
-        scan->tree = pt_fanout_create(m, run->state_dir, (unsigned)run->hosts.n, &scan->err);
-    if (pt_loop_post(scan->run->loop, scan_done, scan) < 0)
-        abort();
-    return NULL;
-}
-
-int pt_run_scan(struct pt_run *run)
-{
-    struct scan *scan = calloc(1, sizeof(*scan));
-    pthread_t thread;
-    if (!scan || asprintf(&scan->cache, "%s/hashes", run->state_dir) < 0) {
-        free(scan);
-        return -1;
-    }
-    scan->run = run;
-    scan->err = PT_ERR_INIT;
-    scan->spec = (struct pt_tree_spec){
-        .root = run->root,
-        .extra = (const char *const *)run->opts->extra_files.item,
-        .nextra = run->opts->extra_files.n,
-        .exclude = (const char *const *)run->opts->exclude.item,
-        .nexclude = run->opts->exclude.n,
-        .cache = scan->cache,
-        .copy_links = run->opts->copy_links,
-        .algorithm = run->opts->digest == PT_OPTIONS_SHA256 ? PT_DIGEST_SHA256 : PT_DIGEST_BLAKE2B,
-        .cancel = &run->cancel};
-    run->scanning = true;
-    run->scans++;
-    if (pthread_create(&thread, NULL, scan_main, scan) != 0)
-        scan_main(scan);
-    else
-        pthread_detach(thread);
-    return 0;
-}
-
 /* --- beginning --- */
 
 static void commit(void *arg)
@@ -115,12 +42,24 @@ static void commit(void *arg)
     struct pt_run *run = arg;
     struct pt_err err = PT_ERR_INIT;
     run->commit_timer = pt_loop_after(run->loop, PT_RUN_COMMIT_MS, commit, run);
+    run->committing = false;
     if (!run->ledger || !pt_ledger_dirty(run->ledger))
         return;
     if (pt_ledger_commit(run->ledger, &err) < 0)
         pt_run_fail(run, &err);
     else
         pt_run_hosts_ack(run);
+    run->committed_at = pt_now_ms();
+}
+
+void pt_run_commit_soon(struct pt_run *run)
+{
+    if (run->committing || !run->ledger || !pt_ledger_dirty(run->ledger) ||
+        pt_now_ms() - run->committed_at < PT_RUN_COMMIT_MS)
+        return;
+    run->committing = true;
+    pt_loop_cancel(run->loop, run->commit_timer);
+    run->commit_timer = pt_loop_after(run->loop, 0, commit, run);
 }
 
 static void on_run_timeout(void *arg)
@@ -363,32 +302,35 @@ void pt_run_check(struct pt_run *run)
         pt_loop_stop(run->loop);
 }
 
-void pt_run_record_hosts(struct pt_run *run)
+void pt_run_record_host(const struct pt_run_host *h)
 {
     struct pt_err err = PT_ERR_INIT;
-    for (size_t i = 0; i < run->hosts.n; i++) {
-        const struct pt_run_host *h = &run->at[i];
-        const struct pt_lane_sync *sync = &h->sync;
-        struct pt_ledger_host row = {.number = h->number,
-                                     .name = h->host->name,
-                                     .state = h->lost ? (h->why[0] ? h->why : "lost") : "ok",
-                                     .slots = h->slots,
-                                     .bytes_sent = sync->wire,
-                                     .connect = h->connected ? h->connected - h->begun : -1,
-                                     .sync = h->synced_at ? h->synced_at - h->connected : -1,
-                                     .launch = h->joined && h->tooled_at ? h->joined - h->tooled_at : -1,
-                                     .tree = {.files_sent = sync->synced.files_sent,
-                                              .bytes_raw = sync->raw,
-                                              .files_reused = sync->synced.files_reused,
-                                              .bytes_reused = sync->synced.bytes_reused,
-                                              .removed = sync->synced.removed,
-                                              .rate = sync->rate,
-                                              .offer = h->synced_at ? sync->offer : -1,
-                                              .send = h->synced_at ? sync->send : -1,
-                                              .finish = h->synced_at ? sync->finish : -1}};
-        if (run->ledger && pt_ledger_add_host(run->ledger, &row, &err) < 0)
-            pt_warn("%s", err.msg);
-    }
+    const struct pt_lane_sync *sync = &h->sync;
+    struct pt_ledger_host row = {.number = h->number,
+                                 .name = h->host->name,
+                                 .state = h->lost ? (h->why[0] ? h->why : "lost") : "ok",
+                                 .slots = h->slots,
+                                 .bytes_sent = sync->wire,
+                                 .connect = h->connected ? h->connected - h->begun : -1,
+                                 .sync = h->synced_at ? h->synced_at - h->connected : -1,
+                                 .launch = h->joined && h->tooled_at ? h->joined - h->tooled_at : -1,
+                                 .tree = {.files_sent = sync->synced.files_sent,
+                                          .bytes_raw = sync->raw,
+                                          .files_reused = sync->synced.files_reused,
+                                          .bytes_reused = sync->synced.bytes_reused,
+                                          .removed = sync->synced.removed,
+                                          .rate = sync->rate,
+                                          .offer = h->synced_at ? sync->offer : -1,
+                                          .send = h->synced_at ? sync->send : -1,
+                                          .finish = h->synced_at ? sync->finish : -1}};
+    if (h->run->ledger && pt_ledger_add_host(h->run->ledger, &row, &err) < 0)
+        pt_warn("%s", err.msg);
+}
+
+void pt_run_record_hosts(struct pt_run *run)
+{
+    for (size_t i = 0; i < run->hosts.n; i++)
+        pt_run_record_host(&run->at[i]);
 }
 
 static int write_files(struct pt_run *run, int code, double seconds, struct pt_err *err)
@@ -461,7 +403,7 @@ static int start_tests(struct pt_run *run, struct pt_err *err)
 {
     if (!(run->package = pt_project_package(run->opts->state_dir, err)))
         return -1;
-    if (pt_run_collect_start(run, err) < 0)
+    if (!pt_run_resume_waits(run) && pt_run_collect_start(run, err) < 0)
         pt_run_fail(run, err);
     if (run->root && pt_run_record(run, err) < 0)
         return -1;
@@ -482,10 +424,18 @@ static int start(struct pt_run *run, const char *root, struct pt_err *err)
     return sync_only ? 0 : start_tests(run, err);
 }
 
+static int resume(struct pt_run *run, const char *root, struct pt_err *err)
+{
+    if (!run->opts->resume)
+        return 0;
+    pt_auto_free char *state = pt_project_state(root, run->opts->state_dir);
+    return state ? pt_run_resume_open(run, state, err) : pt_err_set(err, "out of memory");
+}
+
 static int go(struct pt_run *run, const char *root, struct pt_err *err)
 {
-    if (read_hosts(run, err) < 0 || pt_run_units_open(run, err) < 0 || !(run->loop = pt_loop_create(err)) ||
-        make_parts(run, err) < 0 || take_signals(run, err) < 0)
+    if (read_hosts(run, err) < 0 || resume(run, root, err) < 0 || pt_run_units_open(run, err) < 0 ||
+        !(run->loop = pt_loop_create(err)) || make_parts(run, err) < 0 || take_signals(run, err) < 0)
         return -1;
     if (start(run, root, err) < 0)
         return -1;
@@ -534,6 +484,7 @@ static void fini(struct pt_run *run)
     pt_tls_ca_destroy(run->ca);
     pt_ledger_close(run->ledger);
     pt_rerun_destroy(run->rerun);
+    pt_resume_destroy(run->resume);
     pt_logs_destroy(run->logs);
     pt_status_destroy(run->status);
     pt_terminal_destroy(run->terminal);
@@ -553,10 +504,12 @@ static void fini(struct pt_run *run)
         free(strings[i]);
 }
 
-int pt_run(const struct pt_options *opts, const char *root, const char *command, struct pt_err *err)
+int pt_run(const struct pt_options *opts, const char *root, const char *command, const char *argv,
+           struct pt_err *err)
 {
     struct pt_run run = {.opts = opts,
                          .command = command,
+                         .argv = argv,
                          .maxfail = opts->maxfail,
                          .signals = -1,
                          .started = pt_wall_clock()};

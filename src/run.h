@@ -6,6 +6,7 @@
 struct pt_err;
 
 /* opts complete; root is the project's top folder, or NULL: pytest's rootdir will be it; command is
- * the command line, for the record. Gives the exit code
+ * the command line, for the record, for people and as a JSON array of its words. Gives the exit code
  * (verdict.h); -1 with err when the run could not be started at all. */
-int pt_run(const struct pt_options *opts, const char *root, const char *command, struct pt_err *err);
+int pt_run(const struct pt_options *opts, const char *root, const char *command, const char *argv,
+           struct pt_err *err);

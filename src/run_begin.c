@@ -5,6 +5,7 @@
 
 #include "common/auto.h"
 #include "logs.h"
+#include "master.h"
 #include "project.h"
 
 #include <stdio.h>
@@ -69,10 +70,18 @@ static int fill_setup(struct pt_run *run, struct pt_err *err)
 static int begin_record(struct pt_run *run, struct pt_err *err)
 {
     pt_auto_free char *how = pt_run_how(run);
+    pt_auto_free char *cwd = realpath(".", NULL);
+    char master[PT_MASTER_MAX];
+    bool tests = !run->opts->dry_run && !run->opts->sync_only;
+    pt_master_self(master);
     struct pt_ledger_run row = {.name = run->id,
                                 .how = how,
                                 .command = run->command,
                                 .rootdir = run->root,
+                                .argv = tests && cwd && !run->resume ? run->argv : NULL,
+                                .cwd = cwd,
+                                .master = master,
+                                .resumes = run->resume ? pt_resume_run(run->resume) : 0,
                                 .hash_seed = run->hash_seed,
                                 .started = run->started};
     run->ledger = pt_ledger_open(run->state_dir, err);
@@ -80,6 +89,7 @@ static int begin_record(struct pt_run *run, struct pt_err *err)
         return -1;
     if (pt_ledger_note(run->ledger)[0])
         pt_terminal_note(run->terminal, pt_ledger_note(run->ledger));
+    pt_run_record_hosts(run);
     return 0;
 }
 

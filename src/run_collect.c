@@ -75,6 +75,10 @@ static void on_session(struct pt_run *run, const struct pt_json *o)
         pt_run_fail(run, &err);
         return;
     }
+    if (pt_run_resume_session(run, root, &err) < 0) {
+        pt_run_fail(run, &err);
+        return;
+    }
     run->session_known = true;
     pt_run_hosts_session(run);
 }
@@ -125,7 +129,7 @@ static void on_final(struct pt_run *run, const struct pt_json *o)
     pt_verdict_count(run->verdict, "deselected", run->deselected);
     pt_terminal_collected(run->terminal, pt_suite_tests(run->suite), run->deselected, run->collect_errors,
                           run->collect_skips, true);
-    if (pt_run_units_end(run, pt_json_get(o, "order"), &err) < 0) {
+    if (pt_run_units_end(run, pt_json_get(o, "order"), &err) < 0 || pt_run_resume_collected(run, &err) < 0) {
         pt_run_fail(run, &err);
         return;
     }

@@ -56,6 +56,7 @@ static int on_message(void *arg, struct pt_link *link, uint8_t type, struct pt_r
     int rc = pt_run_message(h, type, body, err);
     if (rc == 0 && (type == PT_L_REPORT || type == PT_L_DEATH))
         pt_run_deal(run); /* what is left of its bundle is less now */
+    pt_run_commit_soon(run);
     pt_run_check(run);
     return rc;
 }

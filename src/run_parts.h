@@ -1,11 +1,12 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #pragma once
-/* What the run's files share: run.c (start, end, time), run_hosts.c (each host's state), run_end.c (the end
- * of that), run_links.c (its workers), run_deal.c (what they are dealt), run_across.c and run_relays.c (tests
- * over several hosts), run_units.c (what is dealt as one), run_ahead.c (what hosts do ahead), run_nodes.c
- * (slots as plugins see them), run_messages.c, run_groups.c and run_notes.c (what workers say), run_results.c
- * (what tests gave), run_collect.c (what there is to run), run_sync.c (--sync-only). Everything here belongs
- * to the loop's thread. */
+/* What the run's files share: run.c (start, end, time), run_tree.c (what is sent), run_hosts.c (each host's
+ * state), run_end.c (the end of that), run_links.c (its workers), run_deal.c (what they are dealt),
+ * run_across.c and run_relays.c (tests over several hosts), run_units.c (what is dealt as one), run_ahead.c
+ * (what hosts do ahead), run_nodes.c (slots as plugins see them), run_messages.c, run_groups.c and
+ * run_notes.c (what workers say), run_results.c (what tests gave), run_resume.c (what an earlier run left),
+ * run_collect.c (what there is to run), run_sync.c (--sync-only). Everything here belongs to the loop's
+ * thread. */
 #include "collect.h"
 #include "common/err.h"
 #include "common/loop.h"
@@ -22,6 +23,7 @@
 #include "output/terminal.h"
 #include "plan.h"
 #include "replay.h"
+#include "resume.h"
 #include "shared.h"
 #include "suite.h"
 #include "sync/here/fanout.h"
@@ -87,6 +89,7 @@ struct pt_run {
     char *package;   /* folder of the Python package here */
     char *project_key;
     const char *command; /* the command line, for people */
+    const char *argv;    /* and as JSON */
     struct pt_env *env;  /* of the tests, besides what the host has */
     uint32_t nenv;
     int signals; /* signalfd */
@@ -124,8 +127,10 @@ struct pt_run {
     struct pt_cut *cut;         /* NULL with a replay */
     struct pt_history *history; /* NULL until the ledger is open */
     struct pt_replay *replay;
-    uint32_t *replay_hosts; /* by host of that run: the one of this run */
-    uint64_t seed;          /* of --shuffle */
+    struct pt_resume *resume;  /* NULL: a new run */
+    uint32_t resumed_failures; /* that maxfail does not count */
+    uint32_t *replay_hosts;    /* by host of that run: the one of this run */
+    uint64_t seed;             /* of --shuffle */
     char *preload;
     struct pt_run_sizes sizes_before, sizes_seen; /* of MPI tests: in the run before, in this one */
     double *expected;                             /* with --target: of each unit */
@@ -138,6 +143,8 @@ struct pt_run {
     struct pt_logs *logs;     /* NULL: none are kept */
     struct pt_status *status; /* NULL: nobody can ask */
     uint64_t commit_timer, tick_timer, end_timer;
+    int64_t committed_at; /* ms; 0: never */
+    bool committing;      /* at once */
 
     bool lanes_started;
     bool ending;      /* the sessions are told to end */
@@ -157,9 +164,11 @@ int pt_run_open(struct pt_run *run, const char *root, struct pt_err *err);
 /* What need not be there before the first host answers: keys and ledger. */
 int pt_run_record(struct pt_run *run, struct pt_err *err);
 
-/* run.c */
+/* run_tree.c */
 /* Scan the tree (again) in a thread; hosts get it when it is done. */
 int pt_run_scan(struct pt_run *run);
+
+/* run.c */
 /* Look whether the run is over, or can never be, and go on accordingly. Call after every event. */
 void pt_run_check(struct pt_run *run);
 /* End early: nothing more is dealt, what runs is killed. why in words for the last line. */
@@ -169,7 +178,10 @@ void pt_run_end_early(struct pt_run *run, const char *why);
 /* Something that ends the program with an error. */
 void pt_run_fail(struct pt_run *run, const struct pt_err *err);
 
-/* What each host was and got, into ledger and memory. */
+/* What was reported is to be on disk at once, unless something was put there within PT_RUN_COMMIT_MS. */
+void pt_run_commit_soon(struct pt_run *run);
+/* What each host was and got, into the ledger. */
+void pt_run_record_host(const struct pt_run_host *h);
 void pt_run_record_hosts(struct pt_run *run);
 
 /* run_hosts.c */
@@ -287,6 +299,20 @@ void pt_run_impossible_test(struct pt_run *run, uint32_t test);
 void pt_run_results_end(struct pt_run *run);
 /* Count and keep a note (docs/protocol.md 7.3). */
 void pt_run_warning(struct pt_run *run, uint32_t host, const void *json, size_t n);
+
+/* run_resume.c; each does nothing in a run that is new, but _tree, which records it. */
+/* --resume: what that run left is read. Before anything else that is made for the run. */
+int pt_run_resume_open(struct pt_run *run, const char *state_dir, struct pt_err *err);
+/* Must the tree be there before it is asked which tests there are? */
+bool pt_run_resume_waits(const struct pt_run *run);
+/* The tree was scanned. */
+int pt_run_resume_tree(struct pt_run *run, const struct pt_manifest *tree, struct pt_err *err);
+/* pytest's rootdir is known. */
+int pt_run_resume_session(struct pt_run *run, const char *rootdir, struct pt_err *err);
+/* 1: the test has the outcome that it had, and is not to be dealt; 0: it is. */
+int pt_run_resume_take(struct pt_run *run, uint32_t test, struct pt_err *err);
+/* All was collected. */
+int pt_run_resume_collected(struct pt_run *run, struct pt_err *err);
 
 /* run_collect.c */
 int pt_run_collect_start(struct pt_run *run, struct pt_err *err);

@@ -55,7 +55,8 @@ static void after_report(struct pt_run *run, const struct pt_arrival *a, const s
         snprintf(why, sizeof(why), "stopped by a test: %s", r->stop);
         run->end.interrupted = true;
         pt_run_end_early(run, why);
-    } else if (pt_verdict_enough(run->verdict, run->maxfail) && !run->stopped[0]) {
+    } else if (pt_verdict_enough(run->verdict, run->maxfail ? run->maxfail + run->resumed_failures : 0) &&
+               !run->stopped[0]) {
         snprintf(why, sizeof(why), "stopping after %u failures", pt_verdict_failures(run->verdict));
         pt_run_end_early(run, why);
     }

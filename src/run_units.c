@@ -47,8 +47,10 @@ static int choose_seed(struct pt_run *run, struct pt_err *err)
 {
     if (!run->opts->shuffle)
         return 0;
-    run->seed = strtoull(run->opts->shuffle, NULL, 10);
-    if (!run->opts->shuffle[0] && getrandom(&run->seed, sizeof(run->seed), 0) != sizeof(run->seed))
+    const char *seed =
+        run->opts->shuffle[0] || !run->resume ? run->opts->shuffle : pt_resume_seed(run->resume);
+    run->seed = strtoull(seed, NULL, 10);
+    if (!seed[0] && getrandom(&run->seed, sizeof(run->seed), 0) != sizeof(run->seed))
         return pt_err_set(err, "no random numbers: %s", strerror(errno));
     return 0;
 }
@@ -71,8 +73,8 @@ int pt_run_units_begin(struct pt_run *run, struct pt_err *err)
     show_seed(run);
     struct pt_cut_spec spec = {.dist = opts->dist,
                                .split = opts->split == PT_SPLIT_AUTO,
-                               .wait =
-                                   opts->schedule != PT_SCHEDULE_DYNAMIC || opts->target_ms || opts->shuffle,
+                               .wait = opts->schedule != PT_SCHEDULE_DYNAMIC || opts->target_ms ||
+                                       opts->shuffle || run->resume,
                                .in_order = opts->schedule == PT_SCHEDULE_SEQUENTIAL && !opts->shuffle,
                                .shuffle = opts->shuffle != NULL,
                                .seed = run->seed,
@@ -150,9 +152,16 @@ static int add_for(struct pt_run *run, uint32_t file, const struct pt_json *test
                    uint32_t host, struct pt_err *err)
 {
     uint32_t n = 0;
-    for (const struct pt_json *item = pt_json_first(tests); item; item = pt_json_next(item))
-        if (add_test(run, file, item, &list[n++]) < 0)
+    for (const struct pt_json *item = pt_json_first(tests); item; item = pt_json_next(item)) {
+        if (add_test(run, file, item, &list[n]) < 0)
             return pt_err_set(err, "the collector wrote a strange 'file' line");
+        int taken = pt_run_resume_take(run, list[n].test.test, err);
+        if (taken < 0)
+            return -1;
+        n += !taken;
+    }
+    if (n == 0)
+        return 0;
     return run->replay ? 0 : pt_cut_add(run->cut, pt_suite_path(run->suite, file), list, n, host, err);
 }
 
