@@ -7,7 +7,6 @@
 
 #include <errno.h>
 #include <fcntl.h>
-#include <math.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/stat.h>
@@ -292,16 +291,30 @@ static int64_t last_to_drop(struct pt_ledger *l)
     return busy > 0 && last >= busy ? busy - 1 : last;
 }
 
+static const char *const of_runs[] = {"hosts", "tests", "attempts", "reports", "notes", "trees"};
+
+int pt_ledger_drop_run(struct pt_ledger *l, struct pt_err *err)
+{
+    char sql[96];
+    if (pt_ledger_begin_write(l, err) < 0)
+        return -1;
+    for (size_t i = 0; i < PT_COUNT(of_runs); i++) {
+        snprintf(sql, sizeof(sql), "DELETE FROM %s WHERE run=?1", of_runs[i]);
+        if (run_sql(l, sql, 0, err) < 0)
+            return -1;
+    }
+    return run_sql(l, "DELETE FROM runs WHERE id=?1", 0, err) < 0 ? -1 : pt_ledger_commit(l, err);
+}
+
 /* What was learned has no index by run, so it is looked through now and then only. */
 static int drop_old(struct pt_ledger *l, struct pt_err *err)
 {
-    static const char *const tables[] = {"hosts", "tests", "attempts", "reports", "notes", "trees"};
     char sql[96];
     int64_t last = last_to_drop(l);
     if (l->keep && last >= l->keep)
         last = l->keep - 1;
-    for (size_t i = 0; i < PT_COUNT(tables); i++) {
-        snprintf(sql, sizeof(sql), "DELETE FROM %s WHERE run<=?2 AND run<>?1", tables[i]);
+    for (size_t i = 0; i < PT_COUNT(of_runs); i++) {
+        snprintf(sql, sizeof(sql), "DELETE FROM %s WHERE run<=?2 AND run<>?1", of_runs[i]);
         if (run_sql(l, sql, last, err) < 0)
             return -1;
     }
@@ -368,14 +381,26 @@ static int forget_tree(struct pt_ledger *l, struct pt_err *err)
                    PT_OUTCOME_NOTRUN, err);
 }
 
+static int mark_finished(struct pt_ledger *l, double finished, int exitcode, struct pt_err *err)
+{
+    sqlite3_stmt *s = NULL;
+    if (sqlite3_prepare_v2(l->db, "UPDATE runs SET exitcode=?, finished=? WHERE id=?", -1, &s, NULL) !=
+        SQLITE_OK)
+        return pt_ledger_fail(l, err, "prepare");
+    sqlite3_bind_int(s, 1, exitcode);
+    pt_bind_real(s, 2, finished);
+    sqlite3_bind_int64(s, 3, l->run);
+    int rc = pt_ledger_write(l, s, err);
+    sqlite3_finalize(s);
+    return rc;
+}
+
 int pt_ledger_finish_run(struct pt_ledger *l, double finished, int exitcode, unsigned missing,
                          struct pt_err *err)
 {
     if (pt_ledger_begin_write(l, err) < 0 || fill_missing(l, missing, err) < 0)
         return -1;
-    if (run_sql(l, "UPDATE runs SET exitcode=?2 WHERE id=?1", exitcode, err) < 0 ||
-        run_sql(l, "UPDATE runs SET finished=?2/1000000.0 WHERE id=?1", llround(finished * 1e6), err) < 0 ||
-        forget_tree(l, err) < 0)
+    if (mark_finished(l, finished, exitcode, err) < 0 || forget_tree(l, err) < 0)
         return -1;
     return pt_ledger_commit(l, err);
 }

@@ -57,6 +57,9 @@ int pt_ledger_get_tree(struct pt_ledger *l, int64_t run, struct pt_buf *out, str
 int pt_ledger_finish_run(struct pt_ledger *l, double finished, int exitcode, unsigned missing,
                          struct pt_err *err);
 
+/* Takes the run back, as if it had never begun. Commits. */
+int pt_ledger_drop_run(struct pt_ledger *l, struct pt_err *err);
+
 /* What the tree's way to a host came to. */
 struct pt_ledger_sync {
     uint64_t files_sent, bytes_raw;      /* written from what was sent, before compression */
@@ -116,6 +119,8 @@ int pt_ledger_add_note(struct pt_ledger *l, uint32_t host, const char *kind, con
 
 /* --- reading; run 0 is the run begun last; sees what waits for a commit too --- */
 
+/* All that is read from here on is as it is now, whatever others write meanwhile; until close. */
+int pt_ledger_hold(struct pt_ledger *l, struct pt_err *err);
 /* Filled strings are borrowed until the next call. 0 found, 1 no such run. */
 int pt_ledger_get_run(struct pt_ledger *l, int64_t run, struct pt_ledger_run *out, struct pt_err *err);
 /* The number of the run of that name, or of the only one whose name begins so; NULL: of the last one. 0 when
@@ -142,6 +147,36 @@ int pt_ledger_get_result(struct pt_ledger *l, int64_t run, uint32_t test, pt_led
                          struct pt_err *err);
 typedef int pt_ledger_note_fn(void *arg, uint32_t host, const void *json, size_t n);
 int pt_ledger_each_note(struct pt_ledger *l, int64_t run, const char *kind, pt_ledger_note_fn *fn, void *arg,
+                        struct pt_err *err);
+
+/* --- over all runs --- */
+
+/* What one test came to. Durations are negative when none is known. */
+struct pt_ledger_trend {
+    const char *nodeid;
+    uint32_t occurrence;
+    uint32_t passed, failed; /* runs in which it did, failed also by error, time-out, crash */
+    uint32_t reran;          /* of those where it passed: not at once */
+    double median, last;     /* seconds; last: in the newest run that timed it */
+};
+typedef int pt_ledger_trend_fn(void *arg, const struct pt_ledger_trend *trend);
+/* Every test that ever told something, the slowest first. */
+int pt_ledger_each_trend(struct pt_ledger *l, pt_ledger_trend_fn *fn, void *arg, struct pt_err *err);
+
+/* What one test gave in one run. */
+struct pt_ledger_past {
+    const char *nodeid;
+    uint32_t occurrence;
+    const char *run; /* its name */
+    const char *host;
+    double started; /* the run's */
+    unsigned outcome;
+    uint32_t tries;
+    double duration; /* negative: not known */
+};
+typedef int pt_ledger_past_fn(void *arg, const struct pt_ledger_past *past);
+/* Tests whose node id contains `part`, in the order of node ids, each with its newest run first. */
+int pt_ledger_each_past(struct pt_ledger *l, const char *part, pt_ledger_past_fn *fn, void *arg,
                         struct pt_err *err);
 
 /* --- what runs learned; outlives them: kept for PT_LEDGER_LEARNED runs after it was last written --- */

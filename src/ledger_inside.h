@@ -2,7 +2,8 @@
 #pragma once
 /* What the files of the ledger share; nobody else includes this or sqlite3.h.
  * ledger_file.c opens, checks and sets aside; ledger.c writes; ledger_read.c reads; ledger_runs.c does both
- * for the runs themselves, ledger_learned.c for what outlives them. */
+ * for the runs themselves, ledger_learned.c for what outlives them; ledger_history.c asks all runs at once.
+ */
 #include "ledger.h"
 
 #include <math.h>

@@ -43,6 +43,15 @@ static bool get(struct pt_ledger *l, sqlite3_stmt *s, struct pt_ledger_run *out)
     return !bad;
 }
 
+int pt_ledger_hold(struct pt_ledger *l, struct pt_err *err)
+{
+    bool ok;
+    if (pt_ledger_exec(l, "BEGIN", err) < 0)
+        return -1;
+    pt_ledger_ask(l, "SELECT MAX(id) FROM runs", &ok); /* the first read takes the snapshot */
+    return ok ? 0 : pt_ledger_fail(l, err, "read");
+}
+
 int pt_ledger_get_run(struct pt_ledger *l, int64_t run, struct pt_ledger_run *out, struct pt_err *err)
 {
     sqlite3_stmt *s = pt_ledger_prepare(l, "SELECT " COLUMNS " FROM runs WHERE id=?", run, err);
