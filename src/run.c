@@ -18,6 +18,7 @@
 #include "output/json_file.h"
 #include "output/junit.h"
 #include "project.h"
+#include "recorded.h"
 #include "rerun.h"
 #include "run.h"
 #include "run_nodes.h"
@@ -374,7 +375,7 @@ static int conclude(struct pt_run *run, struct pt_err *err)
     if (run->cache_dir && pt_lastfailed_update(run->cache_dir, run->suite, run->verdict, err) < 0)
         pt_warn("%s", err->msg);
     pt_run_record_hosts(run);
-    if (pt_run_units_keep(run, err) < 0 ||
+    if (pt_run_units_keep(run, err) < 0 || pt_recorded_stopped(run->ledger, run->stopped, err) < 0 ||
         pt_ledger_finish_run(run->ledger, finished, code, missing, err) < 0 ||
         write_files(run, code, seconds, err) < 0)
         return -1;
@@ -392,6 +393,9 @@ static int conclude(struct pt_run *run, struct pt_err *err)
 
 static int report_failure(const struct pt_run *run, struct pt_err *err)
 {
+    int code = (int)pt_exit_of(run->failure.kind);
+    if (run->ledger && pt_ledger_finish_run(run->ledger, pt_wall_clock(), code, PT_OUTCOME_NOTRUN, err) < 0)
+        pt_info("%s", err->msg);
     if (run->fail_text)
         fprintf(stderr, "%s\n", run->fail_text);
     *err = run->failure;
@@ -482,6 +486,8 @@ static void fini(struct pt_run *run)
         pt_fanout_destroy(run->trees[i]);
     pt_tls_identity_fini(&run->identity);
     pt_tls_ca_destroy(run->ca);
+    if (run->opts->dry_run && run->ledger)
+        pt_ledger_drop_run(run->ledger, NULL);
     pt_ledger_close(run->ledger);
     pt_rerun_destroy(run->rerun);
     pt_resume_destroy(run->resume);

@@ -4,6 +4,7 @@
 
 #include "common/auto.h"
 #include "json.h"
+#include "recorded.h"
 #include "report.h"
 #include "run_nodes.h"
 
@@ -75,7 +76,8 @@ static void on_session(struct pt_run *run, const struct pt_json *o)
         pt_run_fail(run, &err);
         return;
     }
-    if (pt_run_resume_session(run, root, &err) < 0) {
+    if (pt_run_resume_session(run, root, &err) < 0 ||
+        (run->ledger && pt_recorded_session(run->ledger, o, &err) < 0)) {
         pt_run_fail(run, &err);
         return;
     }
@@ -129,7 +131,8 @@ static void on_final(struct pt_run *run, const struct pt_json *o)
     pt_verdict_count(run->verdict, "deselected", run->deselected);
     pt_terminal_collected(run->terminal, pt_suite_tests(run->suite), run->deselected, run->collect_errors,
                           run->collect_skips, true);
-    if (pt_run_units_end(run, pt_json_get(o, "order"), &err) < 0 || pt_run_resume_collected(run, &err) < 0) {
+    if ((run->ledger && pt_recorded_deselected(run->ledger, run->deselected, &err) < 0) ||
+        pt_run_units_end(run, pt_json_get(o, "order"), &err) < 0 || pt_run_resume_collected(run, &err) < 0) {
         pt_run_fail(run, &err);
         return;
     }

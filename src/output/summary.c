@@ -392,7 +392,8 @@ static void last_line(struct pt_terminal *t, const struct pt_terminal_end *end, 
     }
     if (l.plain.len == 0)
         add_part(&l, PT_YELLOW, "no tests ran");
-    add_duration(&l, style, end->seconds);
+    if (end->seconds >= 0)
+        add_duration(&l, style, end->seconds);
     pt_buf_append(&l.shown, "", 1);
     if (l.shown.bad || l.plain.bad)
         fputs("out of memory\n", t->text.out);

@@ -80,7 +80,7 @@ struct pt_terminal_end {
     struct pt_ledger *ledger; /* reports, notes and hosts of the run `run` come from here */
     int64_t run;
     const struct pt_verdict *verdict;
-    double seconds;      /* wall time of the run */
+    double seconds;      /* wall time of the run; negative: not known */
     const char *stopped; /* why it stopped early ("stopping after 1 failures", "Interrupted: ..."), or NULL */
     const char *junit, *json; /* files that were written, or NULL */
     const char *logs;         /* folder of what workers wrote, or NULL */
