@@ -7,6 +7,7 @@
 #include "common/wire.h"
 #include "options.h"
 #include "project.h"
+#include "records.h"
 #include "resume_options.h"
 #include "run.h"
 #include "verdict.h"
@@ -40,6 +41,10 @@ static char *command_line(int argc, char **argv)
 int main(int argc, char **argv)
 {
     struct pt_err err = PT_ERR_INIT;
+    if (argc > 1 && pt_records_is(argv[1])) {
+        int code = pt_records(argc - 1, argv + 1, &err);
+        return code < 0 ? complain(&err) : code;
+    }
     struct pt_options opts = {0};
     pt_auto_free char *command = command_line(argc, argv);
     pt_auto_free char *words = NULL;

@@ -97,6 +97,9 @@ int pt_options_complete(struct pt_options *opts, const char *project_root, struc
 int pt_options_load_config(struct pt_options *opts, enum pt_options_from from, const char *path,
                            struct pt_err *err);
 
+/* The same with the user's own file. */
+int pt_options_load_user(struct pt_options *opts, struct pt_err *err);
+
 /* Was the option of that long name (or letter, for -k and -m) given anywhere? */
 bool pt_options_given(const struct pt_options *opts, const char *name);
 

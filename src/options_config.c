@@ -245,7 +245,7 @@ static int load_from(struct pt_options *opts, enum pt_options_from from, const c
     return pt_options_load_config(opts, from, path, err);
 }
 
-static int load_user(struct pt_options *opts, struct pt_err *err)
+int pt_options_load_user(struct pt_options *opts, struct pt_err *err)
 {
     const char *dir = getenv("XDG_CONFIG_HOME");
     if (dir && dir[0] == '/')
@@ -307,7 +307,7 @@ int pt_options_complete(struct pt_options *opts, const char *project_root, struc
         return -1;
     if (project_root && load_from(opts, PT_OPTIONS_PROJECT, project_root, "", err))
         return -1;
-    if (load_user(opts, err))
+    if (pt_options_load_user(opts, err))
         return -1;
     if (set_hosts(opts, "local", err) || spread_keep(opts, err))
         return -1;

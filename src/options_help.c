@@ -29,6 +29,11 @@ static void print_wrapped(const char *s, size_t at, size_t indent)
     putchar('\n');
 }
 
+void pt_options_print_wrapped(const char *s)
+{
+    print_wrapped(s, 0, 0);
+}
+
 /* term on the left; text on the right of it, or below when it is long. */
 static void print_item(const char *term, const char *text, size_t indent)
 {
@@ -65,7 +70,7 @@ static void print_option(const struct pt_option_row *row)
 
 static void print_help(void)
 {
-    printf("Usage: ptremote %s\n\n", pt_option_usage);
+    printf("Usage: ptremote %s\n       ptremote runs|show|report|history ...\n\n", pt_option_usage);
     print_wrapped(pt_option_intro, 0, 0);
     for (unsigned group = 0; group < PT_GROUPS; group++) {
         printf("\n%s:\n", pt_option_groups[group]);

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* The table for other programs: a man page in roff, completion for bash. */
 #include "options_table.h"
+#include "records.h"
 
 #include <ctype.h>
 #include <stdio.h>
@@ -139,6 +140,12 @@ static void bash_words(void)
     }
 }
 
+static void bash_commands(void)
+{
+    for (const struct pt_option_note *note = pt_record_notes; note->term; note++)
+        printf("%s%.*s", note == pt_record_notes ? "" : " ", (int)strcspn(note->term, " "), note->term);
+}
+
 static const char bash_head[] =
     "# bash completion for ptremote\n"
     "_ptremote_paths()\n"
@@ -165,13 +172,25 @@ void pt_options_print_bash(void)
     for (size_t i = 0; i < pt_option_count; i++)
         bash_case(&pt_option_rows[i]);
     fputs("    *)\n"
-          "        if [[ $cur == -* ]]; then\n"
+          "        if [[ $cur == -* && \" ",
+          stdout);
+    bash_commands();
+    fputs(" \" == *\" ${COMP_WORDS[1]} \"* ]]; then\n"
+          "            mapfile -t COMPREPLY < <(compgen -W '",
+          stdout);
+    pt_records_print_words();
+    fputs("' -- \"$cur\")\n"
+          "        elif [[ $cur == -* ]]; then\n"
           "            mapfile -t COMPREPLY < <(compgen -W '",
           stdout);
     bash_words();
+    fputs("' -- \"$cur\")\n"
+          "        else\n"
+          "            _ptremote_paths -f\n"
+          "            ((COMP_CWORD > 1)) || mapfile -t -O ${#COMPREPLY[@]} COMPREPLY < <(compgen -W '",
+          stdout);
+    bash_commands();
     puts("' -- \"$cur\")\n"
-         "        else\n"
-         "            _ptremote_paths -f\n"
          "        fi ;;\n"
          "    esac\n"
          "}\n"

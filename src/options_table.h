@@ -73,6 +73,8 @@ int pt_words_add(struct pt_words *words, const char *s);
 
 /* To stdout: -1 when it cannot be written. */
 int pt_options_print_help(const char *how, struct pt_err *err);
+/* Text in lines of 80 columns. */
+void pt_options_print_wrapped(const char *s);
 void pt_options_print_man(void);
 void pt_options_print_bash(void);
 

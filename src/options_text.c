@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* What help and man page say beside the options. */
 #include "options_table.h"
+#include "records.h"
 
 const char *const pt_option_usage = "[--hosts h1:8,h2:8] [options] [PATH...] [-- PYTEST-ARGS...]";
 
@@ -68,6 +69,8 @@ static const struct pt_option_note examples[] = {
     {"ptremote --hosts big1:8 --replay report.json",
      "run each test where and when that run did, to find what depends on order"},
     {"ptremote --hosts gpu1:4+gpu,big1:16", "tests marked with ptremote.mark.needs('gpu') run on gpu1"},
+    {"ptremote runs; ptremote show; ptremote history test_mesh",
+     "what runs there were, the last result again, how those tests went in each; a folder named so: ./runs"},
     {"ptremote --hosts big1,big2 --sync-only", "bring programs and project there, run nothing"},
     {"ptremote --hosts big1,big2 --shared-fs /net/home/me/project",
      "run in the project where the hosts see it; send nothing"},
@@ -75,6 +78,7 @@ static const struct pt_option_note examples[] = {
 };
 
 const struct pt_option_section pt_option_sections[] = {
+    {"Commands that read the record of runs", pt_record_notes, 6},
     {"Exit codes", exits, 5},
     {"Environment", environment, 28},
     {"Files", files, 28},

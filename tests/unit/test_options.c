@@ -434,6 +434,12 @@ Test(options, bash_completes)
     cr_assert_str_eq(out, "/usr\n");
     complete("ptremote -- /us", out, sizeof(out));
     cr_assert_str_eq(out, "/usr\n");
+    complete("ptremote hist", out, sizeof(out));
+    cr_assert_str_eq(out, "history\n");
+    complete("ptremote tests hist", out, sizeof(out));
+    cr_assert_str_eq(out, "\n");
+    complete("ptremote report --j", out, sizeof(out));
+    cr_assert_str_eq(out, "--junitxml --json\n");
     complete("ptremote --maxfail \"\"", out, sizeof(out));
     cr_assert_str_eq(out, "\n");
 }
