@@ -3,13 +3,15 @@
 #include "common/err.h"
 #include "ledger_inside.h"
 
-/* One row a test and run: the gravest of what counted, and how often it was tried. */
+/* One row a test and run: the gravest of what counted, and how often it was tried. Not of a run whose reports
+ * another took over. */
 #define SEEN                                                                                                 \
     "SELECT t.run, t.nodeid, t.occurrence, MAX(CASE WHEN r.counted>0 THEN r.outcome END) AS outcome,"        \
     " MAX(CASE WHEN r.counted>0 AND r.extra=0 THEN r.duration END) AS duration,"                             \
     " MAX(CASE WHEN r.counted>0 AND r.extra=0 THEN r.host END) AS host,"                                     \
     " MAX(ifnull(r.try,1)) AS tries FROM tests t JOIN reports r ON r.run=t.run AND r.test=t.number"          \
-    " AND (r.counted>0 OR r.rerun>0)"
+    " AND (r.counted>0 OR r.rerun>0)"                                                                        \
+    " AND t.run NOT IN (SELECT resumes FROM runs WHERE resumes>0 AND argv IS NOT NULL)"
 
 #define TEST " PARTITION BY nodeid, occurrence ORDER BY duration IS NULL, "
 

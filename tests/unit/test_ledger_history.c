@@ -62,6 +62,23 @@ Test(ledger_history, tells_what_each_test_came_to)
     pt_ledger_close(l);
 }
 
+Test(ledger_history, what_a_resumed_run_took_over_counts_once)
+{
+    char text[512] = "";
+    struct pt_ledger_run again = {.name = "r4", .resumes = 2, .started = 1700000010};
+    struct pt_ledger *l = three_runs();
+    cr_assert_eq(pt_ledger_begin_run(l, &again, NULL), 0);
+    lab_test(l, 0, "b.py::x");
+    cr_assert_eq(pt_ledger_each_trend(l, list_trend, text, NULL), 0);
+    cr_expect(strstr(text, "b.py::x 2+0-1"), "until it has all: %s", text);
+    cr_assert_eq(pt_ledger_can_resume(l, "[]", NULL), 0);
+    tell(l, 0, PT_OUTCOME_TIMEOUT, 1, 5);
+    text[0] = '\0';
+    cr_assert_eq(pt_ledger_each_trend(l, list_trend, text, NULL), 0);
+    cr_expect(strstr(text, "b.py::x 2+0-1") && strstr(text, "a.py::y 2+0-0"), "%s", text);
+    pt_ledger_close(l);
+}
+
 Test(ledger_history, a_median_of_two_lies_between_them)
 {
     char text[256] = "";
