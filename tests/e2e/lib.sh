@@ -17,8 +17,10 @@ export HOME=$work/home XDG_RUNTIME_DIR=$work/run PYTHONDONTWRITEBYTECODE=1
 unset XDG_CACHE_HOME XDG_CONFIG_HOME PYTEST_ADDOPTS SSH_AUTH_SOCK GIT_DIR GIT_WORK_TREE
 export GIT_CONFIG_GLOBAL=/dev/null
 export LAB_DIR=$work/lab
-# Sanitizers write where it is looked for after each test: nobody reads the stderr of a program on a host.
-export ASAN_OPTIONS=detect_leaks=1:log_path=$work/sanitizer UBSAN_OPTIONS=print_stacktrace=1:log_path=$work/sanitizer
+# Sanitizers write where it is looked for after each test: nobody reads the stderr of a program on a host. What cannot be
+# allocated is NULL, as without them: see what_sanitizers_said.
+asan_options=detect_leaks=1:allocator_may_return_null=1
+export ASAN_OPTIONS=$asan_options:log_path=$work/sanitizer UBSAN_OPTIONS=print_stacktrace=1:log_path=$work/sanitizer
 
 leave() {
     local pid id
@@ -133,7 +135,7 @@ want_summary() {
 # lab_up ARGS...: skips the whole script where there can be no lab.
 lab_up() {
     local lines
-    lines=$("$lab" up "$@" --owner $$ --setenv ASAN_OPTIONS=detect_leaks=1:log_path=/var/tmp/sanitizer \
+    lines=$("$lab" up "$@" --owner $$ --setenv ASAN_OPTIONS=$asan_options:log_path=/var/tmp/sanitizer \
         --setenv UBSAN_OPTIONS=print_stacktrace=1:log_path=/var/tmp/sanitizer) || { [ $? = 77 ] && skip "no test hosts (see above)"; exit 1; }
     eval "$lines"
 }
@@ -212,13 +214,13 @@ same_as_plain() {
 }
 
 # ---- running ----
-# what_sanitizers_said: prints it and takes it away; fails when there was nothing.
+# what_sanitizers_said: prints it and takes it away; fails when there was nothing. A thread of libpmix 4.2 asks for that many
+# bytes when the mpirun that it connects to is killed.
 what_sanitizers_said() {
     local file said=1
     for file in "$work"/sanitizer.* "$work"/*/h*/disk/var/tmp/sanitizer.*; do
         [ -e "$file" ] || continue
-        said=0
-        head -40 "$file"
+        ! grep -q -v -e 'WARNING: AddressSanitizer failed to allocate 0xffffffffffffffe3 bytes$' "$file" || { said=0; head -40 "$file"; }
         rm -f "$file"
     done
     return $said
