@@ -200,6 +200,23 @@ project() {
     printf '[pytest]\n' >pytest.ini
 }
 
+# put_meet: meet.py in the project, whose meet(n) returns once n processes of this project have called it, or fails.
+put_meet() {
+    rm -rf "$work/met"
+    mkdir "$work/met"
+    cat >meet.py <<PY
+import os
+import time
+
+def meet(n):
+    open("$work/met/%d" % os.getpid(), "w").close()
+    until = time.monotonic() + 60
+    while len(os.listdir("$work/met")) < n:
+        assert time.monotonic() < until, "nobody else came"
+        time.sleep(0.01)
+PY
+}
+
 # plain ARGS...: pytest itself, as the suite's user would run it here.
 plain() { "$python" -m pytest -p no:cacheprovider "$@" >"$work/plain" 2>&1; }
 

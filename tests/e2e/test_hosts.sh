@@ -47,7 +47,19 @@ remote() { pt --ssh-config "${config:-$LAB_SSH_CONFIG}" --junitxml "$work/got.xm
 
 test_two_hosts_share_the_work() {
     suite
-    remote --hosts h1:2,h2:2
+    cat >>conftest.py <<'PY'
+
+@pytest.fixture(scope="session", autouse=True)
+def all_are_there():
+    import os, time
+    while not os.path.exists("/var/tmp/all-are-there"):
+        time.sleep(0.02)
+PY
+    pt_start --ssh-config "$LAB_SSH_CONFIG" --junitxml "$work/got.xml" --json "$work/got.json" --hosts h1:2,h2:2
+    wait_for 60 "h1 is not ready" says "h1: ready"
+    wait_for 60 "h2 is not ready" says "h2: ready"
+    touch "$(host_disk h1)/var/tmp/all-are-there" "$(host_disk h2)/var/tmp/all-are-there"
+    pt_end 120
     want_rc 0
     want_summary "$work/got.json" "passed=40"
     local places

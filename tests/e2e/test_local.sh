@@ -202,8 +202,9 @@ def heavy():
     yield
     open("$work/log", "a").write("down\n")
 PY
+    put_meet
     for n in 1 2 3 4 5 6 7 8; do
-        printf 'import time\ndef test_it(heavy):\n    time.sleep(0.2)\n' >test_$n.py
+        printf 'from meet import meet\ndef test_it(heavy):\n    meet(2)\n' >test_$n.py
     done
     rm -f "$work/log"
     pt --hosts local:2

@@ -16,8 +16,9 @@ PY
 
 is_gone() { [ ! -e "$1" ] || find "$1" | head; [ ! -e "$1" ]; }
 
-worker_suite() {
+worker_suite() { # every worker gets a test
     project "$1"
+    put_meet
     cat >conftest.py <<'PY'
 import os
 AT_IMPORT = [os.environ.get("PYTEST_XDIST_" + name) for name in ("WORKER", "WORKER_COUNT", "TESTRUNUID")]
@@ -27,12 +28,12 @@ PY
     local n
     for n in 1 2 3 4; do
         cat >test_$n.py <<'PY'
-import time
 from conftest import AT_IMPORT
+from meet import meet
 from xdist import get_xdist_worker_id, is_xdist_controller, is_xdist_worker
 
 def test_ids(worker_id, testrun_uid, request):
-    time.sleep(0.3)
+    meet(2)
     known = request.config.workerinput
     assert AT_IMPORT == [worker_id, "2", testrun_uid] and request.config.seen == known
     assert known["workerid"] == worker_id == get_xdist_worker_id(request) and known["testrunuid"] == testrun_uid
@@ -106,9 +107,10 @@ def session_data(tmp_path_factory, worker_id):
         fn.write_text(json.dumps(data))
         return data
 PY
+    put_meet
     local n
     for n in 1 2 3 4 5 6; do
-        printf 'import time\ndef test_%d(session_data, worker_id, tmp_path):\n    time.sleep(0.2)\n    print(session_data, "used by", worker_id, tmp_path.parent.parent)\n' $n >test_$n.py
+        printf 'from meet import meet\ndef test_%d(session_data, worker_id, tmp_path):\n    meet(2)\n    print(session_data, "used by", worker_id, tmp_path.parent.parent)\n' $n >test_$n.py
     done
     pt --hosts local:2 --json r.json
     want_rc 0
@@ -231,7 +233,7 @@ test_durations() {
     printf 'import time\ndef test_slower(): time.sleep(0.8)\n' >test_b.py
     pt --hosts local:2 -- --durations=2 --durations-min=0.1
     want_rc 0
-    want_words "slowest 2 durations" "0\.[89][0-9]*s call  *test_b.py::test_slower" "0\.[4-7][0-9]*s call  *test_a.py::test_slow"
+    want_words "slowest 2 durations" "[0-9.]*s call  *test_b.py::test_slower" "[0-9.]*s call  *test_a.py::test_slow"
 }
 
 test_warnings_as_errors() {
@@ -404,7 +406,8 @@ def pytest_terminal_summary(terminalreporter):
     for line in sorted(LOG):
         terminalreporter.line(line)
 PY
-    printf 'import time\ndef test_a(): time.sleep(0.3)\n' >test_a.py
+    put_meet
+    printf 'from meet import meet\ndef test_a(): meet(2)\n' >test_a.py
     cp test_a.py test_b.py
     pt --hosts local:2
     want_rc 0
