@@ -77,9 +77,11 @@ struct setting {
     const char *name, *value;
 };
 
-/* Whatever batch system a host belongs to; no other messages than we choose. */
+/* Whatever batch system a host belongs to; no other messages than we choose; segments that are files. Trying
+ * the other kinds of segments would leave one behind when a process is killed meanwhile. */
 static const struct setting settings[] = {
     {"pml", "ob1"},
+    {"shmem", "mmap"},
     {"ras", "^slurm,tm,lsf,gridengine,loadleveler,alps"},
     {"orte_default_hostfile", "none"},
     {"oob_tcp_disable_ipv6_family", "1"},
@@ -252,8 +254,9 @@ void pt_mpirun_environ(const char *program, const char *session_dir, struct pt_e
 
 void pt_mpirun_alone(const char *run_dir, const char *shm, struct pt_environ *env)
 {
-    const char *const names[] = {"OMPI_MCA_orte_tmpdir_base", "OMPI_MCA_btl_vader_backing_directory"};
-    const char *const values[] = {run_dir, shm ? shm : run_dir};
+    const char *const names[] = {"OMPI_MCA_orte_tmpdir_base", "OMPI_MCA_btl_vader_backing_directory",
+                                 "OMPI_MCA_shmem"};
+    const char *const values[] = {run_dir, shm ? shm : run_dir, "mmap"};
     for (size_t i = 0; i < PT_COUNT(names); i++)
         if (!pt_environ_get(env, names[i]))
             pt_environ_set(env, names[i], values[i]);

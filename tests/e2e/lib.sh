@@ -170,6 +170,8 @@ host_is_quiet() {
     local left
     left=$("$lab" pids "$1")
     [ -z "$left" ] || { echo "$left"; return 1; }
+    left=$("$lab" exec "$1" ipcs -m | grep ^0x)
+    [ -z "$left" ] || { echo "$left"; return 1; }
     left=$("$lab" exec "$1" find /dev/shm /tmp /run/user /run/ptremote* -mindepth 1 2>/dev/null)
     [ -z "$left" ] || { echo "$left"; return 1; }
 }

@@ -15,9 +15,11 @@ WANTED = os.environ.get("WANTED", "1")
 @ptremote.mark.parallel(2)
 def test_ranks(comm):
     assert comm.allgather(os.environ.get("OMP_NUM_THREADS")) == [WANTED, WANTED]
+    assert comm.allgather(os.environ.get("OMPI_MCA_shmem")) == ["mmap", "mmap"]
 
 def test_plain():
     assert os.environ.get("OMP_NUM_THREADS") == os.environ.get("WANTED")
+    assert os.environ.get("OMPI_MCA_shmem") == "mmap"
 PY
     pt --hosts local:2
     want_rc 0
