@@ -147,7 +147,8 @@ int pt_run_resume_tree(struct pt_run *run, const struct pt_manifest *tree, struc
     struct pt_buf bytes = {0};
     if (run->opts->dry_run || run->opts->sync_only || !run->ledger)
         return 0;
-    if (run->resume && !run->collect && pt_resume_tree(run->resume, tree, run->opts->resume_changed, err) < 0)
+    if (run->resume && run->scans == 1 &&
+        pt_resume_tree(run->resume, tree, run->opts->resume_changed, err) < 0)
         return -1;
     pt_manifest_encode(tree, &bytes);
     int rc = bytes.bad ? pt_err_set(err, "out of memory")
@@ -187,6 +188,8 @@ int pt_run_resume_collected(struct pt_run *run, struct pt_err *err)
     snprintf(line, sizeof(line), "goes on with run %s: %u of %u tests have their outcome",
              pt_resume_name(run->resume), pt_resume_taken(run->resume), pt_suite_tests(run->suite));
     pt_terminal_note(run->terminal, line);
+    if (run->opts->shared_fs)
+        pt_terminal_note(run->terminal, "whether the shared tree is as it was then is not known");
     if (pt_ledger_each_note(run->ledger, pt_resume_run(run->resume), "warning", carry_note, run, err) < 0)
         return -1;
     return pt_ledger_can_resume(run->ledger, run->argv, err);
