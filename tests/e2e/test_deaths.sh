@@ -80,6 +80,11 @@ test_kill_master() {
     start
     kill -9 "$master"
     nothing_left h1 h2
+    pt --resume --hosts h1:3
+    want_rc 0
+    want_words "goes on with run .* of 40 tests have their outcome"
+    want_summary "$work/got.json" "passed=40"
+    nothing_left h1
 }
 
 test_kill_master_while_it_connects() {
