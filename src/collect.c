@@ -109,7 +109,27 @@ char *pt_collect_again(const struct pt_collect *c, size_t *n)
 
 /* --- the child --- */
 
-static void child(const struct pt_collect *c, int orders, int out, int ask, int output)
+#define SEED "PYTHONHASHSEED="
+
+/* This process's environment with that seed (both borrowed); heap. */
+static char **with_seed(char *seed)
+{
+    size_t n = 0, kept = 0;
+    while (environ[n])
+        n++;
+    char **env = malloc((n + 2) * sizeof(*env));
+    for (size_t i = 0; env && i < n; i++)
+        if (strncmp(environ[i], SEED, strlen(SEED)) != 0)
+            env[kept++] = environ[i];
+    if (env) {
+        env[kept++] = seed;
+        env[kept] = NULL;
+    }
+    return env;
+}
+
+/* Other threads may hold any lock now, for memory or the environment: nothing that takes one is called. */
+static void child(const struct pt_collect *c, char **env, int orders, int out, int ask, int output)
 {
     char number[16];
     snprintf(number, sizeof(number), "%d", orders);
@@ -127,8 +147,7 @@ static void child(const struct pt_collect *c, int orders, int out, int ask, int 
     fcntl(orders, F_SETFD, 0);
     fcntl(out, F_SETFD, 0);
     fcntl(ask, F_SETFD, 0);
-    setenv("PYTHONHASHSEED", c->spec.hash_seed, 1);
-    execvp(argv[0], argv);
+    execvpe(argv[0], argv, env);
     _exit(NO_PYTEST);
 }
 
@@ -158,7 +177,10 @@ static int watch_child(struct pt_collect *c)
 static int start(struct pt_collect *c, struct pt_err *err)
 {
     int pipes[2];
-    if (pipe2(pipes, O_CLOEXEC) < 0)
+    char seed[64];
+    snprintf(seed, sizeof(seed), SEED "%s", c->spec.hash_seed);
+    pt_auto_free char **env = with_seed(seed);
+    if (!env || pipe2(pipes, O_CLOEXEC) < 0)
         return pt_err_set(err, "collecting: %s", strerror(errno));
     pt_auto_fd int out = pipes[1];
     pt_auto_fd int in = pipes[0];
@@ -172,7 +194,7 @@ static int start(struct pt_collect *c, struct pt_err *err)
         return pt_err_set(err, "collecting: %s", strerror(errno));
     pid_t pid = fork();
     if (pid == 0)
-        child(c, orders, out, ask, output);
+        child(c, env, orders, out, ask, output);
     if (pid < 0)
         return pt_err_set(err, "collecting: %s", strerror(errno));
     setpgid(pid, pid);
