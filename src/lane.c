@@ -349,7 +349,7 @@ void pt_lane_tree(struct pt_lane *lane, struct pt_fanout *tree)
 void pt_lane_launch(struct pt_lane *lane, const struct pt_launch *launch)
 {
     struct pt_lane_command c = {0};
-    pt_launch_encode(launch, &c.frame);
+    pt_launch_encode(launch, PT_C_LAUNCH, &c.frame);
     command(lane, &c);
 }
 

@@ -118,17 +118,21 @@ static int on_hello(struct pt_link *link, struct pt_reader *body, struct pt_err 
         return pt_err_set(err, "the worker speaks protocol %u, this master %u", version, PT_PROTOCOL);
     }
     pt_auto_free char *run = pt_get_str(body, 255);
-    uint32_t host = pt_get_u32(body), launch = pt_get_u32(body), slots = pt_get_u32(body);
+    struct pt_hello hello = {.host = pt_get_u32(body)};
+    hello.launch = pt_get_u32(body);
+    hello.slots = pt_get_u32(body);
+    hello.got = pt_get_u64(body);
     if (!pt_get_end(body))
         return pt_err_set(err, "malformed HELLO");
     long proven = pt_tls_peer_host(link->tls);
-    if (strcmp(run, link->run) != 0 || proven != (long)host || (link->host >= 0 && link->host != proven))
-        return pt_err_set(err, "a worker said it was host %u of run %s and proved to be host %ld", host, run,
-                          proven);
+    if (strcmp(run, link->run) != 0 || proven != (long)hello.host ||
+        (link->host >= 0 && link->host != proven))
+        return pt_err_set(err, "a worker said it was host %u of run %s and proved to be host %ld", hello.host,
+                          run, proven);
     link->greeted = true;
     pt_loop_cancel(link->loop, link->timer);
     link->timer = 0;
-    link->cb.hello(link->arg, link, host, launch, slots);
+    link->cb.hello(link->arg, link, &hello);
     return 0;
 }
 

@@ -9,9 +9,15 @@ struct pt_err;
 struct pt_link;
 struct pt_loop;
 
+/* What a worker says of itself, proven by its certificate. */
+struct pt_hello {
+    uint32_t host, launch, slots;
+    uint64_t got; /* messages it has taken in this launch, as GOT tells them */
+};
+
 struct pt_link_callbacks {
     /* HELLO came from who the certificate says; answer with pt_link_welcome or pt_link_refuse. */
-    void (*hello)(void *arg, struct pt_link *link, uint32_t host, uint32_t launch, uint32_t slots);
+    void (*hello)(void *arg, struct pt_link *link, const struct pt_hello *hello);
     /* Any later message; body is its fields. -1 ends the link with err as the reason. */
     int (*message)(void *arg, struct pt_link *link, uint8_t type, struct pt_reader *body, struct pt_err *err);
     /* The link is gone; why is "" after a proper end. Last call; the link is destroyed after it. */

@@ -17,12 +17,12 @@ static void guest_leaves(struct pt_run *run, const struct pt_link *link)
         }
 }
 
-static void on_hello(void *arg, struct pt_link *link, uint32_t host, uint32_t launched, uint32_t slots)
+static void on_hello(void *arg, struct pt_link *link, const struct pt_hello *hello)
 {
     struct pt_run *run = arg;
-    struct pt_run_host *h = host < run->hosts.n ? &run->at[host] : NULL;
-    if (!h || h->state != PT_HOST_LAUNCHING || h->link || launched != h->launches ||
-        slots != h->launch_slots) {
+    struct pt_run_host *h = hello->host < run->hosts.n ? &run->at[hello->host] : NULL;
+    if (!h || h->state != PT_HOST_LAUNCHING || h->link || hello->launch != h->launches ||
+        hello->slots != h->launch_slots) {
         pt_link_refuse(link, "this launch is not expected");
         return;
     }

@@ -204,6 +204,7 @@ static int give_keys(const struct pt_links *links, int fd, struct pt_err *err)
     pt_put_str(&b, launch->key);
     pt_put_str(&b, launch->ca);
     pt_put_str(&b, launch->address);
+    pt_put_u32(&b, links->agent->setup.linger_ms);
     pt_frame_end(&b, mark);
     bool sent = !b.bad && send(fd, b.data, b.len, MSG_NOSIGNAL | MSG_DONTWAIT) == (ssize_t)b.len;
     if (b.data)

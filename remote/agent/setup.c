@@ -68,7 +68,8 @@ static void say_ready(struct pt_agent *a)
                              .memory = pt_machine_memory(),
                              .machine_id = a->machine_id,
                              .cache = (char *)a->cache,
-                             .workspace = a->workspace};
+                             .workspace = a->workspace,
+                             .dir = a->dir->path};
     pt_ready_encode(&ready, &b);
     pt_agent_send(a, &b);
 }

@@ -211,6 +211,7 @@ static void say_hello(struct pt_uplink *link, const char *run)
     pt_put_u32(&msg, link->config.host);
     pt_put_u32(&msg, link->config.launch);
     pt_put_u32(&msg, link->config.slots);
+    pt_put_u64(&msg, 0);
     pt_frame_end(&msg, mark);
     pt_uplink_send(link, msg.data, msg.len);
     pt_buf_fini(&msg);
@@ -252,6 +253,7 @@ static int use_link(struct pt_uplink *link, struct pt_reader *r, struct pt_err *
     id.key_pem = pt_get_str(r, MAX_KEY);
     id.ca_pem = pt_get_str(r, MAX_KEY);
     link->address = pt_get_str(r, 255);
+    pt_get_u32(r); /* linger_ms */
     if (!pt_get_end(r))
         pt_err_set(err, "the agent sent a malformed key");
     else if (host != link->config.host || launch != link->config.launch)

@@ -63,6 +63,7 @@ void pt_setup_encode(const struct pt_setup *m, struct pt_buf *out)
     pt_put_str(out, m->init);
     pt_put_str(out, m->hash_seed);
     pt_put_u32(out, m->silence_ms);
+    pt_put_u32(out, m->linger_ms);
     pt_put_u32(out, m->flags);
     pt_put_str(out, m->shared);
     pt_put_str(out, m->proof);
@@ -91,6 +92,7 @@ int pt_setup_decode(struct pt_reader *r, struct pt_setup *m, struct pt_err *err)
     m->init = pt_get_str(r, PT_MAX_PATH);
     m->hash_seed = pt_get_str(r, 64);
     m->silence_ms = pt_get_u32(r);
+    m->linger_ms = pt_get_u32(r);
     m->flags = pt_get_u32(r);
     if (m->flags & ~PT_SETUP_FLAGS)
         r->bad = true;
@@ -145,6 +147,7 @@ void pt_ready_encode(const struct pt_ready *m, struct pt_buf *out)
     pt_put_str(out, m->machine_id);
     pt_put_str(out, m->cache);
     pt_put_str(out, m->workspace);
+    pt_put_str(out, m->dir);
     pt_frame_end(out, mark);
 }
 
@@ -157,6 +160,7 @@ int pt_ready_decode(struct pt_reader *r, struct pt_ready *m, struct pt_err *err)
     m->machine_id = pt_get_str(r, 255);
     m->cache = pt_get_str(r, PT_MAX_PATH);
     m->workspace = pt_get_str(r, PT_MAX_PATH);
+    m->dir = pt_get_str(r, PT_MAX_PATH);
     if (finish(r, "ready", err) < 0) {
         pt_ready_fini(m);
         return -1;
@@ -170,14 +174,49 @@ void pt_ready_fini(struct pt_ready *m)
     free(m->machine_id);
     free(m->cache);
     free(m->workspace);
+    free(m->dir);
     *m = (struct pt_ready){0};
+}
+
+/* --- attach --- */
+
+void pt_attach_encode(const struct pt_attach *m, struct pt_buf *out)
+{
+    size_t mark = pt_frame_begin(out, PT_C_ATTACH);
+    pt_put_u32(out, m->protocol);
+    pt_put_str(out, m->run);
+    pt_put_u32(out, m->host);
+    pt_put_str(out, m->dir);
+    pt_frame_end(out, mark);
+}
+
+int pt_attach_decode(struct pt_reader *r, struct pt_attach *m, struct pt_err *err)
+{
+    *m = (struct pt_attach){.protocol = pt_get_u32(r)};
+    if (!r->bad && m->protocol != PT_PROTOCOL)
+        return pt_err_set(err, "the master speaks protocol %u, this agent %u", m->protocol, PT_PROTOCOL);
+    m->run = pt_get_str(r, PT_MAX_PATH);
+    m->host = pt_get_u32(r);
+    m->dir = pt_get_str(r, PT_MAX_PATH);
+    if (finish(r, "attach", err) < 0) {
+        pt_attach_fini(m);
+        return -1;
+    }
+    return 0;
+}
+
+void pt_attach_fini(struct pt_attach *m)
+{
+    free(m->run);
+    free(m->dir);
+    *m = (struct pt_attach){0};
 }
 
 /* --- launch --- */
 
-void pt_launch_encode(const struct pt_launch *m, struct pt_buf *out)
+void pt_launch_encode(const struct pt_launch *m, uint8_t type, struct pt_buf *out)
 {
-    size_t mark = pt_frame_begin(out, PT_C_LAUNCH);
+    size_t mark = pt_frame_begin(out, type);
     pt_put_u32(out, m->launch);
     pt_put_u32(out, m->slots);
     pt_put_str(out, m->cert);

@@ -7,7 +7,7 @@
 
 struct pt_err;
 
-#define PT_PROTOCOL 5u          /* both ends say it first; different numbers do not talk */
+#define PT_PROTOCOL 6u          /* both ends say it first; different numbers do not talk */
 #define PT_NONE     0xffffffffu /* no test, no file */
 
 #define PT_MAX_FRAME  (16u << 20)  /* any frame on control, link, runner */
@@ -33,6 +33,9 @@ enum pt_control_message {
     PT_C_PROBE = 11,  /* struct pt_probe: who of these can be reached? Answered by REACHED */
     PT_C_PEERS = 12,  /* struct pt_peers: with whom groups may be started; answered by PEERED */
     PT_C_RELAY = 13,  /* struct pt_relay: another host wants this one; a stream of kind RELAY answers */
+    /* Where a run lingers, its master comes again over a new channel. */
+    PT_C_ATTACH = 14, /* struct pt_attach, in place of SETUP; answered by ATTACHED or FAIL; nothing before */
+    PT_C_RELINK = 15, /* struct pt_launch: new keys for the workers that run, whose link may come again */
 
     PT_C_READY = 64,     /* struct pt_ready: answers SETUP */
     PT_C_MISSING = 65,   /* u32 n, n x u32 index into TOOLS: send these by B_TOOL; n = 0: all there */
@@ -50,6 +53,7 @@ enum pt_control_message {
     PT_C_LISTENING = 77, /* struct pt_listening */
     PT_C_REACHED = 78,   /* struct pt_reached */
     PT_C_PEERED = 79,    /* PEERS was taken */
+    PT_C_ATTACHED = 80,  /* u32 launch that runs, or 0: the agent of that run has this channel now */
 };
 
 enum pt_program { PT_PROGRAM_WORKERS = 1, PT_PROGRAM_FORKSERVER = 2, PT_PROGRAM_COLLECTOR = 3 };
@@ -68,7 +72,7 @@ enum pt_bulk_message {
 
 /* Link, over TLS. seq counts from 1 per launch and is acknowledged once the ledger has the message. */
 enum pt_link_message {
-    PT_L_HELLO = 1,   /* w>m: u32 PT_PROTOCOL, str run, u32 host, u32 launch, u32 slots */
+    PT_L_HELLO = 1,   /* w>m: u32 PT_PROTOCOL, str run, u32 host, u32 launch, u32 slots, u64 got (as GOT) */
     PT_L_WELCOME = 2, /* m>w: u32 PT_PROTOCOL, u64 last acknowledged seq of this launch */
     PT_L_REFUSED = 3, /* m>w: str reason; then the link closes */
     PT_L_SESSION = 4, /* m>w: bytes json: what the runners need to configure pytest */
@@ -97,6 +101,8 @@ enum pt_link_message {
     PT_L_FALL =
         44, /* w>m: u64 seq, then struct pt_fall of message_group.h: a group of ranks came to its end */
     PT_L_OUTPUT = 42, /* w>m: u64 seq, u32 rank, u32 bundle or NONE, u32 test or NONE, bytes written */
+    PT_L_GOT = 45,    /* w>m: u64 messages taken of this launch, over all its links; WELCOME, REFUSED and ACK
+                       * are not counted. Said only where the run lingers */
 };
 
 /* Rank and its runner, over a socket pair. */
@@ -134,7 +140,8 @@ enum pt_fork_message {
 
 /* First and only frame of the agent to a worker on RUNDIR/link.sock; then the socket is the link. */
 enum pt_key_message {
-    PT_K_LINK = 1 /* str run, u32 host, u32 launch, str cert, str key, str ca, str address or "" */
+    PT_K_LINK =
+        1 /* str run, u32 host, u32 launch, str cert, str key, str ca, str address or "", u32 linger_ms */
 };
 
 enum pt_phase { PT_PHASE_COLLECT, PT_PHASE_SETUP, PT_PHASE_CALL, PT_PHASE_TEARDOWN, PT_PHASE_SESSION };
@@ -176,7 +183,8 @@ struct pt_setup {
     char *cwd;                    /* working directory below the workspace, "" for its top */
     char *python, *mpirun, *init; /* "" for the default */
     char *hash_seed;              /* PYTHONHASHSEED */
-    uint32_t silence_ms;          /* clean up when nothing was heard for so long */
+    uint32_t silence_ms;          /* clean up, or linger, when nothing was heard for so long */
+    uint32_t linger_ms;           /* how long the workers go on without a master; 0: not at all */
     uint32_t flags;               /* enum pt_setup_flag */
     char *shared;                 /* where this host sees the tree itself, absolute; "": it is sent */
     char *proof, *secret;         /* file below shared, and what it holds if that is the tree; "" otherwise */
@@ -196,10 +204,22 @@ struct pt_ready {
     char *machine_id;
     char *cache;     /* where programs and workspaces are */
     char *workspace; /* the tree's path on the host */
+    char *dir;       /* the run's folder on the host, for ATTACH */
 };
 void pt_ready_encode(const struct pt_ready *m, struct pt_buf *out);
 int pt_ready_decode(struct pt_reader *r, struct pt_ready *m, struct pt_err *err);
 void pt_ready_fini(struct pt_ready *m);
+
+/* Which run's agent shall have this channel. */
+struct pt_attach {
+    uint32_t protocol;
+    char *run;
+    uint32_t host; /* number in that run */
+    char *dir;     /* as its READY told */
+};
+void pt_attach_encode(const struct pt_attach *m, struct pt_buf *out); /* a whole frame */
+int pt_attach_decode(struct pt_reader *r, struct pt_attach *m, struct pt_err *err);
+void pt_attach_fini(struct pt_attach *m);
 
 struct pt_launch {
     uint32_t launch; /* counts the launches on this host from 1 */
@@ -207,7 +227,8 @@ struct pt_launch {
     char *cert, *key, *ca; /* PEM */
     char *address;         /* "" through the agent, else ADDR:PORT of the master */
 };
-void pt_launch_encode(const struct pt_launch *m, struct pt_buf *out);
+/* type is PT_C_LAUNCH or PT_C_RELINK: the fields are the same. */
+void pt_launch_encode(const struct pt_launch *m, uint8_t type, struct pt_buf *out);
 int pt_launch_decode(struct pt_reader *r, struct pt_launch *m, struct pt_err *err);
 void pt_launch_fini(struct pt_launch *m); /* wipes the key */
 

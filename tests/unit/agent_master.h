@@ -406,7 +406,7 @@ static inline pid_t launch(uint32_t number)
                           .ca = (char *)"CA",
                           .address = (char *)""};
     struct pt_buf b = {0};
-    pt_launch_encode(&l, &b);
+    pt_launch_encode(&l, PT_C_LAUNCH, &b);
     send_frame(&b);
     struct frame *f = expect(PT_C_LAUNCHED);
     struct pt_reader r = {.p = f->body.data, .left = f->body.len};

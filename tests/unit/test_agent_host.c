@@ -170,7 +170,7 @@ Test(agent_host, no_mpirun)
     run_with(&setup);
     struct pt_launch l = {.launch = 1, .slots = 1, .cert = (char *)"", .key = (char *)"", .ca = (char *)""};
     struct pt_buf b = {0};
-    pt_launch_encode(&l, &b);
+    pt_launch_encode(&l, PT_C_LAUNCH, &b);
     send_frame(&b);
     pt_auto_free char *text = fail_text();
     cr_expect(strstr(text, "no mpirun") != NULL, "%s", text);

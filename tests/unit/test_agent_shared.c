@@ -222,7 +222,7 @@ Test(agent_shared, sync_only_launches_nothing)
     struct pt_buf b = {0};
     setup.flags = PT_SETUP_SYNC_ONLY;
     run_with(&setup);
-    pt_launch_encode(&l, &b);
+    pt_launch_encode(&l, PT_C_LAUNCH, &b);
     send_frame(&b);
     pt_auto_free char *text = fail_text();
     cr_expect(strstr(text, "only brings the tree") != NULL, "%s", text);

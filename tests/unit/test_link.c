@@ -53,13 +53,13 @@ static void act(struct lab *lab, struct pt_link *link, enum act what)
     }
 }
 
-static void on_hello(void *arg, struct pt_link *link, uint32_t host, uint32_t launch, uint32_t slots)
+static void on_hello(void *arg, struct pt_link *link, const struct pt_hello *hello)
 {
     struct lab *lab = arg;
     lab->hellos++;
-    lab->host = host;
-    lab->launch = launch;
-    lab->slots = slots;
+    lab->host = hello->host;
+    lab->launch = hello->launch;
+    lab->slots = hello->slots;
     if (lab->on_hello == NOTHING)
         pt_link_welcome(link, 7);
     act(lab, link, lab->on_hello);
@@ -174,6 +174,7 @@ static void put_hello(struct pt_buf *b, uint32_t version, const char *run, uint3
     pt_put_u32(b, host);
     pt_put_u32(b, 3);
     pt_put_u32(b, 16);
+    pt_put_u64(b, 0);
     pt_frame_end(b, mark);
 }
 

@@ -21,6 +21,7 @@ typedef int decode_fn(struct pt_reader *r, struct pt_err *err);
     }
 DECODER(setup)
 DECODER(ready)
+DECODER(attach)
 DECODER(launch)
 DECODER(bundle)
 DECODER(death)
@@ -108,6 +109,7 @@ static const struct pt_setup setup = {.protocol = PT_PROTOCOL,
                                       .init = (char *)"module load x",
                                       .hash_seed = (char *)"123",
                                       .silence_ms = 9000,
+                                      .linger_ms = 60000,
                                       .flags = PT_SETUP_SYNC_ONLY,
                                       .shared = (char *)"/net/proj",
                                       .proof = (char *)".ptremote/shared-1",
@@ -129,6 +131,7 @@ Test(message, setup)
     cr_expect_str_eq(got.hash_seed, setup.hash_seed);
     cr_expect_eq(got.slots, 8);
     cr_expect_eq(got.silence_ms, 9000);
+    cr_expect_eq(got.linger_ms, 60000);
     cr_expect_eq(got.flags, PT_SETUP_SYNC_ONLY);
     cr_expect_str_eq(got.shared, setup.shared);
     cr_expect_str_eq(got.proof, setup.proof);
@@ -172,7 +175,8 @@ Test(message, ready)
                                    .memory = 1ull << 40,
                                    .machine_id = (char *)"h1-abc",
                                    .cache = (char *)"/c",
-                                   .workspace = (char *)"/c/w"};
+                                   .workspace = (char *)"/c/w",
+                                   .dir = (char *)"/run/x"};
     struct pt_buf b = {0};
     struct pt_ready got;
     pt_ready_encode(&ready, &b);
@@ -181,8 +185,25 @@ Test(message, ready)
     cr_expect_eq(got.memory, 1ull << 40);
     cr_expect_str_eq(got.machine, "x86_64");
     cr_expect_str_eq(got.workspace, "/c/w");
+    cr_expect_str_eq(got.dir, "/run/x");
     pt_ready_fini(&got);
     check(ready_once, &b);
+}
+
+Test(message, attach)
+{
+    const struct pt_attach attach = {
+        .protocol = PT_PROTOCOL, .run = (char *)"20261121-1", .host = 3, .dir = (char *)"/run/x"};
+    struct pt_buf b = {0};
+    struct pt_attach got;
+    pt_attach_encode(&attach, &b);
+    struct pt_reader r = body_of(&b);
+    cr_assert_eq(pt_attach_decode(&r, &got, NULL), 0);
+    cr_expect_str_eq(got.run, "20261121-1");
+    cr_expect_eq(got.host, 3);
+    cr_expect_str_eq(got.dir, "/run/x");
+    pt_attach_fini(&got);
+    check(attach_once, &b);
 }
 
 Test(message, launch)
@@ -195,7 +216,7 @@ Test(message, launch)
                                      .address = (char *)"10.0.0.1:99"};
     struct pt_buf b = {0};
     struct pt_launch got;
-    pt_launch_encode(&launch, &b);
+    pt_launch_encode(&launch, PT_C_LAUNCH, &b);
     struct pt_reader r = body_of(&b);
     cr_assert_eq(pt_launch_decode(&r, &got, NULL), 0);
     cr_expect_str_eq(got.key, "KEY");

@@ -198,6 +198,7 @@ static inline void lab_send_key(struct lab *lab, const char *role, uint32_t host
     pt_put_str(&msg, id.key_pem);
     pt_put_str(&msg, id.ca_pem);
     pt_put_str(&msg, address);
+    pt_put_u32(&msg, 0); /* linger_ms */
     pt_frame_end(&msg, mark);
     cr_assert_eq(send(lab->fd, msg.data, msg.len, MSG_NOSIGNAL), (ssize_t)msg.len);
     pt_buf_fini(&msg);
