@@ -15,8 +15,7 @@
 #include <string.h>
 #include <sys/eventfd.h>
 
-#define SILENCE_MS 30000 /* no byte for so long from an agent that is pinged */
-#define PING_MS    2000
+#define PING_MS 2000 /* at least so often */
 
 /* --- streams --- */
 
@@ -83,6 +82,10 @@ static struct pt_lane_command *command_take(struct pt_lane *lane)
 
 static int run_command(struct pt_lane *lane, const struct pt_lane_command *c, struct pt_err *err)
 {
+    if (lane->attaching) { /* what is there is not ours yet */
+        lane->stopped |= c->stop;
+        return 0;
+    }
     if (c->stop && !lane->stop_by) {
         lane->stop_by = pt_now_ms() + c->grace_ms + 10000;
         pt_lane_say(lane, PT_C_STOP, c->grace_ms, 4);
@@ -111,15 +114,30 @@ static int run_commands(struct pt_lane *lane, struct pt_err *err)
 
 /* --- moving bytes --- */
 
-static int hello(struct pt_lane *lane, struct pt_err *err)
+static int open_streams(struct pt_lane *lane, struct pt_err *err)
 {
     static const struct pt_mux_callbacks callbacks = {
         .opened = on_opened, .data = on_data, .closed = on_closed};
-    struct pt_buf b = {0};
     lane->mux = pt_mux_create(&callbacks, lane, err);
     lane->channels = lane->mux ? pt_channels_create(lane->mux, err) : NULL;
-    if (!lane->channels)
+    return lane->channels ? 0 : -1;
+}
+
+/* Nothing else may be said before the answer. */
+static int say_attach(struct pt_lane *lane, struct pt_err *err)
+{
+    lane->attaching = true;
+    int rc = pt_mux_send(lane->mux, PT_MUX_CONTROL, lane->attach.data, lane->attach.len);
+    return rc < 0 ? pt_err_set(err, "out of memory") : 0;
+}
+
+static int hello(struct pt_lane *lane, struct pt_err *err)
+{
+    struct pt_buf b = {0};
+    if (open_streams(lane, err) < 0)
         return -1;
+    if (lane->attach.len)
+        return say_attach(lane, err);
     if (pt_rate_ask(&lane->rate, 0, pt_now_ms(), true))
         pt_lane_say(lane, PT_C_PING, lane->rate.token, 8);
     pt_setup_encode(&lane->o.setup, &b);
@@ -178,16 +196,17 @@ static int read_all(struct pt_lane *lane, struct pt_err *err)
 
 static int check_time(struct pt_lane *lane, struct pt_err *err)
 {
-    int64_t now = pt_now_ms();
-    if (now - lane->pinged >= PING_MS) {
+    int64_t now = pt_now_ms(), silence = lane->o.setup.silence_ms;
+    int64_t every = silence / 5 < PING_MS ? silence / 5 : PING_MS;
+    if (now - lane->pinged >= every && !lane->attaching) {
         lane->pinged = now;
         pt_lane_say(lane, PT_C_PING, (uint64_t)now, 8);
     }
     if (lane->stop_by && now > lane->stop_by)
         return pt_err_set_kind(err, PT_ERR_INFRA, "did not clean up in time");
-    if (now - lane->heard > SILENCE_MS)
-        return pt_err_set_kind(err, PT_ERR_INFRA, "stopped answering (nothing heard for %d s)",
-                               SILENCE_MS / 1000);
+    if (now - lane->heard > silence)
+        return pt_err_set_kind(err, PT_ERR_INFRA, "stopped answering (nothing heard for %.1f s)",
+                               (double)silence / 1000);
     return 0;
 }
 
@@ -295,6 +314,9 @@ struct pt_lane *pt_lane_create(const struct pt_lane_options *options, struct pt_
     lane->tail = &lane->head;
     lane->failure = PT_ERR_INIT;
     pt_rate_init(&lane->rate, 0);
+    if (options->attach)
+        pt_attach_encode(options->attach, &lane->attach);
+    lane->o.attach = NULL;
     pthread_mutex_init(&lane->lock, NULL);
     lane->wake = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
     int rc = lane->wake < 0 ? errno : pthread_create(&lane->thread, NULL, lane_main, lane);
@@ -346,13 +368,6 @@ void pt_lane_tree(struct pt_lane *lane, struct pt_fanout *tree)
     command(lane, &(struct pt_lane_command){.tree = tree});
 }
 
-void pt_lane_launch(struct pt_lane *lane, const struct pt_launch *launch)
-{
-    struct pt_lane_command c = {0};
-    pt_launch_encode(launch, PT_C_LAUNCH, &c.frame);
-    command(lane, &c);
-}
-
 void pt_lane_collect(struct pt_lane *lane, const char *json, size_t n)
 {
     struct pt_lane_command c = {0};
@@ -389,6 +404,7 @@ void pt_lane_destroy(struct pt_lane *lane)
         return;
     pthread_join(lane->thread, NULL);
     close(lane->wake);
+    pt_buf_fini(&lane->attach);
     pthread_mutex_destroy(&lane->lock);
     free(lane);
 }

@@ -17,8 +17,9 @@ enum pt_lane_kind {
     PT_LANE_SENDING,   /* sync: as far as it got; at most some ten times a second */
     PT_LANE_SYNCED,    /* the workspace is the tree; sync */
     PT_LANE_STALE,     /* the tree changed while it was sent (text: why): scan again, pt_lane_tree again */
-    PT_LANE_TOOLED,    /* the programs are there: pt_lane_launch may be called */
+    PT_LANE_TOOLED,    /* the programs are there: LAUNCH may be sent */
     PT_LANE_LAUNCHED,  /* mpirun runs */
+    PT_LANE_ATTACHED,  /* the agent that was there has this lane now; bytes: the launch that runs, or 0 */
     PT_LANE_PYTHON,    /* text: versions of Python and pytest */
     PT_LANE_LINK,      /* fd: bytes of a worker's link; the receiver closes it */
     PT_LANE_COLLECT,   /* fd: what the collector on the host says; the receiver closes it */
@@ -62,10 +63,11 @@ struct pt_lane_options {
     uint32_t host;           /* number in the run */
     struct pt_target target; /* borrowed strings must live until destroy */
     const struct pt_transport_options *transport;
-    const char *remote_dir;  /* or "" */
-    struct pt_setup setup;   /* borrowed */
-    const char *state_dir;   /* where is remembered what hosts have */
-    const char *const *keep; /* globs of what stays in workspaces; borrowed */
+    const char *remote_dir;         /* or "" */
+    struct pt_setup setup;          /* borrowed */
+    const struct pt_attach *attach; /* not NULL: ATTACH in place of SETUP; copied */
+    const char *state_dir;          /* where is remembered what hosts have */
+    const char *const *keep;        /* globs of what stays in workspaces; borrowed */
     size_t nkeep;
     unsigned lanes;                                           /* that bring the same trees, with this one */
     struct pt_loop *loop;                                     /* where on_event runs */
@@ -80,11 +82,9 @@ struct pt_lane *pt_lane_create(const struct pt_lane_options *options, struct pt_
 void pt_lane_survey(struct pt_lane *lane);
 /* This is the tree; it must live until the lane is destroyed. The lane joins the fanout, or skips it once. */
 void pt_lane_tree(struct pt_lane *lane, struct pt_fanout *tree);
-/* Start the workers; the message is copied. */
-void pt_lane_launch(struct pt_lane *lane, const struct pt_launch *launch);
 /* Collect in the workspace; json is copied. */
 void pt_lane_collect(struct pt_lane *lane, const char *json, size_t n);
-/* Any other control frame, whole; it becomes the lane's. */
+/* Any other control frame, whole; it becomes the lane's, and is wiped with it. */
 void pt_lane_send(struct pt_lane *lane, struct pt_buf *frame);
 void pt_lane_end_workers(struct pt_lane *lane, uint32_t grace_ms);
 /* End everything on the host and come DOWN. */

@@ -92,6 +92,16 @@ static int on_ready(struct pt_lane *lane, struct pt_reader *r, struct pt_err *er
     return 0;
 }
 
+static int on_attached(struct pt_lane *lane, struct pt_reader *r, struct pt_err *err)
+{
+    uint32_t launch = pt_get_u32(r);
+    if (!pt_get_end(r) || !lane->attaching)
+        return pt_err_set(err, "malformed ATTACHED");
+    lane->attaching = false;
+    pt_lane_tell(lane, PT_LANE_ATTACHED, launch);
+    return 0;
+}
+
 static int on_exited(struct pt_lane *lane, struct pt_reader *r, struct pt_err *err)
 {
     uint8_t program = pt_get_u8(r);
@@ -196,6 +206,8 @@ static int on_control(struct pt_lane *lane, uint8_t type, struct pt_reader *r, s
     switch (type) {
     case PT_C_READY:
         return on_ready(lane, r, err);
+    case PT_C_ATTACHED:
+        return on_attached(lane, r, err);
     case PT_C_MISSING:
         return on_missing(lane, r, err);
     case PT_C_TREE:

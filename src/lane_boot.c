@@ -10,7 +10,8 @@
 #include <stdio.h>
 #include <string.h>
 
-#define BOOT_SILENCE_MS 60000 /* no byte for so long before the agent speaks: give up */
+#define BOOT_SILENCE_MS  60000 /* no byte for so long before the agent speaks: give up */
+#define AGAIN_SILENCE_MS 10000 /* the same, of a host that did so before */
 
 void pt_lane_stderr(struct pt_lane *lane)
 {
@@ -99,6 +100,7 @@ static bool cancelled(const struct pt_lane *lane)
 /* Until the agent speaks; its first bytes go to rest. */
 static int boot_run(struct pt_lane *lane, struct pt_boot *boot, struct pt_buf *rest, struct pt_err *err)
 {
+    const int silence = lane->attach.len ? AGAIN_SILENCE_MS : BOOT_SILENCE_MS;
     static __thread char buf[64u << 10];
     lane->heard = pt_now_ms();
     for (;;) {
@@ -117,9 +119,9 @@ static int boot_run(struct pt_lane *lane, struct pt_boot *boot, struct pt_buf *r
         pt_lane_stderr(lane);
         if (cancelled(lane))
             return pt_err_set_kind(err, PT_ERR_INTERRUPTED, "interrupted");
-        if (pt_now_ms() - lane->heard > BOOT_SILENCE_MS)
+        if (pt_now_ms() - lane->heard > silence)
             return pt_err_set_kind(err, PT_ERR_INFRA, "the login shell gave no answer in %d s",
-                                   BOOT_SILENCE_MS / 1000);
+                                   silence / 1000);
         if (lane->transport->ops->wait(lane->transport, NULL, 0, lane->out.len > lane->out_sent, 500, err) <
             0)
             return pt_lane_gone(lane, "starting the agent", err);

@@ -62,7 +62,9 @@ struct pt_lane {
     bool stopped;
     struct pt_err failure; /* set by a callback of the mux */
     bool failed;
-    bool unfit; /* the agent said FAIL: trying again is no use */
+    struct pt_buf attach; /* what to say first, in place of all else; empty: nothing, or it was said */
+    bool attaching;       /* it was said, ATTACHED did not come yet */
+    bool unfit;           /* the agent said FAIL: trying again is no use */
 };
 
 /* What an event on its way to the run's loop is; never NULL. */

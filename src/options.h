@@ -67,6 +67,8 @@ struct pt_options {
     uint32_t run_timeout_ms;    /* 0: none */
     uint32_t grace_ms;          /* for tear-downs; after pt_options_complete not 0 */
     uint32_t mpi_grace_ms;      /* for the other ranks when one failed; after pt_options_complete not 0 */
+    uint32_t heartbeat_ms;      /* after pt_options_complete not 0 */
+    uint32_t linger_ms;         /* 0: hosts end with their connection */
     bool mpi_across;            /* tests of several ranks are spread over hosts wherever they can be */
     uint64_t memory_per_slot;   /* bytes, 0: no limit */
     enum pt_collect_where collect;

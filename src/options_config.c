@@ -13,6 +13,7 @@
 #define CONFIG_NAME  "ptremote.conf"
 #define GRACE_MS     10000
 #define MPI_GRACE_MS 3000
+#define HEARTBEAT_MS 5000
 
 struct config {
     const char *path;
@@ -315,5 +316,7 @@ int pt_options_complete(struct pt_options *opts, const char *project_root, struc
         opts->grace_ms = GRACE_MS;
     if (!pt_options_given(opts, "mpi-grace"))
         opts->mpi_grace_ms = MPI_GRACE_MS;
+    if (!pt_options_given(opts, "heartbeat"))
+        opts->heartbeat_ms = HEARTBEAT_MS;
     return check_together(opts, err) < 0 ? -1 : check_placement(opts, err);
 }

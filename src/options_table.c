@@ -190,6 +190,12 @@ const struct pt_option_row pt_option_rows[] = {
      .help = "End the whole run after that time; what did not run is told as notrun, and the exit code is 2."},
     {"grace", 0, PT_OPTION_SECONDS, PT_GROUP_RUN, PT_FILES_ANY, AT(grace_ms), .max = WEEK_SECONDS, .value = "SECONDS",
      .help = "How long tear-downs may take when sessions end, before they are killed. Default 10."},
+    {"heartbeat", 0, PT_OPTION_SECONDS, PT_GROUP_RUN, PT_FILES_ANY, AT(heartbeat_ms), .min = 1, .max = 3600, .value = "SECONDS",
+     .help = "A host, or the master seen from a host, that was not heard of for two and a half times that long is lost: what it ran goes "
+             "to others. Default 5."},
+    {"linger", 0, PT_OPTION_SECONDS, PT_GROUP_RUN, PT_FILES_ANY, AT(linger_ms), .max = WEEK_SECONDS, .value = "TIME",
+     .help = "When the connection to a host breaks (lid closed, network changed), it goes on with what it was dealt for up to that long, "
+             "keeps the reports, and is connected to again: 30m. Without: it cleans up, and others run what it had."},
     {"mpi-grace", 0, PT_OPTION_SECONDS, PT_GROUP_RUN, PT_FILES_ANY, AT(mpi_grace_ms), .min = 1, .max = WEEK_SECONDS, .value = "SECONDS",
      .help = "How long the other ranks of an MPI test may go on in a set-up, call or tear-down that failed on one of them, before they count "
              "as hung: the Python stacks of all are shown, the test fails and its ranks are ended. Default 3."},

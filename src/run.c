@@ -32,9 +32,10 @@
 #include <sys/signalfd.h>
 #include <sys/stat.h>
 
-#define TICK_MS 200
-#define CUT_MS  1000  /* a second Ctrl-C within this cuts */
-#define STEP_MS 20000 /* deadline of each step of connecting */
+#define TICK_MS       200
+#define CUT_MS        1000  /* a second Ctrl-C within this cuts */
+#define STEP_MS       20000 /* deadline of each step of connecting */
+#define AGAIN_STEP_MS 5000  /* the same, to a host that answered before */
 
 /* --- beginning --- */
 
@@ -111,6 +112,9 @@ static int make_parts(struct pt_run *run, struct pt_err *err)
                                                    .ask = ask,
                                                    .arg = run,
                                                    .cancel = &run->cancel};
+    run->again = run->transport;
+    run->again.step_ms = AGAIN_STEP_MS;
+    run->again.ask = NULL;
     if (opts->reruns &&
         !(run->rerun = pt_rerun_create(opts->reruns, opts->only_rerun.item, opts->only_rerun.n, err)))
         return -1;

@@ -14,7 +14,6 @@
 #include <sys/random.h>
 #include <time.h>
 
-#define SILENCE_MS   30000 /* an agent that hears nothing for so long cleans up */
 #define CERT_SECONDS (30L * 86400)
 
 void pt_run_make_id(struct pt_run *run)
@@ -56,7 +55,8 @@ static int fill_setup(struct pt_run *run, struct pt_err *err)
                                              .mpirun = opts->mpirun ? opts->mpirun : (char *)"",
                                              .init = opts->init ? opts->init : (char *)"",
                                              .hash_seed = run->hash_seed,
-                                             .silence_ms = SILENCE_MS,
+                                             .silence_ms = opts->heartbeat_ms / 2 * 5,
+                                             .linger_ms = opts->linger_ms,
                                              .flags = opts->sync_only ? PT_SETUP_SYNC_ONLY : 0,
                                              .shared = opts->shared_fs,
                                              .proof = run->shared.proof,

@@ -47,7 +47,7 @@ void pt_run_host_limits(struct pt_run_host *h)
                                .fresh = fresh_of(h->run)};
     struct pt_buf b = {0};
     pt_limits_encode(&limits, &b);
-    pt_link_send(h->link, &b);
+    pt_run_host_say(h, &b);
     pt_buf_fini(&b);
 }
 
@@ -69,8 +69,18 @@ static void tell_sizes(struct pt_run_host *h)
     h->sizes = kind;
     struct pt_buf b = {0};
     pt_sizes_encode(&m, &b);
-    pt_link_send(h->link, &b);
+    pt_run_host_say(h, &b);
     pt_buf_fini(&b);
+}
+
+/* From here on it has all it needs to go on alone. */
+static void say_linger(struct pt_run_host *h)
+{
+    struct pt_buf b = {0};
+    if (!h->run->opts->linger_ms)
+        return;
+    pt_frame_end(&b, pt_frame_begin(&b, PT_C_LINGER));
+    pt_lane_send(h->lane, &b);
 }
 
 void pt_run_host_begin(struct pt_run_host *h)
@@ -84,8 +94,9 @@ void pt_run_host_begin(struct pt_run_host *h)
     if (rc > 0) {
         pt_run_host_set(h, PT_HOST_WORKING);
         h->sizes = 0;
+        say_linger(h);
         pt_run_host_limits(h);
-        pt_link_send(h->link, &session);
+        pt_run_host_say(h, &session);
         pt_plan_host(run->plan, h->number, slots_of(h));
         pt_run_host_show(h, "ready");
         pt_run_deal(run);
@@ -113,8 +124,7 @@ static void send_bundle(struct pt_run *run, uint8_t type, uint32_t host, uint32_
     size_t mark = pt_frame_begin(&b, type);
     pt_put_u32(&b, bundle);
     pt_frame_end(&b, mark);
-    if (run->at[host].link)
-        pt_link_send(run->at[host].link, &b);
+    pt_run_host_say(&run->at[host], &b);
     pt_buf_fini(&b);
 }
 
@@ -127,8 +137,7 @@ static void send_steal(struct pt_run *run, const struct pt_plan_steal *steal)
     for (uint32_t i = 0; i < steal->n; i++)
         pt_put_u32(&b, steal->tests[i]);
     pt_frame_end(&b, mark);
-    if (run->at[steal->host].link)
-        pt_link_send(run->at[steal->host].link, &b);
+    pt_run_host_say(&run->at[steal->host], &b);
     pt_buf_fini(&b);
 }
 
@@ -175,7 +184,7 @@ void pt_run_deal(struct pt_run *run)
         record_attempt(run, &deal);
         if (pt_plan_held_plain(run->plan, h->number) > h->runners && h->runners < slots_of(h))
             pt_run_host_limits(h);
-        pt_link_send(h->link, &b);
+        pt_run_host_say(h, &b);
         pt_buf_fini(&b);
         pt_terminal_busy(run->terminal, h->number, pt_plan_held(run->plan, h->number));
     }

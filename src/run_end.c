@@ -7,7 +7,12 @@
 
 static void stop_host(struct pt_run_host *h, uint32_t grace_ms)
 {
-    bool waits = h->timer && h->state == PT_HOST_CONNECTING; /* between two connections: no lane to stop */
+    /* between two connections: no lane to stop */
+    bool waits = (h->timer && h->state == PT_HOST_CONNECTING) || (h->away.timer && !h->away.attached);
+    if (h->away.since)
+        pt_run_host_note(h, "is away: what it runs ends by itself within %u s",
+                         h->run->opts->linger_ms / 1000);
+    pt_run_away_end(h);
     pt_loop_cancel(h->run->loop, h->timer);
     h->timer = 0;
     pt_run_host_unlink(h);
@@ -25,8 +30,7 @@ static void quit_host(struct pt_run_host *h)
     h->quits = false;
     pt_put_u32(&b, h->run->opts->grace_ms);
     pt_frame_end(&b, mark);
-    if (h->link)
-        pt_link_send(h->link, &b);
+    pt_run_host_say(h, &b);
     pt_buf_fini(&b);
 }
 

@@ -4,7 +4,8 @@
  *   CONNECTING ─► PREPARING ─► LAUNCHING ─► JOINED ─► WORKING ─► ENDING ─► STOPPING ─► DOWN
  *                     ▲            ▲           │          │ (workers died, at most 3 times)
  *                     │            └───────────┴──────────┘
- *                     └── CONNECTING again when the agent or the connection died under launched workers
+ *                     └── CONNECTING again when the agent or the connection died under launched workers; and
+ *                         as long as others work, or ALONE_MS, when that fails
  *
  * From every state a host may go to STOPPING (the run is over, or the host is given up) or DOWN. What a lost
  * host held is dealt again by the plan. */
@@ -20,6 +21,8 @@
 #include <string.h>
 
 #define AGAIN_MS 500   /* before a host is connected to again */
+#define MORE_MS  3000  /* and again */
+#define ALONE_MS 30000 /* where no other host works, so long */
 #define JOIN_MS  90000 /* from the launch to the first worker's word */
 
 static const char *const state_names[] = {"connecting", "preparing", "launching", "joined",
@@ -29,7 +32,7 @@ _Static_assert(PT_COUNT(state_names) == PT_HOST_STATES, "one name for each state
 #define TO(state) (1u << PT_HOST_##state)
 static const unsigned edges[PT_HOST_STATES] = {
     [PT_HOST_CONNECTING] = TO(PREPARING) | TO(STOPPING) | TO(DOWN),
-    [PT_HOST_PREPARING] = TO(LAUNCHING) | TO(STOPPING) | TO(DOWN),
+    [PT_HOST_PREPARING] = TO(LAUNCHING) | TO(CONNECTING) | TO(STOPPING) | TO(DOWN),
     [PT_HOST_LAUNCHING] = TO(LAUNCHING) | TO(JOINED) | TO(CONNECTING) | TO(STOPPING) | TO(DOWN),
     [PT_HOST_JOINED] = TO(WORKING) | TO(LAUNCHING) | TO(CONNECTING) | TO(ENDING) | TO(STOPPING) | TO(DOWN),
     [PT_HOST_WORKING] = TO(LAUNCHING) | TO(CONNECTING) | TO(ENDING) | TO(STOPPING) | TO(DOWN),
@@ -108,6 +111,18 @@ static bool is_needed(const struct pt_run_host *h)
     return pt_plan_untold(run->plan) > slots || (working && pt_plan_waiting(run->plan) > 0);
 }
 
+void pt_run_host_keys(const struct pt_run_host *h, uint8_t type, struct pt_buf *out)
+{
+    const struct pt_run *run = h->run;
+    struct pt_launch m = {.launch = h->launches,
+                          .slots = h->launch_slots,
+                          .cert = h->identity.cert_pem,
+                          .key = h->identity.key_pem,
+                          .ca = h->identity.ca_pem,
+                          .address = run->listener ? (char *)pt_listener_address(run->listener) : (char *)""};
+    pt_launch_encode(&m, type, out);
+}
+
 static void launch(struct pt_run_host *h)
 {
     struct pt_run *run = h->run;
@@ -117,14 +132,11 @@ static void launch(struct pt_run_host *h)
     h->seq = h->acked = 0;
     h->launch_slots = h->slots;
     h->runners = 0;
-    struct pt_launch m = {.launch = h->launches,
-                          .slots = h->slots,
-                          .cert = h->identity.cert_pem,
-                          .key = h->identity.key_pem,
-                          .ca = h->identity.ca_pem,
-                          .address = run->listener ? (char *)pt_listener_address(run->listener) : (char *)""};
+    pt_backlog_fini(&h->backlog);
+    struct pt_buf b = {0};
+    pt_run_host_keys(h, PT_C_LAUNCH, &b);
     pt_run_host_set(h, PT_HOST_LAUNCHING);
-    pt_lane_launch(h->lane, &m);
+    pt_lane_send(h->lane, &b);
     pt_run_host_show(h, "starting workers");
 }
 
@@ -225,6 +237,8 @@ static void on_ready(struct pt_run_host *h, const struct pt_lane_event *e)
         h->slots = e->ready.cores ? e->ready.cores : 1;
     if (h->slots > 4096)
         h->slots = 4096;
+    free(h->dir);
+    h->dir = strdup(e->ready.dir);
     pt_plan_expect(h->run->plan, h->number, h->slots);
     pt_run_units_slots(h->run);
     warn_of_memory(h, e->ready.memory);
@@ -319,19 +333,53 @@ static void on_exited(struct pt_run_host *h, const struct pt_lane_event *e)
 
 static void start_lane(void *arg);
 
+static bool others_work(const struct pt_run_host *h)
+{
+    const struct pt_run *run = h->run;
+    for (size_t i = 0; i < run->hosts.n; i++)
+        if (&run->at[i] != h && run->at[i].state > PT_HOST_CONNECTING && run->at[i].state < PT_HOST_ENDING)
+            return true;
+    return false;
+}
+
+/* A host that was there may come back: while others work there is no hurry. */
+static bool may_come_back(const struct pt_run_host *h, const struct pt_lane_event *e, bool was_away)
+{
+    const struct pt_run *run = h->run;
+    if (!e->err.msg[0] || (e->level && !was_away) || run->ending || run->stopping ||
+        h->launches >= PT_RUN_LAUNCHES)
+        return false;
+    if (h->state == PT_HOST_CONNECTING || h->state == PT_HOST_PREPARING)
+        return h->lost_at && (others_work(h) || pt_now_ms() - h->lost_at < ALONE_MS);
+    return h->state >= PT_HOST_LAUNCHING && h->state <= PT_HOST_WORKING;
+}
+
+static void connect_again(struct pt_run_host *h, const char *why)
+{
+    bool first = h->state >= PT_HOST_LAUNCHING;
+    if (first) {
+        h->lost_at = pt_now_ms();
+        pt_run_host_note(h, "%s; connecting again (%u of %u)", why, h->launches, PT_RUN_LAUNCHES - 1);
+    } else {
+        pt_debug("%s: %s; connecting again", h->host->name, why);
+    }
+    if (h->state != PT_HOST_CONNECTING)
+        pt_run_host_set(h, PT_HOST_CONNECTING);
+    pt_loop_cancel(h->run->loop, h->timer);
+    h->timer = pt_loop_after(h->run->loop, first ? AGAIN_MS : MORE_MS, start_lane, h);
+}
+
 static void on_down(struct pt_run_host *h, const struct pt_lane_event *e)
 {
     struct pt_run *run = h->run;
     enum pt_host_state was = h->state;
-    bool again = e->err.msg[0] && !e->level && was >= PT_HOST_LAUNCHING && was <= PT_HOST_WORKING &&
-                 h->launches < PT_RUN_LAUNCHES && !run->ending && !run->stopping;
+    bool away = h->away.since != 0;
+    if (pt_run_away_down(h, e))
+        return;
     lose_work(h);
     pt_run_across_down(h);
-    if (again) {
-        pt_run_host_note(h, "%s; connecting again (%u of %u)", e->err.msg, h->launches, PT_RUN_LAUNCHES - 1);
-        pt_run_host_set(h, PT_HOST_CONNECTING);
-        pt_loop_cancel(run->loop, h->timer);
-        h->timer = pt_loop_after(run->loop, AGAIN_MS, start_lane, h);
+    if (may_come_back(h, e, away)) {
+        connect_again(h, e->err.msg);
         return;
     }
     pt_run_host_set(h, PT_HOST_DOWN);
@@ -377,6 +425,9 @@ static void on_event(void *arg, struct pt_lane_event *e)
         on_tooled(h, e);
         break;
     case PT_LANE_LAUNCHED:
+        break;
+    case PT_LANE_ATTACHED:
+        pt_run_away_attached(h, (uint32_t)e->bytes);
         break;
     case PT_LANE_PYTHON:
         pt_debug("%s: %s", h->host->name, e->text);
@@ -424,20 +475,18 @@ static void on_accepted(void *arg, int fd)
     pt_run_link(arg, fd, -1);
 }
 
-/* For a timer too: the first connection, or another one. */
-static void start_lane(void *arg)
+static struct pt_lane *new_lane(struct pt_run_host *h, const struct pt_attach *attach, struct pt_err *err)
 {
-    struct pt_run_host *h = arg;
-    struct pt_run *run = h->run;
-    struct pt_err err = PT_ERR_INIT;
+    const struct pt_run *run = h->run;
     struct pt_lane_options o = {.host = h->number,
                                 .target = {.name = h->host->name,
                                            .user = h->host->user,
                                            .host = h->host->host,
                                            .local = h->host->local},
-                                .transport = &run->transport,
+                                .transport = attach ? &run->again : &run->transport,
                                 .remote_dir = run->opts->remote_dir ? run->opts->remote_dir : "",
                                 .setup = h->setup,
+                                .attach = attach,
                                 .state_dir = run->state_dir,
                                 .keep = (const char *const *)run->opts->keep.item,
                                 .nkeep = run->opts->keep.n,
@@ -445,19 +494,35 @@ static void start_lane(void *arg)
                                 .loop = run->loop,
                                 .on_event = on_event,
                                 .arg = h};
-    h->timer = 0;
     pt_lane_destroy(h->lane);
+    h->lane = pt_lane_create(&o, err);
+    return h->lane;
+}
+
+/* For a timer too: the first connection, or another one. */
+static void start_lane(void *arg)
+{
+    struct pt_run_host *h = arg;
+    struct pt_err err = PT_ERR_INIT;
+    h->timer = 0;
     h->tooled = h->synced = h->python = h->collecting = false;
     h->begun = pt_wall_clock();
-    h->lane = pt_lane_create(&o, &err);
-    if (h->lane) {
+    if (new_lane(h, NULL, &err)) {
         pt_run_host_show(h, "connecting");
         return;
     }
     pt_run_host_set(h, PT_HOST_DOWN);
     h->lost = true;
     pt_run_host_note(h, "%s", err.msg);
-    pt_run_check(run);
+    pt_run_check(h->run);
+}
+
+int pt_run_host_attach(struct pt_run_host *h)
+{
+    const struct pt_attach attach = {
+        .protocol = PT_PROTOCOL, .run = h->run->id, .host = h->number, .dir = h->dir};
+    struct pt_err err = PT_ERR_INIT;
+    return new_lane(h, &attach, &err) ? 0 : -1;
 }
 
 static void prepare(struct pt_run *run, struct pt_run_host *h)
@@ -561,8 +626,11 @@ void pt_run_hosts_fini(struct pt_run *run)
     for (size_t i = 0; run->at && i < run->hosts.n; i++) {
         struct pt_run_host *h = &run->at[i];
         pt_run_host_unlink(h);
+        pt_run_away_end(h);
         pt_lane_destroy(h->lane);
         pt_tls_identity_fini(&h->identity);
+        pt_backlog_fini(&h->backlog);
+        free(h->dir);
     }
     pt_run_links_fini(run);
     pt_run_across_fini(run);

@@ -21,6 +21,12 @@ static void on_hello(void *arg, struct pt_link *link, const struct pt_hello *hel
 {
     struct pt_run *run = arg;
     struct pt_run_host *h = hello->host < run->hosts.n ? &run->at[hello->host] : NULL;
+    if (h && pt_run_away_expects(h, hello)) {
+        guest_leaves(run, link);
+        pt_run_away_back(h, link, hello->got);
+        pt_run_check(run);
+        return;
+    }
     if (!h || h->state != PT_HOST_LAUNCHING || h->link || hello->launch != h->launches ||
         hello->slots != h->launch_slots) {
         pt_link_refuse(link, "this launch is not expected");

@@ -305,6 +305,15 @@ static int next_seq(struct pt_run_host *h, uint64_t seq, struct pt_err *err)
     return 1;
 }
 
+/* What the workers have need not be said again. */
+static int on_got(struct pt_run_host *h, struct pt_reader *r, struct pt_err *err)
+{
+    uint64_t got = pt_get_u64(r);
+    if (!pt_get_end(r) || pt_backlog_got(&h->backlog, got) < 0)
+        return pt_err_set(err, "malformed GOT");
+    return 0;
+}
+
 int pt_run_message(struct pt_run_host *h, uint8_t type, struct pt_reader *body, struct pt_err *err)
 {
     static int (*const handlers[])(struct pt_run_host *, struct pt_reader *, struct pt_err *) = {
@@ -313,6 +322,8 @@ int pt_run_message(struct pt_run_host *h, uint8_t type, struct pt_reader *body, 
         [PT_L_RECALLED] = on_recalled, [PT_L_BYE] = on_bye,         [PT_L_STOLEN] = on_stolen,
         [PT_L_OUTPUT] = on_output,     [PT_L_RANKS] = pt_run_ranks, [PT_L_FALL] = pt_run_fall,
     };
+    if (type == PT_L_GOT)
+        return on_got(h, body, err);
     if (type >= PT_COUNT(handlers) || !handlers[type])
         return pt_err_set(err, "unknown link message %u", type);
     uint64_t seq = pt_get_u64(body);

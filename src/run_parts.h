@@ -7,6 +7,7 @@
  * run_notes.c (what workers say), run_results.c (what tests gave), run_resume.c (what an earlier run left),
  * run_collect.c (what there is to run), run_sync.c (--sync-only). Everything here belongs to the loop's
  * thread. */
+#include "backlog.h"
 #include "collect.h"
 #include "common/err.h"
 #include "common/loop.h"
@@ -46,6 +47,13 @@ enum pt_host_state {
     PT_HOST_STATES,
 };
 
+/* A host that goes on without us. */
+struct pt_run_away {
+    int64_t since, until; /* ms; since 0: it is not away */
+    bool attached;        /* its agent is there again, its workers' link is not */
+    uint64_t timer;       /* the next try, or until the link must be there */
+};
+
 struct pt_run_host {
     struct pt_run *run;
     uint32_t number;
@@ -61,7 +69,11 @@ struct pt_run_host {
     uint64_t sizes;   /* of MPI tests to come, as it was told last: a digest, 0 none */
     uint32_t launch_slots;
     struct pt_link *link;
-    uint64_t seq, acked; /* last received of this launch; last acknowledged */
+    uint64_t seq, acked;       /* last received of this launch; last acknowledged */
+    int64_t lost_at;           /* ms; when its connection was, if it was there before; 0: never */
+    char *dir;                 /* the run's folder there; NULL until READY */
+    struct pt_backlog backlog; /* with --linger: what its workers may not have got */
+    struct pt_run_away away;
     struct pt_lane_sync sync;
     double begun, connected, ready, synced_at, tooled_at, joined;
     char why[PT_ERR_MAX];            /* why it is down */
@@ -97,8 +109,8 @@ struct pt_run {
     double started;
 
     struct pt_hosts hosts;
-    struct pt_run_host *at; /* one for each host */
-    struct pt_transport_options transport;
+    struct pt_run_host *at;                       /* one for each host */
+    struct pt_transport_options transport, again; /* again: for hosts that are away */
     volatile int cancel;
     struct pt_tls_ca *ca;
     struct pt_tls_identity identity;
@@ -206,6 +218,24 @@ bool pt_run_hosts_coming(const struct pt_run *run);
 void pt_run_hosts_fini(struct pt_run *run);
 /* One line for the user about a host. */
 void pt_run_host_note(struct pt_run_host *h, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
+
+/* Another lane for a host that is away; -1: not now. */
+int pt_run_host_attach(struct pt_run_host *h);
+/* Which launch its workers are of, and their keys, as a frame of that type. */
+void pt_run_host_keys(const struct pt_run_host *h, uint8_t type, struct pt_buf *out);
+
+/* run_away.c */
+/* DOWN: 1 when the host goes on by itself and is tried again, so that nothing of it is lost. */
+bool pt_run_away_down(struct pt_run_host *h, const struct pt_lane_event *e);
+/* ATTACHED. */
+void pt_run_away_attached(struct pt_run_host *h, uint32_t launch);
+/* Is this the link of its workers, which was awaited? Then it is theirs. */
+bool pt_run_away_expects(const struct pt_run_host *h, const struct pt_hello *hello);
+void pt_run_away_back(struct pt_run_host *h, struct pt_link *link, uint64_t got);
+/* It is not awaited any more. */
+void pt_run_away_end(struct pt_run_host *h);
+/* Tell the workers; when they are away, once they are back. */
+void pt_run_host_say(struct pt_run_host *h, const struct pt_buf *frames);
 
 /* run_sync.c */
 /* With --sync-only: has this host got all? Then say so, and let it go. */

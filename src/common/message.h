@@ -37,6 +37,8 @@ enum pt_control_message {
     PT_C_ATTACH = 14, /* struct pt_attach, in place of SETUP; answered by ATTACHED or FAIL; nothing before */
     PT_C_RELINK = 15, /* struct pt_launch: new keys for the workers that run, whose link may come again */
 
+    PT_C_LINGER = 16, /* nothing is lacking: from here on workers go on without a master, as SETUP allows */
+
     PT_C_READY = 64,     /* struct pt_ready: answers SETUP */
     PT_C_MISSING = 65,   /* u32 n, n x u32 index into TOOLS: send these by B_TOOL; n = 0: all there */
     PT_C_TREE = 66,      /* u8 1: the base of that delta is not known here; send the whole manifest */
