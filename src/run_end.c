@@ -73,3 +73,15 @@ void pt_run_hosts_stop(struct pt_run *run, uint32_t grace_ms)
         if (run->at[i].state < PT_HOST_STOPPING)
             stop_host(&run->at[i], grace_ms);
 }
+
+void pt_run_host_bye(struct pt_run_host *h)
+{
+    if (h->state != PT_HOST_ENDING)
+        return;
+    struct pt_err err = PT_ERR_INIT;
+    if (pt_ledger_commit(h->run->ledger, &err) < 0)
+        pt_run_fail(h->run, &err);
+    pt_run_hosts_ack(h->run);
+    pt_run_host_set(h, PT_HOST_STOPPING);
+    pt_lane_stop(h->lane, 0);
+}

@@ -20,10 +20,7 @@
 #include <stdio.h>
 #include <string.h>
 
-#define AGAIN_MS 500   /* before a host is connected to again */
-#define MORE_MS  3000  /* and again */
-#define ALONE_MS 30000 /* where no other host works, so long */
-#define JOIN_MS  90000 /* from the launch to the first worker's word */
+#define JOIN_MS 90000 /* from the launch to the first worker's word */
 
 static const char *const state_names[] = {"connecting", "preparing", "launching", "joined",
                                           "working",    "ending",    "stopping",  "down"};
@@ -73,7 +70,7 @@ void pt_run_host_note(struct pt_run_host *h, const char *fmt, ...)
     pt_terminal_note(h->run->terminal, line);
 }
 
-/* --- starting and losing workers --- */
+/* --- starting workers --- */
 
 /* mpirun runs, or says so, and no worker came. */
 static void on_no_worker(void *arg)
@@ -123,7 +120,7 @@ void pt_run_host_keys(const struct pt_run_host *h, uint8_t type, struct pt_buf *
     pt_launch_encode(&m, type, out);
 }
 
-static void launch(struct pt_run_host *h)
+void pt_run_host_launch(struct pt_run_host *h)
 {
     struct pt_run *run = h->run;
     pt_loop_cancel(run->loop, h->timer);
@@ -140,68 +137,9 @@ static void launch(struct pt_run_host *h)
     pt_run_host_show(h, "starting workers");
 }
 
-void pt_run_host_unlink(struct pt_run_host *h)
-{
-    pt_link_destroy(h->link);
-    h->link = NULL;
-}
-
-/* What it held goes to others. */
-static void lose_work(struct pt_run_host *h)
-{
-    pt_run_host_unlink(h);
-    pt_status_lost(h->run->status, h->number);
-    pt_plan_lost(h->run->plan, h->number, pt_run_lost_test, h->run);
-    pt_run_across_lost(h);
-    pt_run_deal(h->run);
-}
-
-void pt_run_host_give_up(struct pt_run_host *h, const char *why)
-{
-    lose_work(h);
-    snprintf(h->why, sizeof(h->why), "%s", why);
-    h->lost = true;
-    if (h->state < PT_HOST_STOPPING) {
-        pt_run_host_set(h, PT_HOST_STOPPING);
-        pt_lane_stop(h->lane, 0);
-    }
-}
-
-void pt_run_host_bye(struct pt_run_host *h)
-{
-    if (h->state != PT_HOST_ENDING)
-        return;
-    struct pt_err err = PT_ERR_INIT;
-    if (pt_ledger_commit(h->run->ledger, &err) < 0)
-        pt_run_fail(h->run, &err);
-    pt_run_hosts_ack(h->run);
-    pt_run_host_set(h, PT_HOST_STOPPING);
-    pt_lane_stop(h->lane, 0);
-}
-
-/* Its workers are gone: what they held goes back. */
-static void workers_lost(struct pt_run_host *h, const char *why)
-{
-    lose_work(h);
-    if (h->state == PT_HOST_ENDING) {
-        pt_run_host_note(h, "the workers ended before their sessions did: %s", why);
-        pt_run_host_set(h, PT_HOST_STOPPING);
-        pt_lane_stop(h->lane, 0);
-        return;
-    }
-    if (h->launches >= PT_RUN_LAUNCHES) {
-        pt_run_host_note(h, "%s; given up after %u starts", why, h->launches);
-        pt_run_host_give_up(h, why);
-        return;
-    }
-    pt_run_host_note(h, "%s; starting its workers again (%u of %u)", why, h->launches, PT_RUN_LAUNCHES - 1);
-    launch(h);
-}
-
 /* --- lane events --- */
 
-/* The host gets the tree, or will do without it: whatever was kept for it need not be any more. */
-static void offer_tree(struct pt_run_host *h, bool give)
+void pt_run_host_offer_tree(struct pt_run_host *h, bool give)
 {
     struct pt_run *run = h->run;
     if (!run->tree)
@@ -218,7 +156,7 @@ static void on_connected(struct pt_run_host *h, const struct pt_lane_event *e)
     h->connected = e->at;
     pt_run_host_set(h, PT_HOST_PREPARING);
     pt_run_host_show(h, e->bytes ? "connected, agent installed" : "connected");
-    offer_tree(h, true);
+    pt_run_host_offer_tree(h, true);
 }
 
 static void warn_of_memory(struct pt_run_host *h, uint64_t memory)
@@ -327,76 +265,8 @@ static void on_exited(struct pt_run_host *h, const struct pt_lane_event *e)
     if (h->state == PT_HOST_LAUNCHING || h->state == PT_HOST_JOINED || h->state == PT_HOST_WORKING ||
         h->state == PT_HOST_ENDING) {
         snprintf(why, sizeof(why), "mpirun %s%s%s", words, line[0] ? ": " : "", line);
-        workers_lost(h, why);
+        pt_run_host_workers_lost(h, why);
     }
-}
-
-static void start_lane(void *arg);
-
-static bool others_work(const struct pt_run_host *h)
-{
-    const struct pt_run *run = h->run;
-    for (size_t i = 0; i < run->hosts.n; i++)
-        if (&run->at[i] != h && run->at[i].state > PT_HOST_CONNECTING && run->at[i].state < PT_HOST_ENDING)
-            return true;
-    return false;
-}
-
-/* A host that was there may come back: while others work there is no hurry. */
-static bool may_come_back(const struct pt_run_host *h, const struct pt_lane_event *e, bool was_away)
-{
-    const struct pt_run *run = h->run;
-    if (!e->err.msg[0] || (e->level && !was_away) || run->ending || run->stopping ||
-        h->launches >= PT_RUN_LAUNCHES)
-        return false;
-    if (h->state == PT_HOST_CONNECTING || h->state == PT_HOST_PREPARING)
-        return h->lost_at && (others_work(h) || pt_now_ms() - h->lost_at < ALONE_MS);
-    return h->state >= PT_HOST_LAUNCHING && h->state <= PT_HOST_WORKING;
-}
-
-static void connect_again(struct pt_run_host *h, const char *why)
-{
-    bool first = h->state >= PT_HOST_LAUNCHING;
-    if (first) {
-        h->lost_at = pt_now_ms();
-        pt_run_host_note(h, "%s; connecting again (%u of %u)", why, h->launches, PT_RUN_LAUNCHES - 1);
-    } else {
-        pt_debug("%s: %s; connecting again", h->host->name, why);
-    }
-    if (h->state != PT_HOST_CONNECTING)
-        pt_run_host_set(h, PT_HOST_CONNECTING);
-    pt_loop_cancel(h->run->loop, h->timer);
-    h->timer = pt_loop_after(h->run->loop, first ? AGAIN_MS : MORE_MS, start_lane, h);
-}
-
-static void on_down(struct pt_run_host *h, const struct pt_lane_event *e)
-{
-    struct pt_run *run = h->run;
-    enum pt_host_state was = h->state;
-    bool away = h->away.since != 0;
-    if (pt_run_away_down(h, e))
-        return;
-    lose_work(h);
-    pt_run_across_down(h);
-    if (may_come_back(h, e, away)) {
-        connect_again(h, e->err.msg);
-        return;
-    }
-    pt_run_host_set(h, PT_HOST_DOWN);
-    pt_loop_cancel(run->loop, h->timer);
-    h->timer = 0;
-    pt_plan_expect(run->plan, h->number, 0);
-    pt_plan_never(run->plan, h->number);
-    offer_tree(h, false);
-    if (e->err.msg[0] && was != PT_HOST_STOPPING && !run->interrupted) {
-        h->lost = true;
-        snprintf(h->why, sizeof(h->why), "%s", e->err.msg);
-        pt_run_host_note(h, "%s%s%s", e->err.msg, e->err.hint[0] ? "; next: " : "", e->err.hint);
-    }
-    pt_run_host_show(h, h->lost ? "lost" : "done");
-    if (run->collected)
-        pt_run_hosts_collected(run);
-    pt_run_deal(run);
 }
 
 static void on_event(void *arg, struct pt_lane_event *e)
@@ -461,7 +331,7 @@ static void on_event(void *arg, struct pt_lane_event *e)
             pt_debug("%s: %s", h->host->name, e->text);
         break;
     case PT_LANE_DOWN:
-        on_down(h, e);
+        pt_run_host_down(h, e);
         break;
     }
     pt_run_sync_look(h);
@@ -499,8 +369,7 @@ static struct pt_lane *new_lane(struct pt_run_host *h, const struct pt_attach *a
     return h->lane;
 }
 
-/* For a timer too: the first connection, or another one. */
-static void start_lane(void *arg)
+void pt_run_host_connect(void *arg)
 {
     struct pt_run_host *h = arg;
     struct pt_err err = PT_ERR_INIT;
@@ -545,7 +414,7 @@ int pt_run_hosts_start(struct pt_run *run, struct pt_err *err)
         prepare(run, &run->at[i]);
     run->lanes_started = true;
     for (size_t i = 0; i < run->hosts.n; i++)
-        start_lane(&run->at[i]);
+        pt_run_host_connect(&run->at[i]);
     return 0;
 }
 
@@ -554,7 +423,7 @@ void pt_run_hosts_tree(struct pt_run *run)
     for (size_t i = 0; i < run->hosts.n; i++) {
         struct pt_run_host *h = &run->at[i];
         if (h->state != PT_HOST_CONNECTING) /* who connects still will get it then */
-            offer_tree(h, h->state < PT_HOST_WORKING && !h->synced);
+            pt_run_host_offer_tree(h, h->state < PT_HOST_WORKING && !h->synced);
     }
 }
 
@@ -564,7 +433,7 @@ void pt_run_hosts_wake(struct pt_run *run)
         struct pt_run_host *h = &run->at[i];
         if (h->state == PT_HOST_PREPARING && h->tooled && h->slots && !run->ending && !run->stopping &&
             !run->opts->sync_only && is_needed(h))
-            launch(h);
+            pt_run_host_launch(h);
     }
 }
 

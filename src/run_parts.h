@@ -1,12 +1,12 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #pragma once
 /* What the run's files share: run.c (start, end, time), run_tree.c (what is sent), run_hosts.c (each host's
- * state), run_end.c (the end of that), run_links.c (its workers), run_deal.c (what they are dealt),
- * run_across.c and run_relays.c (tests over several hosts), run_units.c (what is dealt as one), run_ahead.c
- * (what hosts do ahead), run_nodes.c (slots as plugins see them), run_messages.c, run_groups.c and
- * run_notes.c (what workers say), run_results.c (what tests gave), run_resume.c (what an earlier run left),
- * run_collect.c (what there is to run), run_sync.c (--sync-only). Everything here belongs to the loop's
- * thread. */
+ * state), run_lost.c, run_away.c and run_end.c (the ends of that), run_links.c (its workers), run_deal.c
+ * (what they are dealt), run_across.c and run_relays.c (tests over several hosts), run_units.c (what is dealt
+ * as one), run_ahead.c (what hosts do ahead), run_nodes.c (slots as plugins see them), run_messages.c,
+ * run_groups.c and run_notes.c (what workers say), run_results.c (what tests gave), run_resume.c (what an
+ * earlier run left), run_collect.c (what there is to run), run_sync.c (--sync-only). Everything here belongs
+ * to the loop's thread. */
 #include "backlog.h"
 #include "collect.h"
 #include "common/err.h"
@@ -202,14 +202,15 @@ void pt_run_host_set(struct pt_run_host *h, enum pt_host_state state);
 /* Its state in a word. */
 const char *pt_run_host_state(const struct pt_run_host *h);
 void pt_run_host_show(struct pt_run_host *h, const char *state);
-void pt_run_host_unlink(struct pt_run_host *h);
 int pt_run_hosts_start(struct pt_run *run, struct pt_err *err);
 void pt_run_hosts_tree(struct pt_run *run);    /* the tree is there */
 void pt_run_hosts_session(struct pt_run *run); /* the session is there */
-/* The host is of no use: its work goes to others, it is told to stop. */
-void pt_run_host_give_up(struct pt_run_host *h, const char *why);
-/* All its sessions have ended. */
-void pt_run_host_bye(struct pt_run_host *h);
+/* Start its workers, for the first time or again. */
+void pt_run_host_launch(struct pt_run_host *h);
+/* Connect to it, for the first time or again; arg is the host, as for a timer. */
+void pt_run_host_connect(void *arg);
+/* The host gets the tree, or will do without it: whatever was kept for it need not be any more. */
+void pt_run_host_offer_tree(struct pt_run_host *h, bool give);
 /* Hosts that are not DOWN; hosts that are not DOWN, STOPPING or ENDING. */
 uint32_t pt_run_hosts_alive(const struct pt_run *run);
 uint32_t pt_run_hosts_usable(const struct pt_run *run);
@@ -223,6 +224,16 @@ void pt_run_host_note(struct pt_run_host *h, const char *fmt, ...) __attribute__
 int pt_run_host_attach(struct pt_run_host *h);
 /* Which launch its workers are of, and their keys, as a frame of that type. */
 void pt_run_host_keys(const struct pt_run_host *h, uint8_t type, struct pt_buf *out);
+
+/* run_lost.c */
+/* Its link, if there is one, is not its any more. */
+void pt_run_host_unlink(struct pt_run_host *h);
+/* The host is of no use: its work goes to others, it is told to stop. */
+void pt_run_host_give_up(struct pt_run_host *h, const char *why);
+/* Its workers are gone: what they held goes back, and they are started again. */
+void pt_run_host_workers_lost(struct pt_run_host *h, const char *why);
+/* DOWN. */
+void pt_run_host_down(struct pt_run_host *h, const struct pt_lane_event *e);
 
 /* run_away.c */
 /* DOWN: 1 when the host goes on by itself and is tried again, so that nothing of it is lost. */
@@ -285,6 +296,8 @@ void pt_run_hosts_quit(struct pt_run *run);
 /* Hosts that are to end their sessions, and have ranks that others lead: these may have ended. */
 void pt_run_hosts_part(struct pt_run *run);
 void pt_run_hosts_stop(struct pt_run *run, uint32_t grace_ms);
+/* All its sessions have ended. */
+void pt_run_host_bye(struct pt_run_host *h);
 
 /* run_links.c */
 /* A connection that should be a worker's; host -1: any of the run. Takes fd over. */
