@@ -196,6 +196,9 @@ const struct pt_option_row pt_option_rows[] = {
     {"linger", 0, PT_OPTION_SECONDS, PT_GROUP_RUN, PT_FILES_ANY, AT(linger_ms), .max = WEEK_SECONDS, .value = "TIME",
      .help = "When the connection to a host breaks (lid closed, network changed), it goes on with what it was dealt for up to that long, "
              "keeps the reports, and is connected to again: 30m. Without: it cleans up, and others run what it had."},
+    {"leave-with-hosts", 0, PT_OPTION_SECONDS, PT_GROUP_RUN, PT_FILES_ANY, AT(leave_ms), .max = WEEK_SECONDS, .value = "TIME",
+     .help = "With --linger: deal so much work ahead that each slot has something to do for that long when the connection breaks, as far as earlier "
+             "runs tell what tests take: 20m."},
     {"mpi-grace", 0, PT_OPTION_SECONDS, PT_GROUP_RUN, PT_FILES_ANY, AT(mpi_grace_ms), .min = 1, .max = WEEK_SECONDS, .value = "SECONDS",
      .help = "How long the other ranks of an MPI test may go on in a set-up, call or tear-down that failed on one of them, before they count "
              "as hung: the Python stacks of all are shown, the test fails and its ranks are ended. Default 3."},

@@ -45,6 +45,8 @@ struct pt_plan_spec {
     bool in_order;  /* dynamic: units go out in the order added, not the longest first */
     bool across;    /* tests of several ranks are spread over hosts also where one host has slots enough */
     bool speculate; /* a straggler is dealt a second time when slots idle; the first report counts */
+    double leave; /* seconds of ordinary work that each slot is to hold, if there is so much; 0: no more than
+                   * it takes to be never idle */
 };
 
 enum pt_exclusive { PT_EXCLUSIVE_NOT, PT_EXCLUSIVE_HOST, PT_EXCLUSIVE_RUN };

@@ -1,6 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "plan_state.h"
 
+#define LEFT_MAX 65536 /* bundles that a host may hold beyond its slots when work is to be left with it */
+
 bool pt_plan_may(const struct pt_plan *plan, const struct pt_plan_line *line, uint32_t number)
 {
     const struct host *host = &plan->hosts[number];
@@ -23,9 +25,21 @@ bool pt_plan_room(const struct pt_plan *plan, const struct pt_plan_line *line, u
     return host->held - host->queued < (uint64_t)host->slots + ahead;
 }
 
+/* Is there less at that host than shall be left with it? */
+static bool leaves_little(const struct pt_plan *plan, const struct host *host)
+{
+    double seconds = 0;
+    for (const struct task *task = host->holds.head; task; task = task->next)
+        if (pt_plan_is_plain(task->line))
+            seconds += task->left;
+    return seconds < plan->spec.leave * host->slots;
+}
+
 /* How many bundles a host may hold beyond its slots: many only while much waits. */
 static uint32_t ahead(struct pt_plan *plan, struct pt_plan_line *line, const struct host *host)
 {
+    if (plan->spec.leave > 0 && leaves_little(plan, host))
+        return LEFT_MAX;
     double size = pt_plan_line_size(plan, line);
     double slots = line->slots;
     if ((double)line->pool.live >= 2 * slots && pt_plan_pool_left(&line->pool) >= 2 * slots * size)
@@ -63,7 +77,8 @@ uint32_t pt_plan_room_for(struct pt_plan *plan, struct pt_plan_line *line, uint3
     double least = 0;
     for (uint32_t i = 0; i < plan->spec.hosts; i++) {
         const struct host *host = &plan->hosts[i];
-        if (!pt_plan_may(plan, line, i) || !pt_plan_room(plan, line, i, host->slots) ||
+        if (!pt_plan_may(plan, line, i) ||
+            !pt_plan_room(plan, line, i, plan->spec.leave > 0 ? LEFT_MAX : host->slots) ||
             !pt_plan_spares(plan, i, pt_plan_width(line, host)))
             continue;
         double load = (double)(host->load - host->queued) / host->slots;

@@ -95,7 +95,8 @@ static int make_parts(struct pt_run *run, struct pt_err *err)
                                 .schedule = opts->schedule,
                                 .in_order = opts->shuffle != NULL,
                                 .across = opts->mpi_across,
-                                .speculate = opts->speculate};
+                                .speculate = opts->speculate,
+                                .leave = opts->leave_ms / 1000.0};
     struct pt_terminal_options terminal = {.out = stdout,
                                            .tty = isatty(1) && opts->quiet == 0,
                                            .color = pt_terminal_colors(opts->color, 1),
