@@ -3,10 +3,12 @@
  * that control messages and the ends of children move them on. It ends in one of two ways. STOP: workers get
  * their grace, everything below is killed, folders go, STOPPED is said. Otherwise (the channel or the keeper
  * is gone, the master is silent or talks nonsense): the same without a word. Whatever this process misses,
- * the keeper does. */
+ * the keeper does. Where the run lingers and its workers run, the end of the channel is not the agent's: it
+ * is away, without a channel, until another agent brings it a new one (linger.h) or the time is over. */
 #include "remote/agent/agent.h"
 
 #include "common/auto.h"
+#include "remote/agent/attach.h"
 #include "remote/agent/bulk.h"
 #include "remote/agent/child.h"
 #include "remote/agent/collect.h"
@@ -14,6 +16,7 @@
 #include "remote/agent/init.h"
 #include "remote/agent/kit.h"
 #include "remote/agent/launch.h"
+#include "remote/agent/linger.h"
 #include "remote/agent/links.h"
 #include "remote/agent/python.h"
 #include "remote/agent/reach.h"
@@ -43,11 +46,14 @@
 struct machine {
     struct pt_agent a;
     const struct pt_agent_start *start;
+    int channel; /* -1 while away, and once it was given to another agent */
     int signals;
     struct pt_buf out, control;
     size_t sent; /* of out */
     int64_t heard;
-    bool gone;     /* the channel or the keeper: nobody listens */
+    uint64_t fed;  /* bytes of the channel in all */
+    bool cut;      /* the channel ended */
+    bool gone;     /* nobody listens, and nobody will */
     bool leaving;  /* say what is queued, then end */
     bool stopping; /* STOP was said */
     int64_t stop_by;
@@ -57,7 +63,7 @@ struct machine {
 
 void pt_agent_send(struct pt_agent *a, struct pt_buf *frame)
 {
-    if (!frame->bad)
+    if (!frame->bad && !pt_linger_keep(a->linger, frame))
         pt_mux_send(a->mux, PT_MUX_CONTROL, frame->data, frame->len);
     pt_buf_fini(frame);
 }
@@ -116,11 +122,36 @@ static void send_log(void *arg, enum pt_log_level level, const char *line)
     pt_agent_send(arg, &b);
 }
 
+static void on_attached(void *arg, int channel, size_t taken);
+static void close_channel(struct machine *m);
+
 static int on_setup(struct machine *m, struct pt_reader *body, struct pt_err *err)
 {
     if (m->a.set_up)
         return pt_err_set(err, "SETUP came twice");
-    return pt_agent_set_up(&m->a, body, err);
+    if (pt_agent_set_up(&m->a, body, err) < 0)
+        return -1;
+    if (m->a.setup.linger_ms && !(m->a.linger = pt_linger_create(&m->a, on_attached, m, err)))
+        return -1;
+    return 0;
+}
+
+/* This channel is for another agent. The frame is all that was said on it, so that it is whole again there.
+ */
+static int on_attach(struct machine *m, struct pt_reader *body, size_t frame, struct pt_err *err)
+{
+    struct pt_attach want;
+    if (m->a.set_up || m->fed != PT_MUX_HEAD + frame)
+        return pt_err_set(err, "ATTACH is not all that was said");
+    if (pt_attach_decode(body, &want, err) < 0)
+        return -1;
+    int rc = pt_attach_give(&want, m->channel, err);
+    pt_attach_fini(&want);
+    if (rc < 0)
+        return -1;
+    close_channel(m);
+    m->gone = true;
+    return 0;
 }
 
 /* --- the control stream --- */
@@ -146,6 +177,8 @@ static int on_stop(struct machine *m, struct pt_reader *body, struct pt_err *err
     if (!m->stopping)
         m->stop_by = INT64_MAX;
     m->stopping = true;
+    pt_linger_destroy(m->a.linger); /* it is wanted no more */
+    m->a.linger = NULL;
     int64_t by = pt_now_ms() + grace;
     m->stop_by = by < m->stop_by ? by : m->stop_by;
     pt_launcher_end(m->a.launcher, grace);
@@ -163,8 +196,10 @@ static int on_end_workers(struct pt_agent *a, struct pt_reader *body, struct pt_
 
 static int on_launch(struct pt_agent *a, struct pt_reader *body, struct pt_err *err)
 {
+    pt_linger_forget(a->linger);
     if (pt_launcher_want(a->launcher, body, err) < 0)
         return -1;
+    pt_links_admit(a->links);
     pt_agent_advance(a);
     return 0;
 }
@@ -178,7 +213,7 @@ static enum pt_stage control_stage(uint8_t type)
 {
     return type == PT_C_TOOLS                             ? PT_STAGE_TOOLS
            : type == PT_C_MANIFEST || type == PT_C_SURVEY ? PT_STAGE_TREE
-           : type == PT_C_LAUNCH                          ? PT_STAGE_LAUNCH
+           : type == PT_C_LAUNCH || type == PT_C_RELINK   ? PT_STAGE_LAUNCH
            : type == PT_C_COLLECT                         ? PT_STAGE_PYTHON
                                                           : PT_STAGE_SETUP;
 }
@@ -191,6 +226,8 @@ static int on_control(struct machine *m, uint8_t type, struct pt_reader *body, c
     switch (type) {
     case PT_C_SETUP:
         return on_setup(m, body, err);
+    case PT_C_ATTACH:
+        return on_attach(m, body, n, err);
     case PT_C_PING:
         return on_ping(a, body, err);
     case PT_C_STOP:
@@ -214,6 +251,8 @@ static int on_control(struct machine *m, uint8_t type, struct pt_reader *body, c
         return pt_tree_send(a->tree, frame, n, false, err);
     case PT_C_LAUNCH:
         return on_launch(a, body, err);
+    case PT_C_RELINK:
+        return pt_launcher_relink(a->launcher, body, err);
     case PT_C_COLLECT:
         return pt_collector_want(a->collector, body, err);
     case PT_C_END_WORKERS:
@@ -247,7 +286,7 @@ static int next_frame(struct machine *m, const struct pt_buf *in, size_t at, siz
                       struct pt_reader *body, size_t *total)
 {
     struct pt_err err = PT_ERR_INIT;
-    if (m->leaving)
+    if (m->leaving || m->gone)
         return 0;
     int rc = pt_frame_next(in->data + at, in->len - at, max, type, body, total);
     if (rc >= 0)
@@ -313,14 +352,15 @@ static void read_channel(struct machine *m)
 {
     static char buf[READ_CHUNK];
     struct pt_err err = PT_ERR_INIT;
-    ssize_t n = recv(m->start->channel, buf, sizeof(buf), MSG_DONTWAIT);
+    ssize_t n = recv(m->channel, buf, sizeof(buf), MSG_DONTWAIT);
     if (n == 0 || (n < 0 && errno != EAGAIN && errno != EINTR)) {
-        m->gone = true;
+        m->cut = true;
         return;
     }
     if (n < 0)
         return;
     m->heard = pt_now_ms();
+    m->fed += (uint64_t)n;
     if (pt_mux_feed(m->a.mux, buf, (size_t)n, &err) < 0)
         refuse(m, PT_STAGE_SETUP, &err);
     if (m->control.bad)
@@ -329,7 +369,7 @@ static void read_channel(struct machine *m)
 
 static void write_channel(struct machine *m)
 {
-    while (!m->gone) {
+    while (m->channel >= 0 && !m->cut) {
         if (m->sent == m->out.len) {
             pt_buf_clear(&m->out);
             m->sent = 0;
@@ -338,13 +378,22 @@ static void write_channel(struct machine *m)
         if (m->out.len == m->sent)
             return;
         ssize_t n =
-            send(m->start->channel, m->out.data + m->sent, m->out.len - m->sent, MSG_NOSIGNAL | MSG_DONTWAIT);
+            send(m->channel, m->out.data + m->sent, m->out.len - m->sent, MSG_NOSIGNAL | MSG_DONTWAIT);
         if (n < 0 && errno != EAGAIN && errno != EINTR)
-            m->gone = true;
+            m->cut = true;
         if (n <= 0)
             return;
         m->sent += (size_t)n;
     }
+}
+
+static void close_channel(struct machine *m)
+{
+    if (m->channel < 0)
+        return;
+    pt_loop_unwatch(m->a.loop, m->channel);
+    close(m->channel);
+    m->channel = -1;
 }
 
 static void on_channel(void *arg, int fd, short revents)
@@ -380,12 +429,59 @@ static void on_signal(void *arg, int fd, short revents)
     pt_agent_advance(a);
 }
 
+/* --- away, and back --- */
+
+static int begin_streams(struct machine *m)
+{
+    static const struct pt_mux_callbacks callbacks = {
+        .opened = on_opened, .data = on_data, .closed = on_closed};
+    struct pt_mux *mux = pt_mux_create(&callbacks, m, NULL);
+    if (!mux)
+        return -1;
+    pt_mux_destroy(m->a.mux);
+    m->a.mux = mux;
+    pt_buf_clear(&m->out);
+    pt_buf_clear(&m->control);
+    m->sent = 0;
+    m->cut = false;
+    m->heard = pt_now_ms();
+    return 0;
+}
+
+/* What the channel carried ends; what runs on this host does not. */
+static void leave(struct machine *m)
+{
+    struct pt_agent *a = &m->a;
+    pt_linger_leave(a->linger);
+    close_channel(m);
+    pt_links_cut(a->links);
+    pt_collector_end(a->collector);
+    pt_tree_cut(a->tree);
+    if (begin_streams(m) < 0)
+        m->gone = true;
+}
+
+/* The new channel wins, whether or not it is known yet that the old one is dead. */
+static void on_attached(void *arg, int channel, size_t taken)
+{
+    struct machine *m = arg;
+    struct pt_agent *a = &m->a;
+    if (!pt_linger_away(a->linger))
+        leave(m);
+    m->channel = channel;
+    if (begin_streams(m) < 0) {
+        m->gone = true;
+        return;
+    }
+    pt_links_begin(a->links);
+    pt_mux_credit(a->mux, PT_MUX_CONTROL, taken);
+    pt_linger_return(a->linger);
+}
+
 /* --- life --- */
 
 static int begin(struct machine *m)
 {
-    static const struct pt_mux_callbacks callbacks = {
-        .opened = on_opened, .data = on_data, .closed = on_closed};
     struct pt_agent *a = &m->a;
     sigset_t set;
     sigemptyset(&set);
@@ -396,8 +492,7 @@ static int begin(struct machine *m)
     prctl(PR_SET_DUMPABLE, 0, 0, 0, 0);
     m->signals = signalfd(-1, &set, SFD_NONBLOCK | SFD_CLOEXEC);
     a->loop = pt_loop_create(NULL);
-    a->mux = pt_mux_create(&callbacks, m, NULL);
-    if (m->signals < 0 || !a->loop || !a->mux ||
+    if (m->signals < 0 || !a->loop || begin_streams(m) < 0 ||
         pt_loop_watch(a->loop, m->signals, POLLIN, on_signal, m) < 0 ||
         pt_loop_watch(a->loop, m->start->lifeline, POLLIN, on_lifeline, m) < 0)
         return -1;
@@ -410,7 +505,7 @@ static int begin(struct machine *m)
 static bool is_silent(const struct machine *m)
 {
     int64_t limit = m->a.setup.silence_ms;
-    return limit && pt_now_ms() - m->heard > (limit < SILENT_MIN ? SILENT_MIN : limit);
+    return limit && m->channel >= 0 && pt_now_ms() - m->heard > (limit < SILENT_MIN ? SILENT_MIN : limit);
 }
 
 /* The writing is the loop's last act in each round, so that all that was queued goes in one go. */
@@ -420,14 +515,19 @@ static int step(struct machine *m)
     write_channel(m);
     pt_links_resume(a->links);
     short events = (short)(POLLIN | (m->out.len > m->sent || pt_mux_ready(a->mux) ? POLLOUT : 0));
-    if (pt_loop_watch(a->loop, m->start->channel, events, on_channel, m) < 0)
+    if (m->channel >= 0 && pt_loop_watch(a->loop, m->channel, events, on_channel, m) < 0)
         return -1;
     return pt_loop_step(a->loop, 500);
 }
 
 static void run(struct machine *m)
 {
-    while (!m->gone && !m->leaving && !is_silent(m)) {
+    while (!m->gone && !m->leaving && !pt_linger_over(m->a.linger)) {
+        if (m->cut || is_silent(m)) {
+            if (!pt_linger_may(m->a.linger))
+                return;
+            leave(m);
+        }
         if (m->stopping && (pt_launcher_idle(m->a.launcher) || pt_now_ms() >= m->stop_by))
             return;
         if (step(m) < 0)
@@ -441,8 +541,8 @@ static void flush(struct machine *m)
     m->a.failed = true; /* nothing is started any more */
     do
         write_channel(m);
-    while (!m->gone && (m->out.len > m->sent || pt_mux_ready(m->a.mux)) && pt_now_ms() < end &&
-           poll(&(struct pollfd){.fd = m->start->channel, .events = POLLOUT}, 1, 100) >= 0);
+    while (!m->cut && m->channel >= 0 && (m->out.len > m->sent || pt_mux_ready(m->a.mux)) &&
+           pt_now_ms() < end && poll(&(struct pollfd){.fd = m->channel, .events = POLLOUT}, 1, 100) >= 0);
 }
 
 static void clean(struct machine *m)
@@ -474,6 +574,7 @@ int pt_agent_run(const struct pt_agent_start *start)
 {
     struct machine m = {
         .start = start,
+        .channel = start->channel,
         .a = {.cache = start->cache, .dir = start->dir, .no_dir = start->why, .workspace_lock = -1}};
     int rc = begin(&m);
     if (rc == 0)

@@ -111,6 +111,11 @@ static int feed(struct pt_agent *a, const unsigned char *data, size_t n, size_t 
     return take_frame(a, length, type, stage, err) < 0 ? -1 : 0;
 }
 
+bool pt_bulk_idle(const struct pt_bulk *bulk)
+{
+    return bulk->mode == PT_BULK_NONE && bulk->pass == 0 && bulk->in.len == 0;
+}
+
 int pt_bulk_feed(struct pt_agent *a, const void *data, size_t n, enum pt_stage *stage, struct pt_err *err)
 {
     const unsigned char *p = data;

@@ -16,6 +16,8 @@ struct pt_bulk {
     size_t pass;      /* bytes of a frame for the receiver that are still to come */
 };
 
+/* Nothing was begun that has not ended. */
+bool pt_bulk_idle(const struct pt_bulk *bulk);
 /* The next bytes of the stream. Gives their credit back, now or once the receiver took them. -1 when they are
  * out of turn or cannot be stored; *stage says whose they were, PT_STAGE_SETUP that they make no sense. */
 int pt_bulk_feed(struct pt_agent *a, const void *data, size_t n, enum pt_stage *stage, struct pt_err *err);

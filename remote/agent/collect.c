@@ -45,6 +45,15 @@ void pt_collector_destroy(struct pt_collector *c)
     free(c);
 }
 
+void pt_collector_end(struct pt_collector *c)
+{
+    if (!c)
+        return;
+    c->wanted = false;
+    if (c->child.pid > 0)
+        kill(c->child.pid, SIGKILL);
+}
+
 pid_t pt_collector_pid(const struct pt_collector *c)
 {
     return c ? c->child.pid : 0;

@@ -16,5 +16,7 @@ void pt_collector_destroy(struct pt_collector *c);
 int pt_collector_want(struct pt_collector *c, struct pt_reader *body, struct pt_err *err);
 /* Start what is wanted, once tree, package and environment are there. */
 void pt_collector_advance(struct pt_collector *c);
+/* Nobody listens any more: ends the one that runs. */
+void pt_collector_end(struct pt_collector *collector);
 pid_t pt_collector_pid(const struct pt_collector *c);
 bool pt_collector_reaped(struct pt_collector *c, pid_t pid, int status);

@@ -7,6 +7,7 @@
 #include "remote/agent/init.h"
 #include "remote/agent/job.h"
 #include "remote/agent/kit.h"
+#include "remote/agent/linger.h"
 #include "remote/agent/links.h"
 #include "remote/agent/python.h"
 #include "remote/agent/relay.h"
@@ -35,6 +36,7 @@ struct pt_launcher {
     enum phase phase;
     struct pt_launch launch;
     struct pt_job job;
+    uint32_t ended; /* number of the last that ended, or 0 */
     int status;
     bool ending;     /* was told to */
     uint64_t timer;  /* the next step of sweeping, or the end of the grace */
@@ -69,6 +71,7 @@ static void clear(struct pt_launcher *l)
 static void forget(struct pt_launcher *l)
 {
     clear(l);
+    l->ended = l->launch.launch;
     pt_launch_fini(&l->launch);
     l->phase = IDLE;
 }
@@ -105,6 +108,36 @@ int pt_launcher_want(struct pt_launcher *l, struct pt_reader *body, struct pt_er
     l->ending = false;
     pt_launcher_advance(l);
     return 0;
+}
+
+uint32_t pt_launcher_number(const struct pt_launcher *l)
+{
+    return l && l->phase >= RUNNING ? l->launch.launch : 0;
+}
+
+uint32_t pt_launcher_ended(const struct pt_launcher *l)
+{
+    return l ? l->ended : 0;
+}
+
+int pt_launcher_relink(struct pt_launcher *l, struct pt_reader *body, struct pt_err *err)
+{
+    struct pt_launch keys;
+    uint32_t runs = pt_launcher_number(l);
+    if (pt_launch_decode(body, &keys, err) < 0)
+        return -1;
+    uint32_t wanted = keys.launch;
+    keys.slots = l->launch.slots;
+    if (wanted && wanted == runs) {
+        pt_launch_fini(&l->launch);
+        l->launch = keys;
+        pt_links_admit(l->agent->links);
+        return 0;
+    }
+    pt_launch_fini(&keys);
+    if (wanted && !runs && wanted == l->ended)
+        return 0; /* its EXITED is under way */
+    return pt_err_set(err, "RELINK of launch %u, while %u runs", wanted, runs);
 }
 
 static void say_launched(struct pt_launcher *l)
@@ -171,7 +204,7 @@ static void say_exited(struct pt_launcher *l)
     l->job.child = (struct pt_child){.output = -1};
     int status = l->status;
     pt_child_drain(&child);
-    if (!l->ending && pt_kit_take(l->agent->kit, status, &child.tail)) {
+    if (!l->ending && !pt_linger_away(l->agent->linger) && pt_kit_take(l->agent->kit, status, &child.tail)) {
         clear(l);
         l->phase = WANTED;
         pt_agent_advance(l->agent);

@@ -30,6 +30,7 @@ struct pt_links {
     uint32_t next_stream;
     const struct pt_launch *launch;
     pid_t mpirun;
+    bool cut; /* nobody is there to carry to */
     struct carried list[LINKS_MAX];
 };
 
@@ -129,6 +130,10 @@ int pt_links_carry(struct pt_links *links, int fd, uint8_t kind, const struct pt
                    struct pt_err *err)
 {
     struct carried *c = NULL;
+    if (links->cut) {
+        close(fd);
+        return pt_err_set(err, "no master is there");
+    }
     for (size_t i = 0; i < LINKS_MAX && !c; i++)
         if (!links->list[i].used)
             c = &links->list[i];
@@ -258,6 +263,28 @@ void pt_links_destroy(struct pt_links *links)
         close(links->listener);
     }
     free(links);
+}
+
+void pt_links_cut(struct pt_links *links)
+{
+    for (size_t i = 0; i < LINKS_MAX; i++)
+        if (links->list[i].used) {
+            drop_socket(&links->list[i]);
+            links->list[i] = (struct carried){0};
+        }
+    links->cut = true;
+    pt_loop_watch(links->agent->loop, links->listener, 0, on_accept, links);
+}
+
+void pt_links_begin(struct pt_links *links)
+{
+    links->cut = false;
+    links->next_stream = PT_MUX_FIRST;
+}
+
+void pt_links_admit(struct pt_links *links)
+{
+    pt_loop_watch(links->agent->loop, links->listener, POLLIN, on_accept, links);
 }
 
 void pt_links_allow(struct pt_links *links, const struct pt_launch *launch, pid_t mpirun)

@@ -17,6 +17,13 @@ struct pt_links *pt_links_create(struct pt_agent *a, struct pt_err *err);
 void pt_links_destroy(struct pt_links *links);
 /* From now on workers below mpirun get these keys; NULL: nobody does. Borrowed until the next call. */
 void pt_links_allow(struct pt_links *links, const struct pt_launch *launch, pid_t mpirun);
+/* There is no master any more: everything that is carried ends, nothing new is taken, and workers wait at the
+ * door. */
+void pt_links_cut(struct pt_links *links);
+/* The mux is a new one. */
+void pt_links_begin(struct pt_links *links);
+/* Workers that wait at the door, and those that come, get the keys. */
+void pt_links_admit(struct pt_links *links);
 /* True while bytes of a worker are not yet with the master. */
 bool pt_links_busy(const struct pt_links *links);
 /* After the mux was pulled: go on reading where there is room again. */

@@ -122,6 +122,7 @@ int pt_proxy_run(const char *cache)
         close(pair[0]);
         _exit(pt_keeper_run(pair[1], cache));
     }
+    signal(SIGCHLD, SIG_IGN); /* a keeper whose channel was given to another agent ends before us */
     close(pair[1]);
     in = (struct pump){.from = STDIN_FILENO, .to = pair[0]};
     out = (struct pump){.from = pair[0], .to = STDOUT_FILENO};

@@ -142,6 +142,15 @@ int pt_rundir_create(struct pt_rundir *dir, struct pt_err *err)
     return 0;
 }
 
+bool pt_rundir_is_ours(const char *path)
+{
+    const char *name = strrchr(path, '/');
+    struct stat st;
+    return path[0] == '/' && strlen(path) < BASE_MAX + 32 && strncmp(name + 1, NAME, strlen(NAME)) == 0 &&
+           strlen(name + 1) == strlen(NAME) + 6 && lstat(path, &st) == 0 && S_ISDIR(st.st_mode) &&
+           st.st_uid == geteuid() && !(st.st_mode & 077);
+}
+
 static void sweep_beside(const char *path)
 {
     pt_auto_free char *base = path ? strdup(path) : NULL;

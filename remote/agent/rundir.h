@@ -2,6 +2,8 @@
 #pragma once
 /* The folders of one run on this host: short, 0700, gone when the run is. Locked as long as their owner
  * lives, so that what a killed one left is found and removed by the next. */
+#include <stdbool.h>
+
 struct pt_err;
 
 struct pt_rundir {
@@ -12,6 +14,8 @@ struct pt_rundir {
 
 /* The first usable of $XDG_RUNTIME_DIR, /tmp and /var/tmp; err names each that is not, and why. */
 int pt_rundir_create(struct pt_rundir *dir, struct pt_err *err);
+/* Is this the name of a folder as pt_rundir_create makes them, and the folder this user's alone? */
+bool pt_rundir_is_ours(const char *path);
 /* Removes what killed runs left beside them. */
 void pt_rundir_tidy(const struct pt_rundir *dir);
 /* Removes the folders; twice does no harm. */

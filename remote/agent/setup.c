@@ -6,6 +6,7 @@
 #include "remote/agent/init.h"
 #include "remote/agent/kit.h"
 #include "remote/agent/launch.h"
+#include "remote/agent/linger.h"
 #include "remote/agent/links.h"
 #include "remote/agent/machine.h"
 #include "remote/agent/python.h"
@@ -117,6 +118,8 @@ int pt_agent_set_up(struct pt_agent *a, struct pt_reader *body, struct pt_err *e
 
 void pt_agent_take_down(struct pt_agent *a)
 {
+    pt_linger_destroy(a->linger);
+    a->linger = NULL;
     pt_collector_destroy(a->collector);
     pt_launcher_destroy(a->launcher);
     pt_reach_destroy(a->reach);

@@ -44,9 +44,10 @@ struct pt_agent {
     struct pt_python *python;
     struct pt_launcher *launcher;
     struct pt_collector *collector;
+    struct pt_linger *linger; /* NULL: the run does not */
 };
 
-/* Send a frame on the control stream; clears it. */
+/* Send a frame on the control stream, or keep it where there is none; clears it. */
 void pt_agent_send(struct pt_agent *a, struct pt_buf *frame);
 /* This host cannot be used. Only the first is sent. */
 void pt_agent_fail(struct pt_agent *a, enum pt_stage stage, const struct pt_err *err);

@@ -224,6 +224,12 @@ int pt_tree_send(struct pt_tree *tree, const void *bytes, size_t n, bool bulk, s
     return 0;
 }
 
+void pt_tree_cut(struct pt_tree *tree)
+{
+    if (tree)
+        tree->owed = 0;
+}
+
 pid_t pt_tree_pid(const struct pt_tree *tree)
 {
     return tree ? tree->pid : 0;

@@ -17,4 +17,6 @@ void pt_tree_destroy(struct pt_tree *tree);
  * master once they are taken. */
 int pt_tree_send(struct pt_tree *tree, const void *bytes, size_t n, bool bulk, struct pt_err *err);
 pid_t pt_tree_pid(const struct pt_tree *tree);
+/* The stream is gone of which bytes are not credited yet. */
+void pt_tree_cut(struct pt_tree *tree);
 bool pt_tree_reaped(struct pt_tree *tree, pid_t pid, int status);

@@ -8,10 +8,6 @@
 
 enum { OPEN = 1, DATA = 2, CREDIT = 3, CLOSE = 4 };
 
-#define HEAD                                                                                                 \
-    9 /* u8 kind, u32 stream, u32 length (DATA), credit (CREDIT), stream kind (OPEN) or 0 (CLOSE)            \
-       */
-
 struct stream {
     uint32_t id;
     size_t window;      /* most credit either side has */
@@ -29,7 +25,7 @@ struct pt_mux {
     void *arg;
     struct stream *streams;
     size_t n, cap;
-    unsigned char head[HEAD]; /* of the frame that comes */
+    unsigned char head[PT_MUX_HEAD]; /* of the frame that comes */
     size_t head_len;
     uint32_t data_id;     /* stream of the DATA frame that comes */
     size_t data_left;     /* bytes of it that have not come */
@@ -147,7 +143,7 @@ static int on_frame(struct pt_mux *mux, uint8_t kind, uint32_t id, uint32_t valu
 /* Complete the head with bytes of data; how many it took. */
 static size_t feed_head(struct pt_mux *mux, const unsigned char *data, size_t n)
 {
-    size_t want = HEAD - mux->head_len;
+    size_t want = PT_MUX_HEAD - mux->head_len;
     want = want < n ? want : n;
     memcpy(mux->head + mux->head_len, data, want);
     mux->head_len += want;
@@ -156,7 +152,7 @@ static size_t feed_head(struct pt_mux *mux, const unsigned char *data, size_t n)
 
 static int take_head(struct pt_mux *mux, struct pt_err *err)
 {
-    struct pt_reader r = {.p = mux->head, .left = HEAD};
+    struct pt_reader r = {.p = mux->head, .left = PT_MUX_HEAD};
     uint8_t kind = pt_get_u8(&r);
     uint32_t id = pt_get_u32(&r);
     uint32_t value = pt_get_u32(&r);
@@ -174,7 +170,7 @@ int pt_mux_feed(struct pt_mux *mux, const void *data, size_t n, struct pt_err *e
             mux->cb.data(mux->arg, mux->data_id, p, took);
         } else {
             took = feed_head(mux, p, n);
-            if (mux->head_len == HEAD && take_head(mux, err) < 0)
+            if (mux->head_len == PT_MUX_HEAD && take_head(mux, err) < 0)
                 return -1;
         }
         p += took;

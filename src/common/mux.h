@@ -8,6 +8,10 @@
 struct pt_err;
 struct pt_mux;
 
+/* Bytes of a frame before its data: u8 kind, u32 stream, u32 length (DATA), credit (CREDIT), stream kind
+ * (OPEN) or 0 (CLOSE). */
+#define PT_MUX_HEAD 9
+
 #define PT_MUX_CONTROL     0u           /* open from the start, both ways: control messages */
 #define PT_MUX_BULK        1u           /* open from the start, master to agent: programs and archives */
 #define PT_MUX_FIRST       16u          /* ids from here on are opened by the agent */
