@@ -14,21 +14,13 @@
 #include <string.h>
 #include <sys/socket.h>
 
-#define OUTBOX_HIGH  (16u << 20) /* bytes not acknowledged at which the ranks have to wait */
-#define OUTBOX_LOW   (8u << 20)
-#define STARTED_HIGH (256u << 10) /* bytes on their way at which STARTED is left out */
-#define BYE_MS       5000         /* for the next acknowledgement, up to the last */
-#define QUIT_MS      10000        /* for the ranks' next output and BYE, besides the grace */
+#define QUIT_MS 10000 /* for the ranks' next output and BYE, besides the grace */
 
-static void on_welcome(void *arg, uint64_t acked);
-static void on_link_frame(void *arg, struct pt_frame *frame);
-static void on_link_closed(void *arg, const char *why);
 static void on_peer_frame(void *arg, struct pt_frame *frame);
 static void on_peer_closed(void *arg, const char *why);
-static const struct pt_uplink_callbacks link_callbacks = {on_welcome, on_link_frame, on_link_closed};
 static const struct pt_conn_callbacks peer_callbacks = {on_peer_frame, on_peer_closed, NULL};
 
-static void end(struct pt_hub *hub, const char *why)
+void pt_hub_end(struct pt_hub *hub, const char *why)
 {
     if (hub->ended)
         return;
@@ -38,56 +30,26 @@ static void end(struct pt_hub *hub, const char *why)
     hub->over(hub->arg, why);
 }
 
-/* --- to the master --- */
+/* --- its end --- */
 
-static void pause_peers(struct pt_hub *hub, bool pause)
-{
-    hub->paused = pause;
-    for (struct pt_hub_peer *peer = hub->peers; peer; peer = peer->next)
-        pt_conn_pause(peer->conn, pause);
-    pt_hub_groups_pause(hub->groups, pause);
-}
-
-/* Number, keep and send one frame. */
-static void tell(struct pt_hub *hub, const void *frame, size_t n)
-{
-    const unsigned char *kept = pt_outbox_add(&hub->outbox, frame, n);
-    if (!kept) {
-        end(hub, "out of memory");
-        return;
-    }
-    pt_uplink_send(hub->link, kept, n);
-    if (!hub->paused && hub->outbox.bytes > OUTBOX_HIGH)
-        pause_peers(hub, true);
-}
-
-void pt_hub_tell(struct pt_hub *hub, struct pt_buf *msg)
-{
-    if (msg->bad)
-        end(hub, "out of memory");
-    else
-        tell(hub, msg->data, msg->len);
-    pt_buf_fini(msg);
-}
-
-static void no_last_ack(void *arg)
+static void over_time(void *arg)
 {
     struct pt_hub *hub = arg;
     hub->deadline = 0;
-    end(hub, hub->closing ? "the master did not acknowledge the last messages in time"
-                          : "a rank did not end in time");
+    pt_hub_end(hub, hub->closing ? "the master did not acknowledge the last messages in time"
+                                 : "a rank did not end in time");
 }
 
-static void set_deadline(struct pt_hub *hub, int64_t ms)
+void pt_hub_set_deadline(struct pt_hub *hub, int64_t ms)
 {
     pt_loop_cancel(hub->loop, hub->deadline);
-    hub->deadline = pt_loop_after(hub->loop, ms, no_last_ack, hub);
+    hub->deadline = pt_loop_after(hub->loop, ms, over_time, hub);
 }
 
 void pt_hub_stir(struct pt_hub *hub)
 {
     if (hub->quitting && !hub->closing)
-        set_deadline(hub, (int64_t)hub->grace + QUIT_MS);
+        pt_hub_set_deadline(hub, (int64_t)hub->grace + QUIT_MS);
 }
 
 /* All ranks are done: say so, and wait until the master has everything. */
@@ -97,7 +59,7 @@ void pt_hub_close_when_done(struct pt_hub *hub)
         return;
     struct pt_buf msg = {0};
     hub->closing = true;
-    set_deadline(hub, BYE_MS);
+    pt_hub_expect_ack(hub);
     pt_tell_bye(&msg, PT_NONE);
     pt_hub_tell(hub, &msg);
 }
@@ -139,23 +101,6 @@ static int on_limits(struct pt_hub *hub, struct pt_frame *frame, struct pt_err *
     return 0;
 }
 
-static int on_ack(struct pt_hub *hub, struct pt_reader *r, struct pt_err *err)
-{
-    uint64_t seq = pt_get_u64(r);
-    if (!pt_get_end(r) || pt_outbox_ack(&hub->outbox, seq) < 0)
-        return pt_err_set(err, "an ACK of %llu, with %llu sent", (unsigned long long)seq,
-                          (unsigned long long)hub->outbox.last);
-    if (hub->paused && hub->outbox.bytes < OUTBOX_LOW)
-        pause_peers(hub, false);
-    if (hub->closing && pt_outbox_empty(&hub->outbox)) {
-        pt_uplink_close(hub->link);
-        end(hub, NULL);
-    } else if (hub->closing) {
-        set_deadline(hub, BYE_MS);
-    }
-    return 0;
-}
-
 /* CANCEL and QUIT: nothing waits any more; the ranks do the rest. */
 static int on_order(struct pt_hub *hub, struct pt_frame *frame, struct pt_err *err)
 {
@@ -170,14 +115,14 @@ static int on_order(struct pt_hub *hub, struct pt_frame *frame, struct pt_err *e
     if (frame->type == PT_L_QUIT) {
         hub->quitting = true;
         hub->grace = grace;
-        set_deadline(hub, (int64_t)grace + QUIT_MS);
+        pt_hub_set_deadline(hub, (int64_t)grace + QUIT_MS);
     }
     pt_hub_groups_order(hub->groups, frame);
     pt_hub_close_when_done(hub);
     return 0;
 }
 
-static int obey_master(struct pt_hub *hub, struct pt_frame *frame, struct pt_err *err)
+int pt_hub_obey(struct pt_hub *hub, struct pt_frame *frame, struct pt_err *err)
 {
     switch (frame->type) {
     case PT_L_SESSION:
@@ -187,7 +132,7 @@ static int obey_master(struct pt_hub *hub, struct pt_frame *frame, struct pt_err
     case PT_L_BUNDLE:
         return pt_hub_bundle(hub, frame, err);
     case PT_L_ACK:
-        return on_ack(hub, &frame->body, err);
+        return pt_hub_acked(hub, &frame->body, err);
     case PT_L_RECALL:
         return pt_hub_recall(hub, &frame->body, err);
     case PT_L_STEAL:
@@ -202,31 +147,6 @@ static int obey_master(struct pt_hub *hub, struct pt_frame *frame, struct pt_err
     default:
         return pt_err_set(err, "an unknown message (type %u)", frame->type);
     }
-}
-
-static void on_link_frame(void *arg, struct pt_frame *frame)
-{
-    struct pt_hub *hub = arg;
-    struct pt_err err = PT_ERR_INIT;
-    if (hub->ended || obey_master(hub, frame, &err) == 0)
-        return;
-    pt_err_wrap(&err, "the master sent");
-    end(hub, err.msg);
-}
-
-static void on_welcome(void *arg, uint64_t acked)
-{
-    struct pt_hub *hub = arg;
-    if (pt_outbox_ack(&hub->outbox, acked) < 0)
-        end(hub, "the master has messages of this launch that were never sent");
-}
-
-static void on_link_closed(void *arg, const char *why)
-{
-    struct pt_hub *hub = arg;
-    struct pt_err err = PT_ERR_INIT;
-    pt_err_set(&err, "link: %s", why ? why : "the master closed it before the end");
-    end(hub, err.msg);
 }
 
 /* --- what the ranks say --- */
@@ -327,12 +247,6 @@ static bool is_told(uint8_t type)
            type == PT_L_OUTPUT;
 }
 
-void pt_hub_pass_started(struct pt_hub *hub, const void *frame, size_t n)
-{
-    if (pt_uplink_queued(hub->link) < STARTED_HIGH)
-        pt_uplink_send(hub->link, frame, n);
-}
-
 static int obey_peer(struct pt_hub_peer *peer, struct pt_frame *frame)
 {
     struct pt_hub *hub = peer->hub;
@@ -355,7 +269,7 @@ static int obey_peer(struct pt_hub_peer *peer, struct pt_frame *frame)
         return 0;
     if (frame->type == PT_L_DONE || frame->type == PT_L_BROKEN || frame->type == PT_L_BYE)
         pt_hub_settle(peer);
-    tell(hub, frame->data, frame->len);
+    pt_hub_pass(hub, frame->data, frame->len);
     note(peer, frame->type);
     return 0;
 }
@@ -391,7 +305,7 @@ static void on_peer_frame(void *arg, struct pt_frame *frame)
         pt_warn("somebody joined as what is no rank of ours");
         drop_peer(peer);
     } else {
-        end(peer->hub, why);
+        pt_hub_end(peer->hub, why);
     }
 }
 
@@ -405,7 +319,7 @@ static void on_peer_closed(void *arg, const char *why)
     else if (peer->rank == PT_NONE)
         drop_peer(peer);
     else if (!peer->gone)
-        end(peer->hub, text);
+        pt_hub_end(peer->hub, text);
 }
 
 /* --- create, destroy --- */
@@ -432,10 +346,8 @@ struct pt_hub *pt_hub_create(struct pt_loop *loop, const struct pt_hub_config *c
         .loop = loop, .config = *config, .over = over, .arg = arg, .listener = -1, .runners = PT_NONE};
     pt_queue_init(&hub->queue);
     pt_outbox_init(&hub->outbox);
-    struct pt_uplink_config link = {config->run_dir, config->host, config->launch, config->slots};
     if (add_peer(hub, own, err) < 0 || !(hub->groups = pt_hub_groups_create(hub, err)) ||
-        start_listener(hub, err) < 0 ||
-        !(hub->link = pt_uplink_create(loop, &link, &link_callbacks, hub, err))) {
+        start_listener(hub, err) < 0 || pt_hub_connect(hub, err) < 0) {
         pt_hub_destroy(hub);
         return NULL;
     }
@@ -457,7 +369,7 @@ void pt_hub_destroy(struct pt_hub *hub)
         pt_loop_unwatch(hub->loop, hub->listener);
         close(hub->listener);
     }
-    pt_uplink_destroy(hub->link);
+    pt_hub_disconnect(hub);
     pt_outbox_fini(&hub->outbox);
     pt_queue_fini(&hub->queue);
     pt_buf_fini(&hub->session);

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #pragma once
-/* What hub.c (the link and the ranks), hub_deal.c (who gets which bundle) and those of the groups
+/* What hub.c (the ranks), hub_link.c (the link), hub_deal.c (who gets which bundle) and those of the groups
  * (hub_groups_inside.h) share; for nobody else. */
 #include "common/message.h"
 #include "remote/worker/hub.h"
@@ -29,6 +29,11 @@ struct pt_hub {
     void *arg;
     int listener;
     struct pt_uplink *link;
+    uint64_t got, got_said; /* messages of the master that were taken; as it was last told */
+    uint64_t got_timer, again;
+    uint32_t linger_ms; /* as the agent said */
+    bool up;            /* the master welcomed us on this link */
+    bool flapping;      /* the link before was over before that */
     struct pt_outbox outbox;
     struct pt_hub_peer *peers; /* but those of groups */
     struct pt_hub_groups *groups;
@@ -42,6 +47,21 @@ struct pt_hub {
     bool paused, quitting, closing, ended;
 };
 
+void pt_hub_end(struct pt_hub *hub, const char *why);
+/* The ranks, or the next acknowledgement, must come in so many ms. */
+void pt_hub_set_deadline(struct pt_hub *hub, int64_t ms);
+/* A message of the master, any but WELCOME and REFUSED. -1 when it makes no sense. */
+int pt_hub_obey(struct pt_hub *hub, struct pt_frame *frame, struct pt_err *err);
+
+/* The link, and again whenever it breaks where the run lingers. */
+int pt_hub_connect(struct pt_hub *hub, struct pt_err *err);
+void pt_hub_disconnect(struct pt_hub *hub);
+/* ACK. */
+int pt_hub_acked(struct pt_hub *hub, struct pt_reader *r, struct pt_err *err);
+/* While it closes: the master is to acknowledge more, if it is there. */
+void pt_hub_expect_ack(struct pt_hub *hub);
+/* Numbers, keeps and sends one frame. */
+void pt_hub_pass(struct pt_hub *hub, const void *frame, size_t n);
 /* Numbers, keeps, sends and frees what tell.h made. */
 void pt_hub_tell(struct pt_hub *hub, struct pt_buf *msg);
 /* A STARTED, unless much is on its way. */

@@ -197,6 +197,7 @@ int main(int argc, char **argv)
     struct pt_err err = PT_ERR_INIT;
     pt_log_setup(getenv("PTREMOTE_DEBUG") ? PT_LOG_DEBUG : PT_LOG_WARN, "ptremote-worker");
     signal(SIGPIPE, SIG_IGN);
+    signal(SIGXFSZ, SIG_IGN); /* a file that grew too large is a full disk */
     prctl(PR_SET_PDEATHSIG, SIGKILL);
     if (get_options(&worker, argc, argv, &err) < 0) {
         pt_error("%s", err.msg);

@@ -19,6 +19,7 @@
 #include <sys/socket.h>
 
 #define GREETING_MS 60000       /* from the start to WELCOME */
+#define DEAD_MS     30000       /* of a connection that answers nothing, where the run lingers */
 #define MAX_KEY     (64u << 10) /* bytes of LINK */
 #define READ_CHUNK  (64u << 10)
 #define GATHER      (64u << 10) /* bytes that do not wait for the end of the loop's turn */
@@ -38,6 +39,8 @@ struct pt_uplink {
     struct pt_buf said;           /* for TLS, once this turn of the loop is over */
     uint64_t turn;                /* timer of that */
     char *address;
+    uint32_t linger_ms;
+    bool final;
     uint64_t deadline;
 };
 
@@ -47,8 +50,10 @@ static void over(struct pt_uplink *link, const char *why)
 {
     if (link->state == OVER)
         return;
+    link->final |= link->state == KEY;
     link->state = OVER;
     pt_loop_cancel(link->loop, link->deadline);
+    link->deadline = 0;
     pt_loop_cancel(link->loop, link->turn);
     link->turn = 0;
     pt_loop_unwatch(link->loop, link->fd);
@@ -86,7 +91,7 @@ struct pt_uplink *pt_uplink_create(struct pt_loop *loop, const struct pt_uplink_
         (link->fd = pt_local_connect(path, 0, err)) < 0 || pt_local_check_peer(link->fd, err) < 0)
         goto error;
     /* No copy of the key may stay behind in a buffer that grew. */
-    link->deadline = pt_loop_after(loop, GREETING_MS, over_time, link);
+    link->deadline = pt_loop_after(loop, (int64_t)config->wait_ms + GREETING_MS, over_time, link);
     if (!pt_buf_reserve(&link->in, MAX_KEY + READ_CHUNK) || !link->deadline) {
         pt_err_set(err, "out of memory");
         goto error;
@@ -176,7 +181,10 @@ static void speak(struct pt_uplink *link)
 
 static void on_turn(void *arg)
 {
-    speak(arg);
+    struct pt_uplink *link = arg;
+    speak(link);
+    if (link->state == UP)
+        link->cb->sent(link->arg);
 }
 
 void pt_uplink_send(struct pt_uplink *link, const void *frames, size_t n)
@@ -190,6 +198,16 @@ void pt_uplink_send(struct pt_uplink *link, const void *frames, size_t n)
         speak(link);
     else if (!link->turn && !(link->turn = pt_loop_after(link->loop, 0, on_turn, link)))
         speak(link);
+}
+
+uint32_t pt_uplink_linger(const struct pt_uplink *link)
+{
+    return link->linger_ms;
+}
+
+bool pt_uplink_final(const struct pt_uplink *link)
+{
+    return link->final;
 }
 
 void pt_uplink_close(struct pt_uplink *link)
@@ -211,7 +229,7 @@ static void say_hello(struct pt_uplink *link, const char *run)
     pt_put_u32(&msg, link->config.host);
     pt_put_u32(&msg, link->config.launch);
     pt_put_u32(&msg, link->config.slots);
-    pt_put_u64(&msg, 0);
+    pt_put_u64(&msg, link->config.got);
     pt_frame_end(&msg, mark);
     pt_uplink_send(link, msg.data, msg.len);
     pt_buf_fini(&msg);
@@ -237,10 +255,15 @@ static int dial(struct pt_uplink *link, struct pt_err *err)
         return pt_err_set(err, "%s: %s", link->address, strerror(errno));
     setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &(int){1}, sizeof(int));
     setsockopt(fd, SOL_SOCKET, SO_KEEPALIVE, &(int){1}, sizeof(int));
+    if (link->linger_ms) { /* a master that comes again must not find us with the link of before */
+        setsockopt(fd, IPPROTO_TCP, TCP_KEEPIDLE, &(int){10}, sizeof(int));
+        setsockopt(fd, IPPROTO_TCP, TCP_KEEPINTVL, &(int){5}, sizeof(int));
+        setsockopt(fd, IPPROTO_TCP, TCP_KEEPCNT, &(int){4}, sizeof(int));
+        setsockopt(fd, IPPROTO_TCP, TCP_USER_TIMEOUT, &(unsigned){DEAD_MS}, sizeof(unsigned));
+    }
     pt_loop_unwatch(link->loop, link->fd);
     close(link->fd);
     link->fd = pt_steal_fd(&fd);
-    link->state = CONNECTING;
     return 0;
 }
 
@@ -253,7 +276,7 @@ static int use_link(struct pt_uplink *link, struct pt_reader *r, struct pt_err *
     id.key_pem = pt_get_str(r, MAX_KEY);
     id.ca_pem = pt_get_str(r, MAX_KEY);
     link->address = pt_get_str(r, 255);
-    pt_get_u32(r); /* linger_ms */
+    link->linger_ms = pt_get_u32(r);
     if (!pt_get_end(r))
         pt_err_set(err, "the agent sent a malformed key");
     else if (host != link->config.host || launch != link->config.launch)
@@ -265,10 +288,11 @@ static int use_link(struct pt_uplink *link, struct pt_reader *r, struct pt_err *
     forget_key(link);
     if (!link->tls)
         return -1;
-    if (link->address[0] && dial(link, err) < 0)
+    link->state = link->address[0] ? CONNECTING : GREETING;
+    if (link->state == CONNECTING && dial(link, err) < 0)
         return -1;
-    if (link->state != CONNECTING)
-        link->state = GREETING;
+    pt_loop_cancel(link->loop, link->deadline);
+    link->deadline = pt_loop_after(link->loop, GREETING_MS, over_time, link);
     say_hello(link, run);
     rewatch(link);
     return 0;
@@ -334,10 +358,12 @@ static int hand_out(struct pt_uplink *link, struct pt_err *err)
         if (rc <= 0)
             break;
         used += frame.len;
-        if (link->state == UP)
+        if (link->state == UP) {
             link->cb->frame(link->arg, &frame);
-        else if (greet(link, &frame, err) < 0)
+        } else if (greet(link, &frame, err) < 0) {
+            link->final = true;
             return -1;
+        }
     }
     pt_buf_consume(&link->plain, used);
     return rc < 0 ? pt_err_set(err, "the master sent what is no frame") : 0;
@@ -383,4 +409,6 @@ static void on_ready(void *arg, int fd, short revents)
         rc = read_some(link, &err);
     if (rc != 0)
         over(link, rc < 0 ? err.msg : NULL);
+    else if (link->state == UP)
+        link->cb->sent(link->arg);
 }

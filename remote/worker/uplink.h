@@ -8,6 +8,8 @@ struct pt_uplink;
 struct pt_uplink_config {
     const char *run_dir;
     uint32_t host, launch, slots;
+    uint64_t got;     /* messages taken of this launch, on links before */
+    uint32_t wait_ms; /* for the keys: a link that comes again; 0: the first */
 };
 
 struct pt_uplink_callbacks {
@@ -15,8 +17,11 @@ struct pt_uplink_callbacks {
     void (*welcome)(void *arg, uint64_t acked);
     /* A whole frame, WELCOME and REFUSED excepted; its bytes are borrowed. Must not destroy the link. */
     void (*frame)(void *arg, struct pt_frame *frame);
-    /* The last call, exactly once: the master closed the link (why is NULL), or it failed. */
+    /* The last call, exactly once: the master closed the link (why is NULL), or it failed. Must not destroy
+     * it. */
     void (*closed)(void *arg, const char *why);
+    /* Some of what was said may have gone out. */
+    void (*sent)(void *arg);
 };
 
 /* Connects to the agent; says HELLO with what the agent tells. Everything up to welcome has a deadline. */
@@ -28,5 +33,9 @@ void pt_uplink_destroy(struct pt_uplink *link);
 void pt_uplink_send(struct pt_uplink *link, const void *frames, size_t n);
 /* Bytes said and not yet taken by the socket. */
 size_t pt_uplink_queued(const struct pt_uplink *link);
+/* How long this run goes on without a master, in ms; 0: not at all, or not known yet. */
+uint32_t pt_uplink_linger(const struct pt_uplink *link);
+/* It is closed, and there will be no other: the agent gave no keys, or the master does not want us. */
+bool pt_uplink_final(const struct pt_uplink *link);
 /* Say that no more is coming. */
 void pt_uplink_close(struct pt_uplink *link);

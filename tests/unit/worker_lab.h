@@ -27,6 +27,7 @@ struct event {
     uint8_t type;
     uint64_t seq;
     uint32_t rank, bundle, attempt, test;
+    uint64_t got;          /* HELLO, GOT */
     uint8_t outcome;       /* REPORT; for RECALLED whether it was given back */
     struct pt_death death; /* DEATH */
     char *text;            /* JSON, why BROKEN, OUTPUT as a string */
@@ -45,9 +46,10 @@ struct lab {
     struct event events[4096];
     size_t nevents;
     uint64_t last_seq;
-    uint32_t slots;
+    uint32_t slots, linger_ms;
     const char *session; /* what SESSION has besides: ,"key":value */
     bool uncaptured;     /* SESSION has -s */
+    size_t nlinks;       /* that were welcomed */
     bool hold_acks, closed, cut;
 };
 
@@ -198,7 +200,7 @@ static inline void lab_send_key(struct lab *lab, const char *role, uint32_t host
     pt_put_str(&msg, id.key_pem);
     pt_put_str(&msg, id.ca_pem);
     pt_put_str(&msg, address);
-    pt_put_u32(&msg, 0); /* linger_ms */
+    pt_put_u32(&msg, lab->linger_ms);
     pt_frame_end(&msg, mark);
     cr_assert_eq(send(lab->fd, msg.data, msg.len, MSG_NOSIGNAL), (ssize_t)msg.len);
     pt_buf_fini(&msg);
@@ -282,8 +284,17 @@ static inline void decode_group(struct event *e, const struct pt_reader *r)
 static inline void decode_event(struct event *e, struct pt_reader *r)
 {
     struct pt_err err = PT_ERR_INIT;
-    if (e->type == PT_L_HELLO)
+    if (e->type == PT_L_HELLO) {
+        cr_assert_eq(pt_get_u32(r), PT_PROTOCOL);
+        free(pt_get_str(r, 255));
+        for (int i = 0; i < 3; i++)
+            pt_get_u32(r);
+    }
+    if (e->type == PT_L_HELLO || e->type == PT_L_GOT) {
+        e->got = pt_get_u64(r);
+        cr_assert(pt_get_end(r));
         return;
+    }
     e->seq = pt_get_u64(r);
     if (e->type == PT_L_RANKS || e->type == PT_L_FALL) {
         decode_group(e, r);
@@ -389,16 +400,24 @@ static inline struct event *lab_wait(struct lab *lab, uint8_t type, size_t n)
             return &lab->events[i];
 }
 
-static inline void lab_welcome(struct lab *lab)
+/* What that link's HELLO says was got. */
+static inline uint64_t lab_welcome_at(struct lab *lab, uint64_t acked)
 {
     struct pt_buf msg = {0};
-    lab_wait(lab, PT_L_HELLO, 0);
+    uint64_t got = lab_wait(lab, PT_L_HELLO, lab->nlinks++)->got;
     cr_assert_eq(pt_tls_peer_host(lab->tls), 4);
     size_t mark = pt_frame_begin(&msg, PT_L_WELCOME);
     pt_put_u32(&msg, PT_PROTOCOL);
-    pt_put_u64(&msg, 0);
+    pt_put_u64(&msg, acked);
     pt_frame_end(&msg, mark);
+    lab->last_seq = acked;
     lab_send(lab, &msg);
+    return got;
+}
+
+static inline void lab_welcome(struct lab *lab)
+{
+    cr_assert_eq(lab_welcome_at(lab, 0), 0);
 }
 
 static inline void lab_session(struct lab *lab)
