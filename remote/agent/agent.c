@@ -251,6 +251,9 @@ static int on_control(struct machine *m, uint8_t type, struct pt_reader *body, c
         return pt_tree_send(a->tree, frame, n, false, err);
     case PT_C_LAUNCH:
         return on_launch(a, body, err);
+    case PT_C_LINGER:
+        pt_linger_arm(a->linger);
+        return 0;
     case PT_C_RELINK:
         return pt_launcher_relink(a->launcher, body, err);
     case PT_C_COLLECT:

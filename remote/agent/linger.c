@@ -18,6 +18,7 @@ struct pt_linger {
     pt_linger_fn *attached;
     void *arg;
     int listener, guest; /* guest: who came to the door, and has not said what for; or -1 */
+    bool armed;          /* LINGER was said, of this launch */
     bool away;
     int64_t until;
     struct pt_buf kept;   /* frames, while away */
@@ -93,7 +94,14 @@ static void on_accept(void *arg, int fd, short revents)
 bool pt_linger_may(const struct pt_linger *linger)
 {
     const struct pt_agent *a = linger ? linger->agent : NULL;
-    return a && !a->failed && a->synced && pt_bulk_idle(&a->bulk) && pt_launcher_number(a->launcher);
+    return a && linger->armed && !a->failed && a->synced && pt_bulk_idle(&a->bulk) &&
+           pt_launcher_number(a->launcher);
+}
+
+void pt_linger_arm(struct pt_linger *linger)
+{
+    if (linger)
+        linger->armed = true;
 }
 
 void pt_linger_leave(struct pt_linger *linger)
@@ -135,6 +143,7 @@ void pt_linger_forget(struct pt_linger *linger)
         return;
     pt_buf_fini(&linger->exited);
     linger->launch = 0;
+    linger->armed = false;
 }
 
 static void say(struct pt_agent *a, struct pt_buf *kept)

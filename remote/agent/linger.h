@@ -19,8 +19,10 @@ typedef void pt_linger_fn(void *arg, int channel, size_t taken);
 struct pt_linger *pt_linger_create(struct pt_agent *a, pt_linger_fn *attached, void *arg, struct pt_err *err);
 void pt_linger_destroy(struct pt_linger *linger);
 
-/* May this agent do without a channel now? Workers run, the tree is there, and nothing has failed. NULL may
- * not. */
+/* LINGER came. NULL is fine. */
+void pt_linger_arm(struct pt_linger *linger);
+/* May this agent do without a channel now? LINGER was said of the workers that run, and nothing has failed.
+ * NULL may not. */
 bool pt_linger_may(const struct pt_linger *linger);
 /* There is no channel any more: from now on its time runs. */
 void pt_linger_leave(struct pt_linger *linger);
