@@ -53,6 +53,8 @@ int pt_ledger_put_tree(struct pt_ledger *l, const void *root, size_t nroot, cons
                        struct pt_err *err);
 /* 0 found, in out; 1 none is kept. */
 int pt_ledger_get_tree(struct pt_ledger *l, int64_t run, struct pt_buf *out, struct pt_err *err);
+/* What is written from here on belongs to that run, which is there. */
+void pt_ledger_continue(struct pt_ledger *l, int64_t run);
 /* Every test without a counted report gets `missing` (PT_OUTCOME_NOTRUN or PT_OUTCOME_LOST). Commits. */
 int pt_ledger_finish_run(struct pt_ledger *l, double finished, int exitcode, unsigned missing,
                          struct pt_err *err);

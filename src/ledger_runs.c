@@ -173,3 +173,8 @@ int pt_ledger_get_tree(struct pt_ledger *l, int64_t run, struct pt_buf *out, str
         return -1;
     return out->bad ? pt_err_set(err, "ledger: out of memory") : step == SQLITE_DONE;
 }
+
+void pt_ledger_continue(struct pt_ledger *l, int64_t run)
+{
+    l->run = run;
+}

@@ -122,6 +122,7 @@ static int on_hello(struct pt_link *link, struct pt_reader *body, struct pt_err 
     hello.launch = pt_get_u32(body);
     hello.slots = pt_get_u32(body);
     hello.got = pt_get_u64(body);
+    hello.acked = pt_get_u64(body);
     if (!pt_get_end(body))
         return pt_err_set(err, "malformed HELLO");
     long proven = pt_tls_peer_host(link->tls);

@@ -12,7 +12,8 @@ struct pt_loop;
 /* What a worker says of itself, proven by its certificate. */
 struct pt_hello {
     uint32_t host, launch, slots;
-    uint64_t got; /* messages it has taken in this launch, as GOT tells them */
+    uint64_t got;   /* messages it has taken in this launch, as GOT tells them */
+    uint64_t acked; /* of its own, those that were acknowledged */
 };
 
 struct pt_link_callbacks {

@@ -443,8 +443,8 @@ static int resume(struct pt_run *run, const char *root, struct pt_err *err)
 
 static int go(struct pt_run *run, const char *root, struct pt_err *err)
 {
-    if (read_hosts(run, err) < 0 || resume(run, root, err) < 0 || pt_run_units_open(run, err) < 0 ||
-        !(run->loop = pt_loop_create(err)) || make_parts(run, err) < 0 || take_signals(run, err) < 0)
+    if (read_hosts(run, err) < 0 || !(run->loop = pt_loop_create(err)) || make_parts(run, err) < 0 ||
+        take_signals(run, err) < 0 || resume(run, root, err) < 0 || pt_run_units_open(run, err) < 0)
         return -1;
     if (start(run, root, err) < 0)
         return -1;

@@ -5,6 +5,7 @@
 #include "run_parts.h"
 
 #include "common/auto.h"
+#include "gather.h"
 
 #include <string.h>
 
@@ -77,8 +78,13 @@ static void tell_sizes(struct pt_run_host *h)
 static void say_linger(struct pt_run_host *h)
 {
     struct pt_buf b = {0};
-    if (!h->run->opts->linger_ms)
+    const struct pt_run *run = h->run;
+    struct pt_err err = PT_ERR_INIT;
+    if (!run->opts->linger_ms || !h->dir)
         return;
+    if (pt_gather_keep(run->ledger, h->number, h->host->name,
+                       run->opts->remote_dir ? run->opts->remote_dir : "", h->dir, h->launches, &err) < 0)
+        pt_run_fail(h->run, &err);
     pt_frame_end(&b, pt_frame_begin(&b, PT_C_LINGER));
     pt_lane_send(h->lane, &b);
 }

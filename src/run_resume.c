@@ -5,6 +5,7 @@
 #include "run_parts.h"
 
 #include "common/auto.h"
+#include "gather.h"
 #include "json.h"
 #include "report.h"
 #include "run_nodes.h"
@@ -12,12 +13,35 @@
 #include <stdio.h>
 #include <string.h>
 
+static void show_note(void *run, const char *line)
+{
+    pt_terminal_note(((struct pt_run *)run)->terminal, line);
+}
+
+/* What its hosts did after its master had died. */
+static int gather(struct pt_run *run, const char *state_dir, int64_t id, struct pt_err *err)
+{
+    const struct pt_options *opts = run->opts;
+    const struct pt_gather_options o = {.state_dir = state_dir,
+                                        .run = id,
+                                        .transport = &run->again,
+                                        .loop = run->loop,
+                                        .silence_ms = opts->heartbeat_ms / 2 * 5,
+                                        .grace_ms = opts->grace_ms,
+                                        .reruns = opts->reruns,
+                                        .note = show_note,
+                                        .arg = run};
+    return opts->dry_run || opts->sync_only ? 0 : pt_gather(&o, err);
+}
+
 int pt_run_resume_open(struct pt_run *run, const char *state_dir, struct pt_err *err)
 {
     struct pt_ledger *ledger = pt_ledger_look(state_dir, err);
     int64_t id = ledger ? pt_ledger_find_run(ledger, run->opts->resume, err) : 0;
-    if (id)
-        run->resume = pt_resume_load(ledger, id, err);
+    pt_ledger_close(ledger);
+    if (!id || gather(run, state_dir, id, err) < 0 || !(ledger = pt_ledger_look(state_dir, err)))
+        return -1;
+    run->resume = pt_resume_load(ledger, id, err);
     pt_ledger_close(ledger);
     if (!run->resume)
         return -1;

@@ -223,6 +223,7 @@ int pt_hub_connect(struct pt_hub *hub, struct pt_err *err)
                                     .launch = config->launch,
                                     .slots = config->slots,
                                     .got = hub->got,
+                                    .acked = hub->outbox.acked,
                                     .wait_ms = hub->linger_ms};
     hub->link = pt_uplink_create(hub->loop, &link, &callbacks, hub, err);
     return hub->link ? 0 : -1;

@@ -230,6 +230,7 @@ static void say_hello(struct pt_uplink *link, const char *run)
     pt_put_u32(&msg, link->config.launch);
     pt_put_u32(&msg, link->config.slots);
     pt_put_u64(&msg, link->config.got);
+    pt_put_u64(&msg, link->config.acked);
     pt_frame_end(&msg, mark);
     pt_uplink_send(link, msg.data, msg.len);
     pt_buf_fini(&msg);

@@ -9,6 +9,7 @@ struct pt_uplink_config {
     const char *run_dir;
     uint32_t host, launch, slots;
     uint64_t got;     /* messages taken of this launch, on links before */
+    uint64_t acked;   /* of this launch's own: the last that was acknowledged */
     uint32_t wait_ms; /* for the keys: a link that comes again; 0: the first */
 };
 

@@ -74,7 +74,8 @@ enum pt_bulk_message {
 
 /* Link, over TLS. seq counts from 1 per launch and is acknowledged once the ledger has the message. */
 enum pt_link_message {
-    PT_L_HELLO = 1,   /* w>m: u32 PT_PROTOCOL, str run, u32 host, u32 launch, u32 slots, u64 got (as GOT) */
+    PT_L_HELLO = 1,   /* w>m: u32 PT_PROTOCOL, str run, u32 host, u32 launch, u32 slots, u64 got (as GOT),
+                       * u64 the highest number that was acknowledged */
     PT_L_WELCOME = 2, /* m>w: u32 PT_PROTOCOL, u64 last acknowledged seq of this launch */
     PT_L_REFUSED = 3, /* m>w: str reason; then the link closes */
     PT_L_SESSION = 4, /* m>w: bytes json: what the runners need to configure pytest */

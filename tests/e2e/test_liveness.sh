@@ -148,4 +148,21 @@ test_interrupted_while_away() {
     nothing_left h1
 }
 
+# What hosts did after their master was killed is not lost, nor done again.
+test_killed_master_with_linger() {
+    suite 8 6 0.5
+    watched --linger 60 --leave-with-hosts 10
+    kill -9 "$master"
+    wait "$master" 2>/dev/null
+    local n
+    n=$(cat "$LAB_DIR"/h?/disk/var/tmp/ran | wc -l)
+    went_on() { [ "$(cat "$LAB_DIR"/h?/disk/var/tmp/ran | wc -l)" -ge $((n + 8)) ]; }
+    wait_for 30 "the hosts did not go on" went_on
+    pt_start --ssh-config "$LAB_SSH_CONFIG" --resume --json "$work/got.json"
+    all_of 48
+    want_words 'h1: [0-9]* tests were told meanwhile' 'h2: [0-9]* tests were told meanwhile'
+    [ -z "$(ran_twice)" ] || fail "ran twice: $(ran_twice)"
+    nothing_left h1 h2
+}
+
 run_tests

@@ -175,6 +175,7 @@ static void put_hello(struct pt_buf *b, uint32_t version, const char *run, uint3
     pt_put_u32(b, 3);
     pt_put_u32(b, 16);
     pt_put_u64(b, 0);
+    pt_put_u64(b, 0);
     pt_frame_end(b, mark);
 }
 
