@@ -99,7 +99,7 @@ static bool is_channel(int fd)
            getsockopt(fd, SOL_SOCKET, SO_TYPE, &type, &n) == 0 && type == SOCK_STREAM;
 }
 
-/* Bytes and the one descriptor that came with them, or -1. */
+/* Bytes, and the first descriptor that came with them. */
 static ssize_t receive(int fd, void *buf, size_t size, int *channel)
 {
     union {
@@ -111,9 +111,16 @@ static ssize_t receive(int fd, void *buf, size_t size, int *channel)
         .msg_iov = &io, .msg_iovlen = 1, .msg_control = control.room, .msg_controllen = sizeof(control.room)};
     ssize_t n = recvmsg(fd, &msg, MSG_DONTWAIT | MSG_CMSG_CLOEXEC);
     struct cmsghdr *c = n > 0 ? CMSG_FIRSTHDR(&msg) : NULL;
-    if (c && c->cmsg_level == SOL_SOCKET && c->cmsg_type == SCM_RIGHTS &&
-        c->cmsg_len == CMSG_LEN(sizeof(int)))
-        memcpy(channel, CMSG_DATA(c), sizeof(int));
+    if (!c || c->cmsg_level != SOL_SOCKET || c->cmsg_type != SCM_RIGHTS)
+        return n;
+    for (size_t at = 0; at + sizeof(int) <= c->cmsg_len - CMSG_LEN(0); at += sizeof(int)) {
+        int came;
+        memcpy(&came, CMSG_DATA(c) + at, sizeof(int));
+        if (at == 0)
+            *channel = came;
+        else
+            close(came);
+    }
     return n;
 }
 

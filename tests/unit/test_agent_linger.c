@@ -277,19 +277,49 @@ Test(agent_linger, malformed_attach_is_refused)
     stop();
 }
 
+/* Two descriptors, of which neither is a channel, with bytes. */
+static void send_two(int fd)
+{
+    union {
+        struct cmsghdr align;
+        char room[CMSG_SPACE(2 * sizeof(int))];
+    } control = {0};
+    char byte = 'x';
+    int fds[2] = {0, 1};
+    struct iovec io = {.iov_base = &byte, .iov_len = 1};
+    struct msghdr msg = {
+        .msg_iov = &io, .msg_iovlen = 1, .msg_control = control.room, .msg_controllen = sizeof(control.room)};
+    struct cmsghdr *c = CMSG_FIRSTHDR(&msg);
+    c->cmsg_level = SOL_SOCKET;
+    c->cmsg_type = SCM_RIGHTS;
+    c->cmsg_len = CMSG_LEN(sizeof(fds));
+    memcpy(CMSG_DATA(c), fds, sizeof(fds));
+    cr_assert_eq(sendmsg(fd, &msg, MSG_NOSIGNAL), 1);
+}
+
 /* Whoever can open the door, and says other things there. */
 Test(agent_linger, nonsense_at_the_door)
 {
     struct sockaddr_un addr = {.sun_family = AF_UNIX};
+    pid_t agent = 0;
+    char fds[64];
     start_lingering(LINGER_MS);
     hang_up();
+    cr_assert_eq(count_marked(w.mark, "ptremote-agent", &agent), 1);
+    snprintf(fds, sizeof(fds), "/proc/%d/fd", (int)agent);
+    cr_assert_eq(attach(), 1); /* so that the channel of before is closed */
+    hang_up();
+    cr_assert_eq(attach(), 1);
+    int before = count_entries(fds);
     snprintf(addr.sun_path, sizeof(addr.sun_path), "%.90s/attach.sock", run_dir);
     for (int i = 0; i < 40; i++) {
         static char junk[20000];
         int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
         cr_assert(fd >= 0 && connect(fd, (struct sockaddr *)&addr, sizeof(addr)) == 0);
         memset(junk, i, sizeof(junk));
-        if (i % 4)
+        if (i % 5 == 0)
+            send_two(fd);
+        else if (i % 4)
             cr_assert(send(fd, junk, (size_t)(i % 2 ? 7 : 20000), MSG_NOSIGNAL | MSG_DONTWAIT) > 0);
         if (i % 3 == 0) {
             struct pollfd p = {.fd = fd, .events = POLLIN};
@@ -298,7 +328,9 @@ Test(agent_linger, nonsense_at_the_door)
         }
         close(fd);
     }
+    hang_up();
     cr_assert_eq(attach(), 1);
+    cr_expect_eq(count_entries(fds), before, "descriptors are left");
     stop();
 }
 
