@@ -191,6 +191,26 @@ static inline void send_frame(struct pt_buf *b)
     pt_buf_fini(b);
 }
 
+/* What was said before has been obeyed. */
+static inline void ping(void)
+{
+    struct pt_buf b = {0};
+    size_t mark = pt_frame_begin(&b, PT_C_PING);
+    pt_put_u64(&b, 7);
+    pt_frame_end(&b, mark);
+    send_frame(&b);
+    expect(PT_C_PONG);
+}
+
+/* From here on it may do without us. */
+static inline void send_linger(void)
+{
+    struct pt_buf b = {0};
+    pt_frame_end(&b, pt_frame_begin(&b, PT_C_LINGER));
+    send_frame(&b);
+    ping();
+}
+
 static inline void send_u32(uint8_t type, uint32_t value)
 {
     struct pt_buf b = {0};

@@ -353,7 +353,7 @@ lab_push_hooked(struct lab_host *h, const struct pt_manifest *m, lab_hook *hook,
         size_t total;
         if (pt_frame_next(in.data, in.len, PT_MAX_FRAME, &type, &body, &total) <= 0) {
             struct pollfd fds[2] = {{.fd = h->fd, .events = POLLIN}, {.fd = pt_push_fd(p), .events = POLLIN}};
-            cr_assert_gt(poll(fds, 2, 10000), 0, "nothing happens in state %d", (int)pt_push_state(p));
+            cr_assert_gt(poll(fds, 2, 60000), 0, "nothing happens in state %d", (int)pt_push_state(p));
             if (!fds[0].revents)
                 continue;
             if (!lab_frame(h->fd, &in, &type, &body, &total))

@@ -47,6 +47,7 @@ static void start_with(const struct pt_setup *setup)
     bring_tools();
     expect(PT_C_PYTHON);
     mpirun = launch(1);
+    send_linger();
     find_shm();
 }
 
@@ -86,17 +87,6 @@ static void relink(uint32_t number, const char *key)
     struct pt_buf b = {0};
     pt_launch_encode(&l, PT_C_RELINK, &b);
     send_frame(&b);
-}
-
-/* What was said before has been obeyed. */
-static void ping(void)
-{
-    struct pt_buf b = {0};
-    size_t mark = pt_frame_begin(&b, PT_C_PING);
-    pt_put_u64(&b, 7);
-    pt_frame_end(&b, mark);
-    send_frame(&b);
-    expect(PT_C_PONG);
 }
 
 static bool link_has(const char *text)
@@ -182,6 +172,7 @@ Test(agent_linger, several_times)
     expect_exited(PT_PROGRAM_WORKERS, NULL);
     pt_buf_clear(&m.link);
     launch(2);
+    send_linger();
     stop();
 }
 
@@ -383,6 +374,7 @@ Test(agent_linger, workers_die_while_nobody_is_there)
     uint32_t status = expect_exited(PT_PROGRAM_WORKERS, NULL);
     cr_expect(WIFSIGNALED((int)status) && WTERMSIG((int)status) == SIGKILL);
     launch(2);
+    send_linger();
     hang_up();
     cr_assert_eq(attach(), 2);
     for (size_t i = 0; i < m.nframes; i++)

@@ -33,6 +33,7 @@ static void start_lingering(void)
     setup.mpirun = mpirun;
     setup.linger_ms = 60000;
     start_launch(&setup);
+    send_linger();
     glob_t g;
     char pattern[128];
     snprintf(pattern, sizeof(pattern), "%s/ptremote-*", w.runtime);

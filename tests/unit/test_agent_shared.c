@@ -185,16 +185,6 @@ Test(agent_shared, an_archive_that_is_sent_all_the_same)
 
 /* --- only the tree --- */
 
-static void ping(void)
-{
-    struct pt_buf b = {0};
-    size_t mark = pt_frame_begin(&b, PT_C_PING);
-    pt_put_u64(&b, 1);
-    pt_frame_end(&b, mark);
-    send_frame(&b);
-    expect(PT_C_PONG);
-}
-
 Test(agent_shared, sync_only_starts_nothing)
 {
     char init[200], path[128];
