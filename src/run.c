@@ -458,6 +458,9 @@ static int go(struct pt_run *run, const char *root, struct pt_err *err)
         return run->failed ? report_failure(run, err) : pt_run_sync_end(run, err);
     if (run->opts->dry_run && !run->failed && !run->interrupted)
         return pt_dry_run(run, err);
+    if (!run->failed && !run->ledger)
+        return pt_err_set_kind(err, PT_ERR_INTERRUPTED, "%s before anything was recorded",
+                               run->stopped[0] ? run->stopped : "the run ended");
     if (run->failed && (run->fail_text || !run->ledger || pt_verdict_done(run->verdict) == 0))
         return report_failure(run, err);
     int code = conclude(run, err);

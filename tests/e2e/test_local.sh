@@ -282,4 +282,18 @@ test_rank_and_file_of_options() {
     nothing_left
 }
 
+test_interrupted_before_anything_is_recorded() {
+    project early
+    rm -f "$work/imports"
+    printf 'import time\nopen("%s", "w").close()\ntime.sleep(100)\n' "$work/imports" >conftest.py
+    pt_start --hosts local:2
+    wait_for 60 "conftest.py is not imported" test -e "$work/imports"
+    kill -INT "$master"
+    pt_end 30
+    want_rc 2
+    want_line "^ptremote: Interrupted by Ctrl-C before anything was recorded"
+    [ ! -e .ptremote ] || fail "a state folder where no project was known"
+    nothing_left
+}
+
 run_tests
