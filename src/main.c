@@ -5,6 +5,7 @@
 #include "common/log.h"
 #include "common/quote.h"
 #include "common/wire.h"
+#include "detach.h"
 #include "options.h"
 #include "project.h"
 #include "records.h"
@@ -38,6 +39,17 @@ static char *command_line(int argc, char **argv)
     return NULL;
 }
 
+/* With --detach the program is two from here on. */
+static int run(const struct pt_options *opts, const char *root, const char *command, const char *words,
+               struct pt_detach *detach, struct pt_err *err)
+{
+    int code = 0;
+    int rc = opts->detach ? pt_detach_fork(detach, &code, err) : 0;
+    if (rc != 0)
+        return rc < 0 ? -1 : code;
+    return pt_run(opts, root, command ? command : "", words, opts->detach ? detach : NULL, err);
+}
+
 int main(int argc, char **argv)
 {
     struct pt_err err = PT_ERR_INIT;
@@ -46,6 +58,7 @@ int main(int argc, char **argv)
         return code < 0 ? complain(&err) : code;
     }
     struct pt_options opts = {0};
+    struct pt_detach detach = PT_DETACH_INIT;
     pt_auto_free char *command = command_line(argc, argv);
     pt_auto_free char *words = NULL;
     pt_auto_free char *root = NULL;
@@ -59,10 +72,12 @@ int main(int argc, char **argv)
         root = root ? root : pt_project_find(opts.project, &err);
         rc = err.msg[0] ? -1 : pt_options_complete(&opts, root, &err);
         if (rc == 0)
-            rc = pt_run(&opts, root, command ? command : "", words, &err);
+            rc = run(&opts, root, command, words, &detach, &err);
     } else if (rc == 1) {
         rc = 0;
     }
     pt_options_fini(&opts);
-    return rc < 0 ? complain(&err) : rc;
+    int code = rc < 0 ? complain(&err) : rc;
+    pt_detach_end(&detach, rc < 0);
+    return code;
 }

@@ -81,7 +81,7 @@ struct pt_options {
     char *state_dir, *junitxml, *json;
     enum pt_color color;
     uint32_t verbose, quiet; /* how often; pytest's verbosity is the difference */
-    bool debug, dry_run, sync_only, live;
+    bool debug, dry_run, sync_only, detach, live;
 
     bool given[PT_OPTIONS_ROWS]; /* by row: not a default. Ask pt_options_given */
 };

@@ -302,6 +302,9 @@ static int check_together(const struct pt_options *opts, struct pt_err *err)
                                "--leave-with-hosts is for a run that lingers: give --linger TIME too");
     if (opts->sync_only && opts->shared_fs)
         return pt_err_set_kind(err, PT_ERR_USAGE, "--sync-only has nothing to send with --shared-fs");
+    if (opts->detach && (opts->sync_only || opts->dry_run))
+        return pt_err_set_kind(err, PT_ERR_USAGE, "--detach is for runs of tests, not for %s",
+                               opts->dry_run ? "--dry-run" : "--sync-only");
     return 0;
 }
 

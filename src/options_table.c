@@ -240,6 +240,10 @@ const struct pt_option_row pt_option_rows[] = {
      .help = "Folder here for the record of runs, durations and caches. Default: .ptremote in the project."},
 
     /* Other */
+    {"detach", 0, PT_OPTION_FLAG, PT_GROUP_OTHER, PT_FILES_NONE, AT(detach),
+     .help = "Run in the background: return once the run is under way, with its name; ptremote attach shows it, ptremote stop ends it. It outlives "
+             "the terminal, and the login too unless this machine kills what a user leaves behind (then: loginctl enable-linger). Nobody can be asked for a password or "
+             "passphrase: use ssh-agent. A run that fails or ends before it is under way is told at once."},
     {"dry-run", 0, PT_OPTION_FLAG, PT_GROUP_OTHER, PT_FILES_NONE, AT(dry_run),
      .help = "Collect, and print which bundle would go where and how much would be sent. Runs no test."},
     {"sync-only", 0, PT_OPTION_FLAG, PT_GROUP_OTHER, PT_FILES_NONE, AT(sync_only),

@@ -69,6 +69,8 @@ static const struct pt_option_note examples[] = {
     {"ptremote --hosts big1:8 --replay report.json",
      "run each test where and when that run did, to find what depends on order"},
     {"ptremote --hosts gpu1:4+gpu,big1:16", "tests marked with ptremote.mark.needs('gpu') run on gpu1"},
+    {"ptremote --hosts big1:16 --detach; ptremote attach",
+     "run in the background; see how it goes, from any terminal of this machine"},
     {"ptremote runs; ptremote show; ptremote history test_mesh",
      "what runs there were, the last result again, how those tests went in each; a folder named so: ./runs"},
     {"ptremote --hosts big1,big2 --sync-only", "bring programs and project there, run nothing"},
@@ -78,7 +80,7 @@ static const struct pt_option_note examples[] = {
 };
 
 const struct pt_option_section pt_option_sections[] = {
-    {"Commands that read the record of runs", pt_record_notes, 6},
+    {"Commands on recorded runs", pt_record_notes, 6},
     {"Exit codes", exits, 5},
     {"Environment", environment, 28},
     {"Files", files, 28},

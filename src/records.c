@@ -11,10 +11,12 @@
 #include <string.h>
 
 const struct pt_record_command pt_record_commands[] = {
-    {"runs", NULL, false, pt_record_runs},
-    {"show", "RUN", false, pt_record_show},
-    {"report", "RUN", true, pt_record_report},
-    {"history", "NODEID-PART", false, pt_record_history},
+    {"runs", NULL, false, false, pt_record_runs},
+    {"show", "RUN", false, false, pt_record_show},
+    {"report", "RUN", true, false, pt_record_report},
+    {"history", "NODEID-PART", false, false, pt_record_history},
+    {"attach", "RUN", false, true, pt_record_attach},
+    {"stop", "RUN", false, true, pt_record_stop},
     {0},
 };
 
@@ -55,7 +57,8 @@ int pt_records(int argc, char *const *argv, struct pt_err *err)
     struct pt_ledger *l = state ? pt_ledger_look(state, err) : NULL;
     if (!l)
         return -1;
-    rc = pt_ledger_hold(l, err) < 0 ? -1 : command->run(l, &o, err);
+    o.state = state;
+    rc = !command->live && pt_ledger_hold(l, err) < 0 ? -1 : command->run(l, &o, err);
     pt_ledger_close(l);
     return rc;
 }

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #pragma once
-/* The commands that read the record of runs, also while one goes on: runs, show, report, history. */
+/* The commands on recorded runs, also while one goes on: runs, show, report and history only read, attach
+ * follows what a detached one prints, stop ends one. */
 #include "options_table.h"
 
 /* Is this first argument one of the commands? */

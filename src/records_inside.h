@@ -3,6 +3,8 @@
 /* What the commands share: records.c (from words to the ledger), records_options.c, records_columns.c, and
  * a file for each command. */
 #include "ledger.h"
+#include "master.h"
+#include "recorded.h"
 #include "records.h"
 
 #include <stdio.h>
@@ -11,7 +13,8 @@
 struct pt_record_options {
     const char *word; /* the run, or the part of a node id */
     const char *project, *state_dir, *junitxml, *json, *report_chars;
-    uint32_t most; /* -n */
+    const char *state; /* the folder of the ledger */
+    uint32_t most;     /* -n */
     uint32_t durations;
     bool has_durations, verbose;
 };
@@ -20,6 +23,7 @@ struct pt_record_command {
     const char *name;
     const char *word; /* what it may be given besides options, or NULL */
     bool writes;      /* it has to be given a file to write */
+    bool live;        /* it sees what runs write meanwhile; the others see one moment */
     /* The exit code, or -1 with err. */
     int (*run)(struct pt_ledger *l, const struct pt_record_options *o, struct pt_err *err);
 };
@@ -34,6 +38,8 @@ int pt_record_runs(struct pt_ledger *l, const struct pt_record_options *o, struc
 int pt_record_show(struct pt_ledger *l, const struct pt_record_options *o, struct pt_err *err);
 int pt_record_report(struct pt_ledger *l, const struct pt_record_options *o, struct pt_err *err);
 int pt_record_history(struct pt_ledger *l, const struct pt_record_options *o, struct pt_err *err);
+int pt_record_attach(struct pt_ledger *l, const struct pt_record_options *o, struct pt_err *err);
+int pt_record_stop(struct pt_ledger *l, const struct pt_record_options *o, struct pt_err *err);
 
 /* Rows of cells, made safe to print, each column as wide as its widest cell. */
 struct pt_columns {
@@ -58,5 +64,17 @@ unsigned pt_record_limit(void);
 void pt_record_when(double at, char out[PT_RECORD_TIME]);
 /* "0.052s", "12.3s", "2m05s", "1h02m"; "-" when not known. */
 void pt_record_took(double seconds, char out[PT_RECORD_TIME]);
-/* "running (process 12)", "cut off", "exit 1" ... */
-void pt_record_became(const struct pt_ledger_run *run, char *out, size_t size);
+/* "running (process 12)", "detached (process 12)", "cut off", "exit 1" ...; state: the folder. */
+void pt_record_became(const struct pt_ledger_run *run, const char *state, char *out, size_t size);
+
+/* What is kept of a run, to ask later what became of it; owned. */
+struct pt_record_run {
+    int64_t id;
+    char name[64], master[PT_MASTER_MAX], machine[PT_MASTER_MAX];
+    enum pt_recorded_state state;
+    long pid; /* of one that is running */
+};
+/* The row of that run as it is now; a usage error when it is not recorded any more. */
+int pt_record_get(struct pt_ledger *l, int64_t id, struct pt_record_run *out, struct pt_err *err);
+/* It was cut off, or may have been elsewhere: says so and what to do. Returns -1, exit code 6. */
+int pt_record_lost(const struct pt_record_run *run, struct pt_err *err);

@@ -47,6 +47,13 @@ const struct pt_option_note pt_record_notes[] = {
     {"history [NODEID-PART] [-n N]",
      "over all runs: tests that failed in one and passed in another or needed reruns, and the slowest; or "
      "what each run gave for the tests whose node id contains NODEID-PART"},
+    {"attach [RUN]",
+     "shows what a detached run printed, and goes on until it ends, with its exit code; without RUN the "
+     "newest "
+     "that goes on, else the newest. Ctrl-C ends only the watching; 6 when the run was cut off"},
+    {"stop [RUN]", "ends a run as Ctrl-C at its terminal does, and waits until its hosts are clean; without "
+                   "RUN the one that goes "
+                   "on"},
     {0},
 };
 

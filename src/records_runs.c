@@ -2,18 +2,19 @@
 /* `ptremote runs`: a line a run. */
 #include "common/err.h"
 #include "common/loop.h"
-#include "recorded.h"
+#include "printed.h"
 #include "records_inside.h"
 
 #include <string.h>
 
 struct listing {
     struct pt_columns columns;
+    const char *state;
     uint32_t left;
     double now;
 };
 
-void pt_record_became(const struct pt_ledger_run *run, char *out, size_t size)
+void pt_record_became(const struct pt_ledger_run *run, const char *state, char *out, size_t size)
 {
     long pid = 0;
     switch (pt_recorded_state(run, &pid)) {
@@ -21,7 +22,8 @@ void pt_record_became(const struct pt_ledger_run *run, char *out, size_t size)
         snprintf(out, size, "exit %d", run->exitcode);
         break;
     case PT_RECORDED_RUNNING:
-        snprintf(out, size, "running (process %ld)", pid);
+        snprintf(out, size, "%s (process %ld)", pt_printed_is(state, run->name) ? "detached" : "running",
+                 pid);
         break;
     case PT_RECORDED_CUT:
         snprintf(out, size, "cut off");
@@ -61,7 +63,7 @@ static int add_run(void *arg, const struct pt_ledger_run *run, const uint32_t *c
                    : runs            ? l->now - run->started
                                      : -1,
                    took);
-    pt_record_became(run, became, sizeof(became));
+    pt_record_became(run, l->state, became, sizeof(became));
     pt_columns_add(&l->columns, run->name);
     pt_columns_add(&l->columns, when);
     pt_columns_add(&l->columns, took);
@@ -73,7 +75,10 @@ static int add_run(void *arg, const struct pt_ledger_run *run, const uint32_t *c
 
 int pt_record_runs(struct pt_ledger *l, const struct pt_record_options *o, struct pt_err *err)
 {
-    struct listing all = {.columns = {.width = 6, .right = 1u << 2}, .left = o->most, .now = pt_wall_clock()};
+    struct listing all = {.columns = {.width = 6, .right = 1u << 2},
+                          .state = o->state,
+                          .left = o->most,
+                          .now = pt_wall_clock()};
     if (pt_ledger_each_run(l, add_run, &all, err) < 0) {
         pt_columns_fini(&all.columns);
         return -1;

@@ -206,7 +206,7 @@ static int parse_again(const struct chosen *c, int argc, char *const *argv, stru
                        char **words, struct pt_err *err)
 {
     struct list then = {0}, now = {0}, all = {0};
-    bool changed = strstr(opts->resume, "changed") != NULL;
+    bool changed = strstr(opts->resume, "changed") != NULL, detach = opts->detach;
     struct pt_json *json = pt_json_parse(c->argv, strlen(c->argv), err);
     int rc = json ? 0 : -1;
     if (rc == 0 &&
@@ -220,6 +220,7 @@ static int parse_again(const struct chosen *c, int argc, char *const *argv, stru
         free(opts->resume);
         opts->resume = strdup(c->name);
         opts->resume_changed = changed;
+        opts->detach = detach; /* how that run was watched is over */
         *words = pt_resume_words(all.n, all.item);
         rc = opts->resume && *words ? 0 : pt_err_set(err, "out of memory");
     }

@@ -99,7 +99,7 @@ static int make_parts(struct pt_run *run, struct pt_err *err)
                                 .leave = opts->leave_ms / 1000.0};
     struct pt_terminal_options terminal = {.out = stdout,
                                            .tty = isatty(1) && opts->quiet == 0,
-                                           .color = pt_terminal_colors(opts->color, 1),
+                                           .color = !opts->detach && pt_terminal_colors(opts->color, 1),
                                            .width = pt_terminal_width(1),
                                            .verbosity = (int)opts->verbose - (int)opts->quiet,
                                            .whole_lines = getenv("CI") != NULL,
@@ -110,7 +110,7 @@ static int make_parts(struct pt_run *run, struct pt_err *err)
     run->transport = (struct pt_transport_options){.ssh_config = opts->ssh_config,
                                                    .host_key = opts->host_key,
                                                    .step_ms = STEP_MS,
-                                                   .ask = ask,
+                                                   .ask = opts->detach ? NULL : ask,
                                                    .arg = run,
                                                    .cancel = &run->cancel};
     run->again = run->transport;
@@ -185,6 +185,8 @@ static void on_signal(void *arg, int fd, short revents)
         pt_terminal_resize(run->terminal, pt_terminal_width(1));
         return;
     }
+    if (info.ssi_signo == SIGHUP && run->opts->detach) /* some terminal is gone, but none of ours */
+        return;
     if (info.ssi_signo == SIGUSR1) {
         print_status(run);
         return;
@@ -207,7 +209,9 @@ static void on_signal(void *arg, int fd, short revents)
              pt_run_hosts_alive(run));
     pt_terminal_note(run->terminal, line);
     run->cancel = 1;
-    pt_run_stop(run, info.ssi_signo == SIGINT ? "Interrupted by Ctrl-C" : "Interrupted by a signal");
+    pt_run_stop(run, info.ssi_signo != SIGINT     ? "Interrupted by a signal"
+                     : pt_run_detach_goes_on(run) ? "Interrupted by ptremote stop"
+                                                  : "Interrupted by Ctrl-C");
     pt_run_check(run);
 }
 
@@ -306,6 +310,7 @@ void pt_run_check(struct pt_run *run)
     if (run->stopping && !run->scanning && (!started || pt_run_hosts_alive(run) == 0) &&
         (run->failed || pt_run_nodes_end(run)))
         pt_loop_stop(run->loop);
+    pt_run_detach_look(run);
 }
 
 void pt_run_record_host(const struct pt_run_host *h)
@@ -519,11 +524,12 @@ static void fini(struct pt_run *run)
 }
 
 int pt_run(const struct pt_options *opts, const char *root, const char *command, const char *argv,
-           struct pt_err *err)
+           struct pt_detach *detach, struct pt_err *err)
 {
     struct pt_run run = {.opts = opts,
                          .command = command,
                          .argv = argv,
+                         .detach = detach,
                          .maxfail = opts->maxfail,
                          .signals = -1,
                          .started = pt_wall_clock()};

@@ -90,6 +90,7 @@ static int begin_record(struct pt_run *run, struct pt_err *err)
     if (pt_ledger_note(run->ledger)[0])
         pt_terminal_note(run->terminal, pt_ledger_note(run->ledger));
     pt_run_record_hosts(run);
+    pt_run_detach_within(run, PT_RUN_RECORDED_MS);
     return 0;
 }
 
@@ -117,7 +118,7 @@ int pt_run_open(struct pt_run *run, const char *root, struct pt_err *err)
     run->state_dir = pt_project_state(root, opts->state_dir);
     if (!run->root || !run->state_dir)
         return pt_err_set(err, "out of memory");
-    if (pt_ledger_folder(run->state_dir, err) < 0)
+    if (pt_ledger_folder(run->state_dir, err) < 0 || pt_run_detach_open(run, err) < 0)
         return -1;
     if (opts->shared_fs && !opts->dry_run && pt_shared_init(&run->shared, run->root, run->state_dir, err) < 0)
         return -1;

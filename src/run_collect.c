@@ -82,6 +82,7 @@ static void on_session(struct pt_run *run, const struct pt_json *o)
         return;
     }
     run->session_known = true;
+    pt_run_detach_within(run, PT_RUN_SESSION_MS);
     pt_run_hosts_session(run);
 }
 

@@ -5,8 +5,8 @@
  * (what they are dealt), run_across.c and run_relays.c (tests over several hosts), run_units.c (what is dealt
  * as one), run_ahead.c (what hosts do ahead), run_nodes.c (slots as plugins see them), run_messages.c,
  * run_groups.c and run_notes.c (what workers say), run_results.c (what tests gave), run_resume.c (what an
- * earlier run left), run_collect.c (what there is to run), run_sync.c (--sync-only). Everything here belongs
- * to the loop's thread. */
+ * earlier run left), run_collect.c (what there is to run), run_sync.c (--sync-only), run_detach.c (--detach).
+ * Everything here belongs to the loop's thread. */
 #include "backlog.h"
 #include "collect.h"
 #include "common/err.h"
@@ -100,9 +100,10 @@ struct pt_run {
     char *cwd;       /* working directory below root, "" for its top */
     char *package;   /* folder of the Python package here */
     char *project_key;
-    const char *command; /* the command line, for people */
-    const char *argv;    /* and as JSON */
-    struct pt_env *env;  /* of the tests, besides what the host has */
+    const char *command;      /* the command line, for people */
+    const char *argv;         /* and as JSON */
+    struct pt_detach *detach; /* NULL: nobody waits until it is under way */
+    struct pt_env *env;       /* of the tests, besides what the host has */
     uint32_t nenv;
     int signals; /* signalfd */
     uint32_t maxfail;
@@ -356,6 +357,18 @@ int pt_run_resume_session(struct pt_run *run, const char *rootdir, struct pt_err
 int pt_run_resume_take(struct pt_run *run, uint32_t test, struct pt_err *err);
 /* All was collected. */
 int pt_run_resume_collected(struct pt_run *run, struct pt_err *err);
+
+/* run_detach.c; each does nothing without --detach */
+/* The state folder is there: what is printed is kept in it. */
+int pt_run_detach_open(struct pt_run *run, struct pt_err *err);
+/* The run is in the ledger, or pytest took its arguments: the starter waits so long at most from here on. */
+void pt_run_detach_within(struct pt_run *run, int64_t ms);
+#define PT_RUN_RECORDED_MS 10000
+#define PT_RUN_SESSION_MS  2000
+/* Did the starter leave it alone? */
+bool pt_run_detach_goes_on(const struct pt_run *run);
+/* After every event: is it under way? Then the starter is told. */
+void pt_run_detach_look(struct pt_run *run);
 
 /* run_collect.c */
 int pt_run_collect_start(struct pt_run *run, struct pt_err *err);

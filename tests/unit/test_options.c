@@ -170,10 +170,11 @@ Test(options, how_tests_are_dealt)
     take("--schedule static --dist=scope --split never --isolate test --preload numpy,yaml --target 10m "
          "--speculate --mpi-across "
          "--reruns 2 --only-rerun 'Time ?out' --only-rerun x --run-timeout 1h --grace 30 --mpi-grace 1.5 "
-         "--memory-per-slot 512m --live --shuffle");
+         "--memory-per-slot 512m --live --detach --shuffle");
     cr_assert(opts.schedule == PT_SCHEDULE_STATIC && opts.dist == PT_DIST_SCOPE &&
               opts.split == PT_SPLIT_NEVER);
-    cr_assert(opts.isolate == PT_ISOLATE_TEST && opts.speculate && opts.mpi_across && opts.live);
+    cr_assert(opts.isolate == PT_ISOLATE_TEST && opts.speculate && opts.mpi_across && opts.live &&
+              opts.detach);
     cr_assert_str_eq(opts.preload, "numpy,yaml");
     cr_assert_str_eq(opts.shuffle, "");
     cr_assert_eq(opts.only_rerun.n, 2);

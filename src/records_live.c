@@ -1,0 +1,40 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* What `attach` and `stop` know of a run that may go on. */
+#include "common/err.h"
+#include "records_inside.h"
+
+#include <string.h>
+
+/* A ledger may hold anything, and this is printed. */
+static void clean(char *s)
+{
+    for (; *s; s++)
+        if ((unsigned char)*s < 0x20 || *s == 0x7f)
+            *s = '?';
+}
+
+int pt_record_get(struct pt_ledger *l, int64_t id, struct pt_record_run *out, struct pt_err *err)
+{
+    struct pt_ledger_run row;
+    int rc = pt_ledger_get_run(l, id, &row, err);
+    if (rc)
+        return rc < 0 ? -1 : pt_err_set_kind(err, PT_ERR_USAGE, "the run is not recorded any more");
+    *out = (struct pt_record_run){.id = id};
+    out->state = pt_recorded_state(&row, &out->pid);
+    snprintf(out->name, sizeof(out->name), "%s", row.name);
+    snprintf(out->master, sizeof(out->master), "%s", row.master ? row.master : "");
+    snprintf(out->machine, sizeof(out->machine), "%.*s", (int)strcspn(out->master, " "), out->master);
+    clean(out->name);
+    clean(out->machine);
+    return 0;
+}
+
+int pt_record_lost(const struct pt_record_run *run, struct pt_err *err)
+{
+    if (run->state == PT_RECORDED_UNKNOWN) {
+        pt_err_set_kind(err, PT_ERR_INFRA, "run %s is one of machine '%s'", run->name, run->machine);
+        return pt_err_hint(err, "ask there whether it goes on");
+    }
+    pt_err_set_kind(err, PT_ERR_INFRA, "run %s was cut off: its process is gone", run->name);
+    return pt_err_hint(err, "ptremote --resume %s goes on with it", run->name);
+}

@@ -1,0 +1,73 @@
+# SPDX-License-Identifier: Apache-2.0
+# shellcheck shell=bash
+# What the tests of --detach share.
+
+# record ARGS...: a command on recorded runs; sets rc, out and err as pt does.
+record() {
+    out=$work/out err=$work/err
+    timeout -k 5 60 "$ptremote" "$@" >"$out" 2>"$err" </dev/null
+    rc=$?
+    return 0
+}
+
+# attach_start ARGS...: in the background, to be waited for with pt_end; sets master.
+attach_start() {
+    out=$work/attach.out err=$work/attach.err
+    "$python" -c 'import os, signal, sys
+signal.signal(signal.SIGINT, signal.SIG_DFL)
+os.execv(sys.argv[1], sys.argv[1:])' "$ptremote" attach "$@" >"$out" 2>"$err" </dev/null &
+    master=$!
+}
+
+runs_says() {
+    "$ptremote" runs >"$work/runs"
+    cat "$work/runs"
+    grep -q -e "$1" "$work/runs"
+}
+
+# waiting_suite: one test passes, one waits for $work/go and one fails.
+waiting_suite() {
+    project waiting
+    git init -q .
+    rm -f "$work/waits" "$work/go"
+    cat >test_waits.py <<PY
+import os
+import time
+
+def test_first():
+    pass
+
+def test_waits():
+    open("$work/waits", "w").close()
+    end = time.time() + 100
+    while not os.path.exists("$work/go") and time.time() < end:
+        time.sleep(0.02)
+
+def test_last():
+    assert not "last"
+PY
+}
+
+# slow_suite: the same, and conftest.py waits for $work/import. Without a checkout nothing is recorded before it is imported.
+slow_suite() {
+    waiting_suite
+    rm -rf .git "$work/imports" "$work/import"
+    cat >conftest.py <<PY
+import os
+import time
+
+open("$work/imports", "w").close()
+end = time.time() + 100
+while not os.path.exists("$work/import") and time.time() < end:
+    time.sleep(0.02)
+PY
+}
+
+# start_detached ARGS...: on \$hosts; sets run to its name.
+start_detached() {
+    # shellcheck disable=SC2154
+    pt --hosts "$hosts" --split never --detach "$@"
+    want_rc 0
+    run=$(sed -n 's/^run \([^ ]*\) goes on in the background (process [0-9]*)$/\1/p' "$out")
+    [ -n "$run" ] || fail "it does not tell the run's name"
+}
