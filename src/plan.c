@@ -68,6 +68,7 @@ void pt_plan_destroy(struct pt_plan *plan)
         plan->pieces = all;
     }
     free(plan->scratch);
+    free(plan->deaths);
     free(plan->tasks);
     free(plan->tests);
     free(plan->hosts);
@@ -163,6 +164,8 @@ bool pt_plan_told(struct pt_plan *plan, uint32_t number)
     struct task *task = plan->tasks[test->bundle];
     double work = pt_plan_test_work(plan, number);
     task->untold--;
+    if (task->held)
+        plan->hosts[task->last->host].proven = true;
     heard_of(plan, task, work);
     if (task->twin)
         heard_of(plan, task->twin, work);
@@ -178,18 +181,13 @@ static void lose(struct pt_plan *plan, uint32_t test, const struct given_up *up)
         up->fn(up->arg, test);
 }
 
-/* Count tests that the task owes as lost once: all, or the first in order only. */
-static void lose_tests(struct pt_plan *plan, const struct task *task, bool all, const struct given_up *up)
+/* Count the tests that the task owes as lost once. */
+static void lose_tests(struct pt_plan *plan, const struct task *task, const struct given_up *up)
 {
-    for (const struct pt_plan_piece *p = task->pieces; p; p = p->next) {
-        for (uint32_t i = 0; i < p->ntests; i++) {
-            if (!pt_plan_owes(plan, task, p->tests[i].test))
-                continue;
-            lose(plan, p->tests[i].test, up);
-            if (!all)
-                return;
-        }
-    }
+    for (const struct pt_plan_piece *p = task->pieces; p; p = p->next)
+        for (uint32_t i = 0; i < p->ntests; i++)
+            if (pt_plan_owes(plan, task, p->tests[i].test))
+                lose(plan, p->tests[i].test, up);
 }
 
 static void go_back(struct pt_plan *plan, struct task *task)
@@ -209,18 +207,21 @@ bool pt_plan_done(struct pt_plan *plan, uint32_t host, uint32_t bundle, uint32_t
     struct given_up up = {given_up, arg};
     pt_plan_unhold(plan, task);
     if (!task->twin && !task->last->gone)
-        lose_tests(plan, task, true, &up);
+        lose_tests(plan, task, &up);
     go_back(plan, task);
     return true;
 }
 
 /* Those led by others wait until their leaders have ended what is left of them. */
-static void lose_shares(struct pt_plan *plan, uint32_t host, const struct given_up *up)
+static void lose_shares(struct pt_plan *plan, struct pt_plan_loss *loss)
 {
     bool news;
-    for (const struct task *task; (task = pt_plan_break(plan, host, &news));)
-        if (news)
-            lose_tests(plan, task, false, up);
+    for (struct task *task; (task = pt_plan_break(plan, loss->host, &news));) {
+        if (!news)
+            continue;
+        pt_plan_accuse_one(plan, loss, task);
+        pt_plan_judge(plan, loss, task);
+    }
 }
 
 void pt_plan_lost(struct pt_plan *plan, uint32_t number, void (*given_up)(void *arg, uint32_t test),
@@ -228,17 +229,17 @@ void pt_plan_lost(struct pt_plan *plan, uint32_t number, void (*given_up)(void *
 {
     if (number >= plan->spec.hosts)
         return;
-    struct given_up up = {given_up, arg};
+    struct pt_plan_loss loss = {number, PT_NONE, given_up, arg};
     struct host *host = &plan->hosts[number];
     host->slots = 0;
-    for (uint32_t running = 0; host->holds.head;) {
+    pt_plan_accuse(plan, &loss);
+    while (host->holds.head) {
         struct task *task = host->holds.head;
         pt_plan_unhold(plan, task);
-        if (pt_plan_owed(task) > 0 && running++ < host->runners && !task->last->gone)
-            lose_tests(plan, task, false, &up);
+        pt_plan_judge(plan, &loss, task);
         go_back(plan, task);
     }
-    lose_shares(plan, number, &up);
+    lose_shares(plan, &loss);
     host->judged = host->may = false;
     hosts_changed(plan);
 }

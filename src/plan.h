@@ -20,16 +20,21 @@
  * ranks, are joined as small ones are, and parted between atoms into bundles that are short against what is
  * left of their size, as nothing is stolen from them. Those that no host can take alone go to several that
  * may run tests together, as few as can be, which are drained for one bundle at a time; each of them gives it
- * as many slots as it has ranks. When a host is lost, the tests it had not told go back. The test each of its
- * runners was at counts as lost once; lost twice, it waits for the end and gets a host for itself; lost
- * PT_PLAN_LOSSES times, it is given up. */
+ * as many slots as it has ranks. When a host is lost, the tests it had not told go back. The bundles that
+ * were at work there are accused; one that was in PT_PLAN_DEATHS deaths is split, and its tests are dealt one
+ * by one, each to a host that has nothing else. One that hosts die of there PT_PLAN_ALONE times, and
+ * PT_PLAN_KILLS times in all, is given up, and its deaths count against nothing else (plan_suspects.c). */
 #include "common/message_group.h"
 
 struct pt_err;
 struct pt_plan;
 
-#define PT_PLAN_LOSSES 3
-#define PT_PLAN_ALL    0xfffffffeu
+#define PT_PLAN_LOSSES      3 /* bundles that end without a word of a test: it is given up */
+#define PT_PLAN_DEATHS      2 /* of hosts while a bundle is at work: it is split */
+#define PT_PLAN_ALONE       2 /* of hosts while a test of it is alone there: it is given up */
+#define PT_PLAN_KILLS       3 /* deaths in all that nothing else explains, before that */
+#define PT_PLAN_DEATHS_TOLD 8
+#define PT_PLAN_ALL         0xfffffffeu
 
 enum pt_schedule {
     PT_SCHEDULE_DYNAMIC,    /* on demand, longest first */
@@ -117,7 +122,8 @@ bool pt_plan_lacks_slots(const struct pt_plan *plan, uint32_t test, uint32_t *wa
 struct pt_plan_deal {
     uint32_t host;
     const struct pt_bundle *bundle; /* the plan's, valid until destroy */
-    bool copy; /* of a bundle that another slot is at (speculation), under a number of its own */
+    bool copy;  /* of a bundle that another slot is at (speculation), under a number of its own */
+    bool alone; /* a suspect: nothing else is on its hosts until it is through */
     /* Of several ranks, packed by a static run: its step among those of its host (first fit, the widest
      * first, as many beside each other as there are slots), the first slot of it and how many it takes. Else
      * step is PT_NONE. */
@@ -126,9 +132,9 @@ struct pt_plan_deal {
 /* Deal one bundle: 1 and fills deal; 0 nothing to deal now; -1 no memory (nothing is lost: ask again). Picks
  * the host with most room; a host holds more than its slots only while no other that may take the work has a
  * free slot, and never beside a heavy bundle. A bundle with a spread goes to the first host of it, which
- * alone counts as holding it; it takes slots of all. When one of the others is lost, the test it was at
- * counts as lost, nothing more that is said of it is believed, pt_plan_drop has the first host told, and with
- * that one's DONE it goes back. */
+ * alone counts as holding it; it takes slots of all. When one of the others is lost, it is accused, nothing
+ * more that is said of it is believed, pt_plan_drop has the first host told, and with that one's DONE it goes
+ * back. */
 int pt_plan_next(struct pt_plan *plan, struct pt_plan_deal *deal, struct pt_err *err);
 
 /* Is a message about (bundle, attempt, test) from this host believable? test may be PT_NONE. Of a copied
@@ -139,6 +145,8 @@ bool pt_plan_holds(const struct pt_plan *plan, uint32_t host, uint32_t bundle, u
 const struct pt_bundle *pt_plan_bundle(const struct pt_plan *plan, uint32_t bundle);
 /* The test has its outcome. False when it had one already (or is no test): drop the report. */
 bool pt_plan_told(struct pt_plan *plan, uint32_t test);
+/* That test has begun there, says its host. Not believed when it does not hold it. */
+void pt_plan_begun(struct pt_plan *plan, uint32_t host, uint32_t bundle, uint32_t attempt, uint32_t test);
 /* The host is through with that attempt. Tests it did not tell go back, each counted as lost once (given_up
  * as in pt_plan_lost). False when the host does not hold it: ignore the message. */
 bool pt_plan_done(struct pt_plan *plan, uint32_t host, uint32_t bundle, uint32_t attempt,
@@ -146,6 +154,16 @@ bool pt_plan_done(struct pt_plan *plan, uint32_t host, uint32_t bundle, uint32_t
 /* The host's workers are gone: all it held goes back, and it has no slots until pt_plan_host. given_up (may
  * be NULL) is called once for each test that is not tried again; these count as told. */
 void pt_plan_lost(struct pt_plan *plan, uint32_t host, void (*given_up)(void *arg, uint32_t test), void *arg);
+/* Was that test given up as it brings hosts down? Then of which hosts it did, oldest first, the last `alone`
+ * times as all that ran there. Before that its bundle was at work there. */
+struct pt_plan_deaths {
+    uint32_t n, alone;
+    uint32_t hosts[PT_PLAN_DEATHS_TOLD];
+};
+bool pt_plan_killed(const struct pt_plan *plan, uint32_t test, struct pt_plan_deaths *deaths);
+/* Deaths of that host that are not its own fault: a suspect was tried there, or a test that was given up
+ * explains them. */
+uint32_t pt_plan_excused(const struct pt_plan *plan, uint32_t host);
 
 /* Is there a bundle worth calling back, as another host idles? 1: send RECALL bundle to host, then call
  * pt_plan_returned with the answer; 0 no. */

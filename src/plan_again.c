@@ -4,8 +4,7 @@
 
 #include <stdlib.h>
 
-/* The test alone, as a task that is in no queue yet. NULL: no memory. */
-static struct task *task_of_one(struct pt_plan *plan, const struct test *test)
+struct task *pt_plan_task_of_one(struct pt_plan *plan, const struct test *test)
 {
     struct pt_plan_piece *piece = pt_plan_piece_of_one(test->piece, test->at);
     struct task *task = piece ? pt_plan_task_create(plan) : NULL;
@@ -32,7 +31,7 @@ int pt_plan_again(struct pt_plan *plan, uint32_t number, struct pt_err *err)
         return pt_err_set(err, "plan: there is no test %u to run again", number);
     if (!test->told)
         return 0;
-    struct task *task = task_of_one(plan, test);
+    struct task *task = pt_plan_task_of_one(plan, test);
     if (!task)
         return pt_err_set(err, "plan: out of memory to run test %u again", number);
     if (test->bundle != PT_NONE && plan->tasks[test->bundle]->last)

@@ -40,55 +40,6 @@ static int deal_lines(struct pt_plan *plan, bool run, struct pt_plan_deal *deal,
     return rc;
 }
 
-/* --- those that may have brought hosts down --- */
-
-static uint32_t host_alone(const struct pt_plan *plan, const struct task *task)
-{
-    for (uint32_t i = 0; i < plan->spec.hosts; i++)
-        if (plan->hosts[i].load == 0 && pt_plan_may(plan, task->line, i) &&
-            pt_plan_room(plan, task->line, i, 0) && (task->host == PT_NONE || i == task->host) &&
-            pt_plan_rank_is_there(task->rank, plan->hosts[i].slots))
-            return i;
-    return PT_NONE;
-}
-
-/* Hosts that have nothing else to do and can take it: one, or several together. */
-static bool find_alone(const struct pt_plan *plan, const struct task *task, struct pt_plan_spread *out)
-{
-    enum pt_plan_way way = pt_plan_way(plan, task->line);
-    if (way == PT_PLAN_WAY_SPREAD)
-        return pt_plan_spread_now(plan, task->line, true, out);
-    uint32_t host = way == PT_PLAN_WAY_ONE ? host_alone(plan, task) : PT_NONE;
-    *out = (struct pt_plan_spread){.n = 1, .shares = {{.host = host}}};
-    return host != PT_NONE;
-}
-
-static int hold_alone(struct pt_plan *plan, const struct pt_plan_spread *hosts, struct task *task,
-                      struct pt_plan_deal *deal, struct pt_err *err)
-{
-    return hosts->n > 1 ? pt_plan_hold_spread(plan, hosts, task, deal, err)
-                        : pt_plan_hold(plan, hosts->shares[0].host, task, deal, err);
-}
-
-static int deal_suspect(struct pt_plan *plan, struct pt_plan_deal *deal, struct pt_err *err)
-{
-    struct pt_plan_spread hosts;
-    pt_plan_head(&plan->suspects);
-    for (struct task *next, *task = plan->suspects.head; task; task = next) {
-        next = task->next;
-        if (task->untold == 0 || !find_alone(plan, task, &hosts))
-            continue;
-        queue_remove(&plan->suspects, task);
-        int rc = hold_alone(plan, &hosts, task, deal, err);
-        if (rc < 0)
-            queue_add_before(&plan->suspects, task, next);
-        for (uint32_t i = 0; rc > 0 && i < hosts.n; i++)
-            plan->hosts[hosts.shares[i].host].alone = true;
-        return rc;
-    }
-    return 0;
-}
-
 /* --- one after the other --- */
 
 /* The first host that can take what is first in line, or several together; a slot that nobody chose is slot
@@ -103,11 +54,11 @@ static int deal_sequence(struct pt_plan *plan, struct pt_plan_deal *deal, struct
         return 0;
     struct task *task = pt_plan_line_take(plan, all, pt_plan_line_size(plan, all), &rc);
     if (!task)
-        return rc < 0 ? pt_plan_no_memory(err) : plan->collected ? deal_suspect(plan, deal, err) : 0;
+        return rc < 0 ? pt_plan_no_memory(err) : plan->collected ? pt_plan_deal_suspect(plan, deal, err) : 0;
     if (task->rank == PT_NONE)
         task->rank = 0;
-    if (find_alone(plan, task, &hosts))
-        rc = hold_alone(plan, &hosts, task, deal, err);
+    if (pt_plan_find_alone(plan, task, &hosts))
+        rc = pt_plan_hold_alone(plan, &hosts, task, deal, err);
     if (rc <= 0)
         queue_add_first(&all->back, task);
     return rc;
@@ -120,14 +71,14 @@ static int deal_on_demand(struct pt_plan *plan, struct pt_plan_deal *deal, struc
     for (uint32_t i = 0; i < plan->spec.hosts; i++)
         plan->hosts[i].reserved = 0;
     plan->gather.on = false;
-    int rc = pt_plan_deal_pinned(plan, deal, err);
+    int rc = pt_plan_deal_suspect(plan, deal, err);
+    if (rc == 0)
+        rc = pt_plan_deal_pinned(plan, deal, err);
     if (rc == 0)
         rc = deal_lines(plan, false, deal, err);
     if (rc || !plan->collected)
         return rc;
-    rc = deal_suspect(plan, deal, err);
-    if (rc == 0)
-        rc = pt_plan_deal_pinned_run(plan, deal, err);
+    rc = pt_plan_deal_pinned_run(plan, deal, err);
     if (rc == 0)
         rc = deal_lines(plan, true, deal, err);
     return rc ? rc : pt_plan_deal_copy(plan, deal, err);
@@ -137,6 +88,7 @@ int pt_plan_next(struct pt_plan *plan, struct pt_plan_deal *deal, struct pt_err 
 {
     if (plan->stopped || plan->hush)
         return 0;
+    pt_plan_suspects_settle(plan);
     if (plan->spec.schedule == PT_SCHEDULE_SEQUENTIAL)
         return deal_sequence(plan, deal, err);
     if (plan->spec.schedule == PT_SCHEDULE_STATIC && !plan->packed) {

@@ -9,8 +9,10 @@ struct test {
     uint32_t at;
     uint32_t bundle; /* the one that owes its outcome; PT_NONE: not dealt yet */
     float seconds;   /* < 0: not known */
-    uint8_t losses;
+    uint8_t losses;  /* bundles that ended without a word of it */
+    uint8_t alone;   /* hosts that died while nothing else ran there */
     bool added : 1, told : 1;
+    bool killed : 1; /* given up, as it brings hosts down */
     bool joined : 1; /* may not be parted from the test before it */
     bool last : 1;   /* scratch while a bundle is laid out: it comes at its end */
     bool asked : 1;  /* scratch while an answer is read */
@@ -21,7 +23,8 @@ struct attempt {
     struct attempt *older;
     uint32_t host;
     uint32_t ntests;
-    uint64_t gone; /* shares of its spread whose hosts were lost, a bit each */
+    uint32_t begun; /* the test that began last, as far as was told, or PT_NONE */
+    uint64_t gone;  /* shares of its spread whose hosts were lost, a bit each */
     struct pt_bundle bundle;
 };
 
@@ -48,9 +51,15 @@ struct task {
     struct task *loot; /* gets what is stolen, while the answer is awaited */
     uint32_t *asked;   /* tests that were asked for */
     uint32_t nasked;
-    uint64_t asked_at;     /* event at which they were */
-    bool overdue;          /* the answer */
-    double expected, left; /* work in all, and of what is untold, about */
+    uint64_t asked_at;                    /* event at which they were */
+    bool overdue;                         /* the answer */
+    double expected, left;                /* work in all, and of what is untold, about */
+    uint32_t deaths[PT_PLAN_DEATHS_TOLD]; /* that it was at work in, oldest first: numbers in plan->deaths */
+    uint32_t ndeaths;
+    uint32_t tried;     /* of its tests, one by one, and were not it */
+    struct task *trial; /* that one which is tried now, in a task of its own */
+    bool accused;       /* scratch: in the death that is looked at */
+    bool isolated;      /* nothing else is, or was, on the hosts of its last attempt */
     struct task *next, *prev;
     struct task *next_spread; /* held and spread as well */
 };
@@ -112,12 +121,20 @@ struct host {
     uint64_t labels;
     bool told_expect, never;
     bool judged, may;  /* whether it may run tests together with others; it may */
+    bool proven;       /* a test has begun there */
     bool alone;        /* holds a bundle, or a share of one, that bears none beside it */
     uint32_t reserved; /* slots that a heavy one waits for, 0: none does */
     uint32_t bulk;     /* weight of that one: what is lighter is dealt only beside it */
     struct queue holds;
     struct rank *ranks;
     uint32_t nranks, rank_cap;
+};
+
+/* A host died over tests that had begun. */
+struct death {
+    uint32_t host;
+    bool isolated;  /* a suspect was tried there */
+    bool explained; /* by a test that was found to kill: it counts against nothing else */
 };
 
 /* Tests that no host can take, told one by one. */
@@ -145,6 +162,8 @@ struct pt_plan {
     struct pt_plan_line *lines;
     struct pt_plan_line sequence; /* everything, in a sequential run */
     struct queue suspects;
+    struct death *deaths;
+    uint32_t ndeaths, deaths_cap;
     struct queue packing;
     struct host *hosts;
     uint32_t held, asked, surplus;
@@ -235,9 +254,43 @@ struct task *pt_plan_held_task(const struct pt_plan *plan, uint32_t host, uint32
 void pt_plan_unhold(struct pt_plan *plan, struct task *task);
 /* Line up a task that still owes tests for its next attempt. */
 void pt_plan_put_back(struct pt_plan *plan, struct task *task, bool first);
+/* The test alone, as a task that is in no queue yet; whoever owed it is told nothing. NULL: no memory. */
+struct task *pt_plan_task_of_one(struct pt_plan *plan, const struct test *test);
 /* Tasks that owe nothing more, by a report that came late, need no further attempt: off the queue's head. */
 struct task *pt_plan_head(struct queue *q);
 int pt_plan_no_memory(struct pt_err *err);
+
+/* --- those that may have brought hosts down: plan_suspects.c, plan_alone.c --- */
+
+/* What follows from the loss of a host. */
+struct pt_plan_loss {
+    uint32_t host;
+    uint32_t death; /* PT_NONE: no test had begun, as far as known */
+    void (*given_up)(void *arg, uint32_t test);
+    void *arg;
+};
+/* Each held task that was at work on that host, which is lost, is accused. */
+void pt_plan_accuse(struct pt_plan *plan, struct pt_plan_loss *loss);
+/* That one is too: a host that it was spread over is lost. */
+void pt_plan_accuse_one(struct pt_plan *plan, struct pt_plan_loss *loss, struct task *task);
+/* If it was accused: a test that was tried alone too often is given up. */
+void pt_plan_judge(struct pt_plan *plan, const struct pt_plan_loss *loss, struct task *task);
+/* Must it wait for hosts that have nothing else to do? */
+bool pt_plan_is_suspect(const struct pt_plan *plan, const struct task *task);
+void pt_plan_suspect_add(struct pt_plan *plan, struct task *task);
+/* Those that are suspects no longer go back to their lines. */
+void pt_plan_suspects_settle(struct pt_plan *plan);
+/* The next suspect that finds idle hosts, or of a bundle of them the first test, in a task that is in no
+ * queue. NULL: none, or no memory, then rc is -1. */
+struct task *pt_plan_suspect_take(struct pt_plan *plan, struct pt_plan_spread *hosts, int *rc);
+/* As pt_plan_next. */
+int pt_plan_deal_suspect(struct pt_plan *plan, struct pt_plan_deal *deal, struct pt_err *err);
+/* Hosts that have nothing else to do and can take it: one, or several together. */
+bool pt_plan_find_alone(const struct pt_plan *plan, const struct task *task, struct pt_plan_spread *out);
+/* One that had a host alone when that died goes to another: that is drained for it. */
+void pt_plan_drain_alone(struct pt_plan *plan, const struct task *task);
+int pt_plan_hold_alone(struct pt_plan *plan, const struct pt_plan_spread *hosts, struct task *task,
+                       struct pt_plan_deal *deal, struct pt_err *err);
 
 /* --- lines and what has room: plan_line.c, plan_room.c --- */
 

@@ -152,7 +152,7 @@ static struct attempt *attempt_create(const struct pt_plan *plan, const struct t
                                  l.ntests * sizeof(struct pt_bundle_test) + shares * sizeof(struct pt_share));
     if (!try)
         return NULL;
-    *try = (struct attempt){.host = host, .ntests = l.ntests, .older = task->last};
+    *try = (struct attempt){.host = host, .ntests = l.ntests, .begun = PT_NONE, .older = task->last};
     try->bundle =
         (struct pt_bundle){.bundle = task->number,
                            .attempt = task->last ? task->last->bundle.attempt + 1 : 1,
@@ -231,7 +231,7 @@ static int hold(struct pt_plan *plan, uint32_t number, const struct pt_plan_spre
         return pt_plan_no_memory(err);
     struct host *host = &plan->hosts[number];
     task->last = try;
-    task->recalled = task->kept = task->surplus = false;
+    task->recalled = task->kept = task->surplus = task->isolated = false;
     task->firm = task->pieces->alone;
     task->held = true;
     task->left = work_of(plan, try);
@@ -301,27 +301,17 @@ void pt_plan_unhold(struct pt_plan *plan, struct task *task)
 
 /* --- going back --- */
 
-static bool is_suspect(const struct pt_plan *plan, const struct task *task)
-{
-    for (const struct pt_plan_piece *p = task->pieces; p; p = p->next)
-        for (uint32_t i = 0; i < p->ntests; i++)
-            if (pt_plan_owes(plan, task, p->tests[i].test) &&
-                plan->tests[p->tests[i].test].losses + 1 >= PT_PLAN_LOSSES)
-                return true;
-    return false;
-}
-
 void pt_plan_put_back(struct pt_plan *plan, struct task *task, bool first)
 {
     if (task->untold == 0)
         return;
     plan->unsure = true;
-    bool suspect = is_suspect(plan, task);
+    bool suspect = pt_plan_is_suspect(plan, task);
     if (task->packed && (suspect || !pt_plan_rank_stands(plan, task)))
         pt_plan_unpack(task);
     struct queue *line = &task->line->back;
     if (suspect)
-        queue_add(&plan->suspects, task);
+        pt_plan_suspect_add(plan, task);
     else if (plan->spec.schedule == PT_SCHEDULE_SEQUENTIAL)
         queue_add_first(&plan->sequence.back, task);
     else if (task->rank != PT_NONE)

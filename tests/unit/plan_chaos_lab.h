@@ -28,6 +28,7 @@ struct fact { /* what is true of a test */
     enum pt_exclusive exclusive;
     uint64_t needs;
     bool numa, joined, told, kills; /* kills: takes its host along */
+    bool fell;                      /* was in a bundle when its host died: may be dealt by itself */
 };
 
 struct live {
@@ -57,7 +58,7 @@ struct sim {
     uint32_t nasked;
     uint32_t last_pinned[HOSTS_MAX][16]; /* unit dealt last to that slot, from 1 */
     uint32_t last_unit;                  /* dealt last, in a sequential run, from 1 */
-    uint32_t impossible, copies, steals, drops, agains, given_up, spreads, broken;
+    uint32_t impossible, copies, steals, drops, agains, given_up, killed, tried, spreads, broken;
 };
 
 static inline const struct fact *fact_of(const struct sim *sim, const struct live *live)
@@ -190,7 +191,8 @@ static inline void check_host(const struct sim *sim, const struct live *live, ui
         held += sim->live[i]->deal.host == h;
         weight += taken(sim, sim->live[i], h);
         heavy = heavy || (taken(sim, sim->live[i], h) > 0 && f->weight > 1);
-        if (taken(sim, sim->live[i], h) > 0 && (f->exclusive || fact_of(sim, live)->exclusive))
+        if (taken(sim, sim->live[i], h) > 0 &&
+            (f->exclusive || fact_of(sim, live)->exclusive || sim->live[i]->deal.alone || live->deal.alone))
             cr_assert_eq(sim->live[i], live, "beside a bundle that bears none on its host");
     }
     cr_assert_eq(pt_plan_held(sim->plan, h), held);
@@ -235,7 +237,7 @@ static inline void check_order(struct sim *sim, const struct live *live)
 {
     const struct pt_bundle *b = live->deal.bundle;
     const struct fact *f = fact_of(sim, live);
-    if (b->attempt > 1 || f->tries > 0 || live->deal.copy)
+    if (b->attempt > 1 || f->tries > 0 || f->fell || live->deal.copy)
         return;
     if (f->rank != PT_NONE && sim->schedule != PT_SCHEDULE_SEQUENTIAL) {
         uint32_t *last = &sim->last_pinned[live->deal.host][f->rank + (f->ranks != 1 ? 8 : 0)];
@@ -265,8 +267,8 @@ static inline void check_tests(struct sim *sim, const struct live *live)
         cr_assert(f->weight == first->weight && f->needs == first->needs && f->host == first->host &&
                   f->rank == first->rank && f->exclusive == first->exclusive && f->ranks == first->ranks &&
                   f->numa == first->numa);
-        if (f->joined && f->tries == 0 && !sim->facts[number - 1].told && sim->facts[number - 1].tries == 0 &&
-            !(sim->features & RAGGED))
+        if (f->joined && f->tries == 0 && !f->fell && !sim->facts[number - 1].told &&
+            sim->facts[number - 1].tries == 0 && !(sim->features & RAGGED))
             cr_assert(i > 0 && test_at(b, i - 1)->test == number - 1, "an atom was parted");
         if (i > 0 && !live->deal.copy && sim->facts[test_at(b, i - 1)->test].unit == f->unit)
             cr_assert_gt(number, test_at(b, i - 1)->test);
@@ -294,6 +296,7 @@ static inline void check_deal(struct sim *sim, const struct pt_plan_deal *deal)
     cr_assert_eq(deal->bundle->flags, f->numa ? PT_BUNDLE_NUMA : 0);
     cr_assert(f->ranks == 1 || !deal->copy);
     sim->copies += deal->copy;
+    sim->tried += deal->alone;
     check_tests(sim, live);
     check_neighbours(sim, live);
     check_order(sim, live);

@@ -91,8 +91,14 @@ static void given_up(void *arg, uint32_t number)
 {
     struct sim *sim = arg;
     cr_assert_not(sim->facts[number].told);
+    struct pt_plan_deaths deaths;
     sim->facts[number].told = true;
     sim->given_up++;
+    if (pt_plan_killed(sim->plan, number, &deaths)) {
+        sim->killed++;
+        cr_assert(deaths.alone >= PT_PLAN_ALONE && deaths.n >= PT_PLAN_KILLS);
+        cr_assert(sim->features & LOSSES);
+    }
 }
 
 static void report(struct sim *sim, struct live *live, uint32_t number)
@@ -119,6 +125,9 @@ static void host_lost(struct sim *sim, uint32_t h)
 {
     sim->up[h] = sim->may[h] = sim->judged[h] = false;
     for (uint32_t i = 0; i < sim->n;) {
+        if (taken(sim, sim->live[i], h) > 0 || sim->live[i]->deal.host == h)
+            for (uint32_t at = 0; at < sim->live[i]->n; at++)
+                sim->facts[test_at(sim->live[i]->deal.bundle, at)->test].fell = true;
         if (sim->live[i]->deal.host == h) {
             drop_live(sim, i);
             continue;
@@ -149,6 +158,9 @@ static void run_one(struct sim *sim)
         live->at++;
     if (live->at < live->n) {
         uint32_t number = test_at(live->deal.bundle, live->at)->test;
+        if (pick(2)) /* not each is heard of */
+            pt_plan_begun(sim->plan, live->deal.host, live->deal.bundle->bundle, live->deal.bundle->attempt,
+                          number);
         if (sim->facts[number].kills && !live->cut) {
             const struct pt_bundle *b = live->deal.bundle;
             host_lost(sim, b->nspread ? b->spread[pick(b->nspread)].host : live->deal.host);
@@ -314,6 +326,7 @@ Test(plan_chaos, every_test_is_told_once_and_nothing_runs_where_it_must_not)
 {
     struct sim *sim = malloc(sizeof(*sim));
     uint32_t impossible = 0, copies = 0, steals = 0, drops = 0, agains = 0, lost = 0, spreads = 0, broken = 0;
+    uint32_t killed = 0, tried = 0;
     for (uint64_t i = 0; i < 400; i++) {
         run_random(sim, i);
         impossible += sim->impossible;
@@ -322,12 +335,14 @@ Test(plan_chaos, every_test_is_told_once_and_nothing_runs_where_it_must_not)
         drops += sim->drops;
         agains += sim->agains;
         lost += sim->given_up;
+        killed += sim->killed;
+        tried += sim->tried;
         spreads += sim->spreads;
         broken += sim->broken;
     }
     cr_log_info("%u spread, %u of them broken\n", spreads, broken);
     cr_assert(impossible > 0 && copies > 0 && steals > 0 && drops > 0 && agains > 0 && lost > 0 &&
-                  spreads > 0 && broken > 0,
+                  spreads > 0 && broken > 0 && killed > 0 && tried > killed,
               "%u impossible, %u copies, %u thefts, %u drops, %u reruns, %u given up, %u spread, %u broken",
               impossible, copies, steals, drops, agains, lost, spreads, broken);
     free(sim);

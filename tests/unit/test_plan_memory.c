@@ -6,6 +6,7 @@
 #include "src/plan_across.c"
 #include "src/plan_add.c"
 #include "src/plan_again.c"
+#include "src/plan_alone.c"
 #include "src/plan_copy.c"
 #include "src/plan_deal.c"
 #include "src/plan_impossible.c"
@@ -19,6 +20,7 @@
 #include "src/plan_spread.c"
 #include "src/plan_static.c"
 #include "src/plan_steal.c"
+#include "src/plan_suspects.c"
 #include "src/plan_task.c"
 #include "src/plan_waiting.c"
 
@@ -89,6 +91,61 @@ Test(plan_memory, a_run_survives_each_allocation_failing_once)
     } while (fail_hit);
     fail_at = 0;
     cr_assert_gt(at, 2 * FILES);
+}
+
+static void count_up(void *arg, uint32_t test)
+{
+    (void)test;
+    ++*(uint32_t *)arg;
+}
+
+/* A death for which there is no memory is one that nobody is accused of. */
+static void run_killer(void)
+{
+    struct pt_plan_spec spec = {.hosts = 1, .bundles_per_worker = 1};
+    struct pt_plan *plan = pt_plan_create(&spec, NULL);
+    struct pt_plan_deal deal;
+    uint32_t given_up = 0, deaths = 0;
+    if (!plan)
+        return;
+    for (uint32_t f = 0; f < 3; f++)
+        add_or_again(plan, f);
+    pt_plan_collected(plan);
+    pt_plan_host(plan, 0, 1);
+    while (!pt_plan_over(plan)) {
+        cr_assert_eq(next_or_again(plan, &deal), 1);
+        const struct pt_bundle *b = deal.bundle;
+        bool died = false;
+        for (uint32_t f = 0; f < b->nfiles && !died; f++)
+            for (uint32_t t = 0; t < b->files[f].ntests && !died; t++) {
+                uint32_t test = b->files[f].tests[t].test;
+                pt_plan_begun(plan, 0, b->bundle, b->attempt, test);
+                died = test == 3;
+                if (!died)
+                    pt_plan_told(plan, test);
+            }
+        if (!died) {
+            cr_assert(pt_plan_done(plan, 0, b->bundle, b->attempt, NULL, NULL));
+            continue;
+        }
+        pt_plan_lost(plan, 0, count_up, &given_up);
+        pt_plan_host(plan, 0, 1);
+        deaths++;
+    }
+    cr_assert(given_up == 1 && deaths <= PT_PLAN_DEATHS + PT_PLAN_ALONE + 1);
+    pt_plan_destroy(plan);
+}
+
+Test(plan_memory, a_killer_is_found_though_each_allocation_fails_once)
+{
+    long at = 0;
+    do {
+        fail_hit = false;
+        fail_at = ++at;
+        run_killer();
+    } while (fail_hit);
+    fail_at = 0;
+    cr_assert_gt(at, 10);
 }
 
 static void ignore(void *arg, const struct pt_plan_deal *deal)
