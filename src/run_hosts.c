@@ -2,7 +2,7 @@
 /* Each host's way through a run:
  *
  *   CONNECTING ─► PREPARING ─► LAUNCHING ─► JOINED ─► WORKING ─► ENDING ─► STOPPING ─► DOWN
- *                     ▲            ▲           │          │ (workers died, at most 3 times)
+ *                     ▲            ▲           │          │ (workers died: run_deaths.c)
  *                     │            └───────────┴──────────┘
  *                     └── CONNECTING again when the agent or the connection died under launched workers; and
  *                         as long as others work, or ALONE_MS, when that fails

@@ -19,8 +19,9 @@ void pt_run_host_unlink(struct pt_run_host *h)
 }
 
 /* What it held goes to others. */
-static void lose_work(struct pt_run_host *h)
+static void lose_work(struct pt_run_host *h, const char *why)
 {
+    snprintf(h->died, sizeof(h->died), "%s", why);
     pt_run_away_end(h);
     pt_run_host_unlink(h);
     pt_status_lost(h->run->status, h->number);
@@ -31,7 +32,7 @@ static void lose_work(struct pt_run_host *h)
 
 void pt_run_host_give_up(struct pt_run_host *h, const char *why)
 {
-    lose_work(h);
+    lose_work(h, why);
     snprintf(h->why, sizeof(h->why), "%s", why);
     h->lost = true;
     if (h->state < PT_HOST_STOPPING) {
@@ -42,19 +43,21 @@ void pt_run_host_give_up(struct pt_run_host *h, const char *why)
 
 void pt_run_host_workers_lost(struct pt_run_host *h, const char *why)
 {
-    lose_work(h);
+    char starts[96];
+    lose_work(h, why);
     if (h->state == PT_HOST_ENDING) {
         pt_run_host_note(h, "the workers ended before their sessions did: %s", why);
         pt_run_host_set(h, PT_HOST_STOPPING);
         pt_lane_stop(h->lane, 0);
         return;
     }
-    if (h->launches >= PT_RUN_LAUNCHES) {
+    if (pt_run_host_spent(h)) {
         pt_run_host_note(h, "%s; given up after %u starts", why, h->launches);
         pt_run_host_give_up(h, why);
         return;
     }
-    pt_run_host_note(h, "%s; starting its workers again (%u of %u)", why, h->launches, PT_RUN_LAUNCHES - 1);
+    pt_run_host_starts(h, starts, sizeof(starts));
+    pt_run_host_note(h, "%s; starting its workers again (%s)", why, starts);
     pt_run_host_launch(h);
 }
 
@@ -71,8 +74,7 @@ static bool others_work(const struct pt_run_host *h)
 static bool may_come_back(const struct pt_run_host *h, const struct pt_lane_event *e, bool was_away)
 {
     const struct pt_run *run = h->run;
-    if (!e->err.msg[0] || (e->level && !was_away) || run->ending || run->stopping ||
-        h->launches >= PT_RUN_LAUNCHES)
+    if (!e->err.msg[0] || (e->level && !was_away) || run->ending || run->stopping || pt_run_host_spent(h))
         return false;
     if (h->state == PT_HOST_CONNECTING || h->state == PT_HOST_PREPARING)
         return h->lost_at && (others_work(h) || pt_now_ms() - h->lost_at < ALONE_MS);
@@ -82,9 +84,11 @@ static bool may_come_back(const struct pt_run_host *h, const struct pt_lane_even
 static void connect_again(struct pt_run_host *h, const char *why)
 {
     bool first = h->state >= PT_HOST_LAUNCHING;
+    char starts[96];
     if (first) {
         h->lost_at = pt_now_ms();
-        pt_run_host_note(h, "%s; connecting again (%u of %u)", why, h->launches, PT_RUN_LAUNCHES - 1);
+        pt_run_host_starts(h, starts, sizeof(starts));
+        pt_run_host_note(h, "%s; connecting again (%s)", why, starts);
     } else {
         pt_debug("%s: %s; connecting again", h->host->name, why);
     }
@@ -101,7 +105,7 @@ void pt_run_host_down(struct pt_run_host *h, const struct pt_lane_event *e)
     bool away = h->away.since != 0;
     if (pt_run_away_down(h, e))
         return;
-    lose_work(h);
+    lose_work(h, e->err.msg);
     pt_run_across_down(h);
     if (may_come_back(h, e, away)) {
         connect_again(h, e->err.msg);

@@ -265,11 +265,11 @@ static int on_broken(struct pt_run_host *h, struct pt_reader *r, struct pt_err *
 
 static int on_started(struct pt_run_host *h, struct pt_reader *r, struct pt_err *err)
 {
-    uint32_t rank = pt_get_u32(r), bundle = pt_get_u32(r);
-    pt_get_u32(r);
+    uint32_t rank = pt_get_u32(r), bundle = pt_get_u32(r), attempt = pt_get_u32(r);
     uint32_t test = pt_get_u32(r);
     if (!pt_get_end(r))
         return pt_err_set(err, "malformed STARTED");
+    pt_plan_begun(h->run->plan, h->number, bundle, attempt, test);
     if (pt_run_member_started(h, rank, bundle, test))
         return 0;
     const struct pt_suite_test *t = pt_suite_get(h->run->suite, test);

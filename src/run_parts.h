@@ -1,12 +1,12 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #pragma once
 /* What the run's files share: run.c (start, end, time), run_tree.c (what is sent), run_hosts.c (each host's
- * state), run_lost.c, run_away.c and run_end.c (the ends of that), run_links.c (its workers), run_deal.c
- * (what they are dealt), run_across.c and run_relays.c (tests over several hosts), run_units.c (what is dealt
- * as one), run_ahead.c (what hosts do ahead), run_nodes.c (slots as plugins see them), run_messages.c,
- * run_groups.c and run_notes.c (what workers say), run_results.c (what tests gave), run_resume.c (what an
- * earlier run left), run_collect.c (what there is to run), run_sync.c (--sync-only), run_detach.c (--detach).
- * Everything here belongs to the loop's thread. */
+ * state), run_lost.c, run_away.c and run_end.c (the ends of that), run_deaths.c (whose fault they are),
+ * run_links.c (its workers), run_deal.c (what they are dealt), run_across.c and run_relays.c (tests over
+ * several hosts), run_units.c (what is dealt as one), run_ahead.c (what hosts do ahead), run_nodes.c (slots
+ * as plugins see them), run_messages.c, run_groups.c and run_notes.c (what workers say), run_results.c (what
+ * tests gave), run_resume.c (what an earlier run left), run_collect.c (what there is to run), run_sync.c
+ * (--sync-only), run_detach.c (--detach). Everything here belongs to the loop's thread. */
 #include "backlog.h"
 #include "collect.h"
 #include "common/err.h"
@@ -30,7 +30,9 @@
 #include "sync/here/fanout.h"
 #include "verdict.h"
 
-#define PT_RUN_LAUNCHES  4 /* the first, and three times again */
+#define PT_RUN_LAUNCHES  4  /* the first, and three times again */
+#define PT_RUN_STARTS    32 /* of a host's workers, with those after deaths that a test is to blame for */
+#define PT_RUN_EXCUSED   64 /* such deaths in a run, before no host's workers are started again */
 #define PT_RUN_COMMIT_MS 50
 #define PT_RUN_GUESTS    256 /* connections that have not said who they are */
 #define PT_RUN_SCANS     5   /* of a tree that changes while it is sent */
@@ -64,6 +66,7 @@ struct pt_run_host {
     enum pt_host_state state;
     bool tooled, synced, python, lost; /* lost: went down without being told to */
     uint32_t launches, slots, busy;
+    uint32_t blamed;  /* launches that ended by its own fault, as was told last */
     uint32_t room;    /* slots that may be used, if it has more */
     uint32_t runners; /* ranks that may have a session, as it was told last */
     uint64_t sizes;   /* of MPI tests to come, as it was told last: a digest, 0 none */
@@ -77,6 +80,7 @@ struct pt_run_host {
     struct pt_lane_sync sync;
     double begun, connected, ready, synced_at, tooled_at, joined;
     char why[PT_ERR_MAX];            /* why it is down */
+    char died[PT_ERR_MAX];           /* how its workers were lost last */
     uint64_t timer;                  /* until connecting again, or until a launch must have joined */
     const struct pt_fanout *offered; /* the last tree that it was given, or was told to do without */
     bool collecting;                 /* the remote collector runs here */
@@ -304,6 +308,14 @@ void pt_run_host_bye(struct pt_run_host *h);
 /* A connection that should be a worker's; host -1: any of the run. Takes fd over. */
 void pt_run_link(struct pt_run *run, int fd, long host);
 void pt_run_links_fini(struct pt_run *run);
+
+/* run_deaths.c */
+/* Its workers are gone, and the plan knows: are they not to be started again? */
+bool pt_run_host_spent(const struct pt_run_host *h);
+/* Once for each time that they are: "2 of 3", or that it is not the host's fault. */
+void pt_run_host_starts(struct pt_run_host *h, char *out, size_t size);
+/* Why a test was given up that brings hosts down: appends a line with its NUL. */
+void pt_run_killed_words(const struct pt_run *run, const struct pt_plan_deaths *deaths, struct pt_buf *out);
 
 /* run_deal.c */
 /* JOINED, and the tree and the session are there: WORKING. */

@@ -255,8 +255,18 @@ static void tell(struct pt_run *run, uint32_t test, unsigned outcome, unsigned p
 
 void pt_run_lost_test(void *arg, uint32_t test)
 {
-    tell(arg, test, PT_OUTCOME_LOST, PT_PHASE_CALL, PT_PLAN_LOSSES,
-         "its host was lost each time it was tried");
+    struct pt_run *run = arg;
+    struct pt_plan_deaths deaths;
+    struct pt_buf why = {0};
+    if (!pt_plan_killed(run->plan, test, &deaths)) {
+        tell(run, test, PT_OUTCOME_LOST, PT_PHASE_CALL, PT_PLAN_LOSSES,
+             "its host ended each bundle that it was in without a word of it");
+        return;
+    }
+    pt_run_killed_words(run, &deaths, &why);
+    tell(run, test, PT_OUTCOME_CRASHED, PT_PHASE_CALL, deaths.n,
+         why.bad ? "it brings its host's workers down" : (const char *)why.data);
+    pt_buf_fini(&why);
 }
 
 void pt_run_impossible_test(struct pt_run *run, uint32_t test)
