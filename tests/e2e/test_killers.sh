@@ -22,14 +22,15 @@ def parent(pid):
     return int(pathlib.Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()[1])
 
 def mpiruns(pid):
-    program = os.path.basename(words(pid).split(b" ")[0])
-    found = [pid] if program in (b"mpirun", b"orterun") else []
+    command = words(pid)
+    ours = os.path.basename(command.split(b" ")[0]) in (b"mpirun", b"orterun") and b"--group" not in command
+    found = [pid] if ours else []
     for child in pathlib.Path(f"/proc/{pid}/task/{pid}/children").read_text().split():
         found += mpiruns(int(child))
     return found
 
 def find(victim):
-    """The agent above this process, or the mpirun that it has started."""
+    """The agent above this process, or the mpirun of its workers."""
     pid = os.getpid()
     while b"ptremote-agent agent" not in words(pid):
         pid = parent(pid)
@@ -118,6 +119,31 @@ test_killer_of_agents() {
     pt --ssh-config "$LAB_SSH_CONFIG" --hosts h1:2,h2:2 --json "$work/got.json"
     killed 17
     nothing_left h1 h2
+}
+
+# A group of ranks that takes the workers of its host along, beside which it runs.
+test_killer_of_several_ranks() {
+    "$python" -c 'import mpi4py' 2>/dev/null || return 0
+    killers_suite 8
+    cat >test_ranks.py <<'PY'
+import time
+import pytest
+import killer
+
+@pytest.mark.parametrize("comm", [2])
+@pytest.mark.parametrize("n", range(3))
+def test_ranks(comm, n):
+    if n == 1:
+        killer.kill(killer.find("mpirun"))
+        time.sleep(600)
+PY
+    pt --hosts local:2 --json "$work/got.json"
+    want_rc 1
+    want_summary "$work/got.json" "crashed=2 failed=1 passed=40"
+    for name in "test_ranks.py::test_ranks\\[1-2\\]" "test_1.py::test_it\\[8\\]"; do
+        outcomes "$work/got.json" | grep -q "$name crashed" || fail "$name is not crashed"
+    done
+    nothing_left
 }
 
 run_tests
