@@ -2,6 +2,7 @@
 /* The tree that is sent: scanned in a thread of its own, and again when it changed while it was sent. */
 #include "run_parts.h"
 
+#include "below.h"
 #include "common/log.h"
 #include "sync/here/scan.h"
 
@@ -12,7 +13,7 @@
 struct scan {
     struct pt_run *run;
     struct pt_tree_spec spec;
-    char *cache;
+    char *cache, *own;
     struct pt_fanout *tree;
     struct pt_err err;
 };
@@ -37,6 +38,7 @@ static void scan_done(void *arg)
             pt_run_hosts_tree(run);
     }
     free(scan->cache);
+    free(scan->own);
     free(scan);
     pt_run_check(run);
 }
@@ -63,12 +65,14 @@ int pt_run_scan(struct pt_run *run)
     }
     scan->run = run;
     scan->err = PT_ERR_INIT;
+    scan->own = pt_below(run->root, run->state_dir);
     scan->spec = (struct pt_tree_spec){
         .root = run->root,
         .extra = (const char *const *)run->opts->extra_files.item,
         .nextra = run->opts->extra_files.n,
         .exclude = (const char *const *)run->opts->exclude.item,
         .nexclude = run->opts->exclude.n,
+        .own = scan->own,
         .cache = scan->cache,
         .copy_links = run->opts->copy_links,
         .algorithm = run->opts->digest == PT_OPTIONS_SHA256 ? PT_DIGEST_SHA256 : PT_DIGEST_BLAKE2B,

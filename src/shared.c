@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "shared.h"
 
+#include "below.h"
 #include "common/auto.h"
 #include "common/err.h"
 
@@ -20,19 +21,11 @@ static void random_hex(char *out, size_t digits)
         snprintf(out + i, 3, "%02x", raw[i / 2]);
 }
 
-/* The part of `path` below `top`, NULL when it is elsewhere. */
-static const char *part_below(const char *top, const char *path)
-{
-    size_t n = strcmp(top, "/") ? strlen(top) : 0;
-    return strncmp(path, top, n) == 0 && path[n] == '/' && path[n + 1] ? path + n + 1 : NULL;
-}
-
 /* Where the file goes, relative to the tree (heap). */
 static char *choose_folder(const char *root, const char *state_dir)
 {
-    pt_auto_free char *top = realpath(root, NULL), *state = realpath(state_dir, NULL);
-    const char *below = top && state ? part_below(top, state) : NULL;
-    return strdup(below ? below : ".ptremote");
+    char *below = pt_below(root, state_dir);
+    return below ? below : strdup(".ptremote");
 }
 
 static int write_file(const struct pt_shared *s)

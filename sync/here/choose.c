@@ -79,7 +79,7 @@ void pt_choose_fini(struct pt_choose *c)
 
 bool pt_choose_wants(const struct pt_choose *c, const char *path, const char *name, bool is_folder)
 {
-    if (strcmp(name, ".ptremote") == 0)
+    if (strcmp(name, ".ptremote") == 0 || (c->spec->own && strcmp(path, c->spec->own) == 0))
         return false;
     for (size_t i = 0; i < c->nanywhere; i++)
         if (pt_glob_match(c->anywhere[i], name))

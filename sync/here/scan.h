@@ -9,6 +9,7 @@ struct pt_tree_spec {
     size_t nextra;
     const char *const *exclude; /* --exclude globs */
     size_t nexclude;
+    const char *own;   /* a path below root that is our own, as .ptremote is anywhere; or NULL */
     const char *cache; /* file of the hash cache, or NULL */
     enum pt_digest_algorithm algorithm;
     bool copy_links;            /* --copy-links: what links out of the tree lead to is sent in their place */
