@@ -11,18 +11,29 @@
 #include <string.h>
 #include <sys/stat.h>
 
+static int folder_fails(const char *dir, struct pt_err *err)
+{
+    bool full = errno == ENOSPC || errno == EDQUOT;
+    pt_err_set_kind(err, PT_ERR_INFRA, "state folder %s: %s", dir, strerror(errno));
+    return pt_err_hint(err, "make %s, or keep the state elsewhere with --state-dir DIR",
+                       full ? "room there" : "it writable");
+}
+
 int pt_ledger_folder(const char *dir, struct pt_err *err)
 {
     if (mkdir(dir, 0700) < 0 && errno != EEXIST)
-        return pt_err_set_kind(err, PT_ERR_INFRA, "state folder %s: %s", dir, strerror(errno));
+        return folder_fails(dir, err);
     pt_auto_free char *path = NULL;
     if (asprintf(&path, "%s/.gitignore", dir) < 0)
         return pt_err_set(err, "state folder %s: out of memory", dir);
     pt_auto_fd int fd = open(path, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0600);
     if (fd < 0 && errno != EEXIST)
-        return pt_err_set_kind(err, PT_ERR_INFRA, "%s: %s", path, strerror(errno));
-    if (fd >= 0 && write(fd, "*\n", 2) != 2)
-        return pt_err_set_kind(err, PT_ERR_INFRA, "%s: %s", path, strerror(errno));
+        return folder_fails(dir, err);
+    if (fd >= 0 && write(fd, "*\n", 2) != 2) {
+        folder_fails(dir, err);
+        unlink(path); /* an empty one would ignore nothing, for good */
+        return -1;
+    }
     return 0;
 }
 
@@ -41,8 +52,13 @@ static struct pt_ledger *create(const char *state_dir, struct pt_err *err)
 struct pt_ledger *pt_ledger_open(const char *state_dir, struct pt_err *err)
 {
     struct pt_ledger *l = create(state_dir, err);
-    if (!l || (pt_ledger_folder(state_dir, err) == 0 && pt_ledger_open_file(l, err) == 0))
-        return l;
+    if (!l)
+        return NULL;
+    if (pt_ledger_folder(state_dir, err) == 0) {
+        l->network = pt_ledger_network_of(state_dir);
+        if (pt_ledger_open_file(l, err) == 0)
+            return l;
+    }
     pt_ledger_close(l);
     return NULL;
 }
@@ -52,6 +68,7 @@ struct pt_ledger *pt_ledger_look(const char *state_dir, struct pt_err *err)
     struct pt_ledger *l = create(state_dir, err);
     if (!l)
         return NULL;
+    l->network = pt_ledger_network_of(state_dir);
     if (access(l->path, F_OK) < 0)
         pt_err_set_kind(err, PT_ERR_USAGE, "no runs are recorded in %s", state_dir);
     else if (pt_ledger_look_file(l, err) == 0)
@@ -80,10 +97,23 @@ const char *pt_ledger_note(const struct pt_ledger *l)
 
 /* --- writing --- */
 
+/* The ledger is spoiled: what it says from now on is why. */
+static int spoil(struct pt_ledger *l, struct pt_err *err)
+{
+    if (!l->failed) {
+        l->why = PT_ERR_INIT;
+        pt_ledger_fail(l, &l->why, "write");
+    }
+    l->failed = true;
+    if (err)
+        *err = l->why;
+    return -1;
+}
+
 int pt_ledger_begin_write(struct pt_ledger *l, struct pt_err *err)
 {
     if (l->failed)
-        return pt_err_set_kind(err, PT_ERR_INFRA, "ledger %s: an earlier write failed", l->path);
+        return spoil(l, err);
     if (l->open)
         return 0;
     if (pt_ledger_exec(l, "BEGIN IMMEDIATE", err) < 0)
@@ -95,13 +125,11 @@ int pt_ledger_begin_write(struct pt_ledger *l, struct pt_err *err)
 int pt_ledger_commit(struct pt_ledger *l, struct pt_err *err)
 {
     if (l->failed)
-        return pt_err_set_kind(err, PT_ERR_INFRA, "ledger %s: an earlier write failed", l->path);
+        return spoil(l, err);
     if (!l->open)
         return 0;
-    if (pt_ledger_exec(l, "COMMIT", err) < 0) {
-        l->failed = true;
-        return -1;
-    }
+    if (sqlite3_exec(l->db, "COMMIT", NULL, NULL, NULL) != SQLITE_OK)
+        return spoil(l, err);
     l->open = false;
     return 0;
 }
@@ -114,10 +142,8 @@ bool pt_ledger_dirty(const struct pt_ledger *l)
 int pt_ledger_write(struct pt_ledger *l, sqlite3_stmt *s, struct pt_err *err)
 {
     int rc = sqlite3_step(s);
-    if (rc != SQLITE_DONE) {
-        pt_ledger_fail(l, err, "write");
-        l->failed = true;
-    }
+    if (rc != SQLITE_DONE)
+        spoil(l, err);
     sqlite3_reset(s);
     sqlite3_clear_bindings(s);
     return rc == SQLITE_DONE ? 0 : -1;

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #pragma once
-/* The durable record of runs: STATE/ledger.sqlite. The only sqlite3 user; one thread uses one ledger.
+/* The durable record of runs: STATE/ledger.sqlite. The only sqlite3 user; one thread uses one ledger. On a
+ * network file system it is written in another way (ledger_journal.c), that all who open it keep to.
  * Writes belong to the run begun last and gather in one transaction: they are on disk once pt_ledger_commit
  * gave 0, and only then may they be acted on or acknowledged. The last PT_LEDGER_RUNS runs are kept; above
  * PT_LEDGER_BYTES fewer, but PT_LEDGER_LEAST. One that may still be under way is not dropped. */
@@ -18,8 +19,9 @@ int pt_ledger_folder(const char *state_dir, struct pt_err *err);
 /* Makes the folder and the file. A damaged file is renamed and a new one
  * begun (see pt_ledger_note); one written by a newer ptremote is refused. */
 struct pt_ledger *pt_ledger_open(const char *state_dir, struct pt_err *err);
-/* The file that is there, to be read while others write it; a usage error when there is none, and a line that
- * says so when it is damaged or of another layout. */
+/* The file that is there, to be read while others write it; a usage error when there is none, or it is
+ * damaged or of a newer layout. It is left as it is, but one of an older layout, which is brought up to date.
+ */
 struct pt_ledger *pt_ledger_look(const char *state_dir, struct pt_err *err);
 /* What was not committed is lost. */
 void pt_ledger_close(struct pt_ledger *l);

@@ -8,7 +8,6 @@
 
 #define SCHEMA         4
 #define APPLICATION_ID 0x70747265 /* "ptre" */
-#define BUSY_MS        10000
 #define CHECK_WHOLE    (16 << 20) /* bytes of a file that is checked whole */
 
 #define LEARNED(durations)                                                                                   \
@@ -82,12 +81,40 @@ static const char *const statements[PT_LEDGER_STATEMENTS] = {
     [PT_LEDGER_GET_RESULT] = PT_LEDGER_RESULTS " WHERE t.run=? AND t.number=?",
 };
 
+static const char of_damage[] = "the next run sets it aside and begins a new one";
+
+/* What the user can do about it. */
+static const char *next_step(const struct pt_ledger *l, int code)
+{
+    if (l->damaged)
+        return of_damage;
+    switch (code) {
+    case SQLITE_FULL:
+        return "make room there, or keep the record elsewhere with --state-dir DIR";
+    case SQLITE_BUSY:
+    case SQLITE_LOCKED:
+    case SQLITE_PROTOCOL:
+        return "another ptremote is writing it: try again, or keep another record with --state-dir DIR";
+    case SQLITE_READONLY:
+    case SQLITE_CANTOPEN:
+    case SQLITE_IOERR:
+    case SQLITE_PERM:
+        return "make it writable, or keep the record elsewhere with --state-dir DIR";
+    }
+    return NULL;
+}
+
 int pt_ledger_fail(struct pt_ledger *l, struct pt_err *err, const char *what)
 {
     int code = l->db ? sqlite3_errcode(l->db) & 0xff : SQLITE_OK;
     l->damaged = code == SQLITE_CORRUPT || code == SQLITE_NOTADB;
-    return pt_err_set_kind(err, PT_ERR_INFRA, "ledger %s: %s: %s", l->path, what,
-                           l->db ? sqlite3_errmsg(l->db) : "out of memory");
+    if (l->looks && l->damaged)
+        pt_err_set_kind(err, PT_ERR_USAGE, "the ledger %s is damaged", l->path);
+    else
+        pt_err_set_kind(err, PT_ERR_INFRA, "ledger %s: %s: %s", l->path, what,
+                        l->db ? sqlite3_errmsg(l->db) : "out of memory");
+    const char *next = next_step(l, code);
+    return next ? pt_err_hint(err, "%s", next) : -1;
 }
 
 int pt_ledger_exec(struct pt_ledger *l, const char *sql, struct pt_err *err)
@@ -123,16 +150,20 @@ void pt_ledger_close_file(struct pt_ledger *l)
 /* The layout: 0 an empty file, else ours; -1 err. */
 static int check_version(struct pt_ledger *l, struct pt_err *err)
 {
-    bool ok;
+    bool ok, known;
     int64_t version = pt_ledger_ask(l, "PRAGMA user_version", &ok);
-    if (!ok)
+    int64_t whose = pt_ledger_ask(l, "PRAGMA application_id", &known);
+    if (!ok || !known)
         return pt_ledger_fail(l, err, "read");
-    if (version > SCHEMA)
-        return pt_err_set_kind(err, PT_ERR_USAGE,
-                               "ledger %s was written by a newer ptremote (layout %lld, this one knows %d)",
-                               l->path, (long long)version, SCHEMA);
-    l->damaged = version < 0;
-    return version < 0 ? pt_err_set(err, "ledger %s: no such layout", l->path) : (int)version;
+    l->damaged = version < 0 || (version > 0 && whose != APPLICATION_ID);
+    if (l->damaged)
+        return pt_err_set(err, "the ledger %s is none", l->path);
+    if (version <= SCHEMA)
+        return (int)version;
+    pt_err_set_kind(err, PT_ERR_USAGE,
+                    "ledger %s was written by a newer ptremote (layout %lld, this one knows %d)", l->path,
+                    (long long)version, SCHEMA);
+    return pt_err_hint(err, "use the newer ptremote, or keep another record with --state-dir DIR");
 }
 
 static int make_schema(struct pt_ledger *l, struct pt_err *err)
@@ -153,7 +184,7 @@ static int make_schema(struct pt_ledger *l, struct pt_err *err)
     return pt_ledger_exec(l, "COMMIT", err);
 }
 
-static int prepare_all(struct pt_ledger *l, struct pt_err *err)
+int pt_ledger_prepare_all(struct pt_ledger *l, struct pt_err *err)
 {
     for (int i = 0; i < PT_LEDGER_STATEMENTS; i++)
         if (sqlite3_prepare_v3(l->db, statements[i], -1, SQLITE_PREPARE_PERSISTENT, &l->stmt[i], NULL) !=
@@ -188,47 +219,31 @@ static bool sound(struct pt_ledger *l)
            passes(l, "PRAGMA quick_check('imports')") && passes(l, "PRAGMA quick_check('speeds')");
 }
 
+/* Closing would put a log into its file and remove it, damaged or not. */
+static void keep_log(struct pt_ledger *l, bool keep)
+{
+    sqlite3_db_config(l->db, SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, (int)keep, NULL);
+}
+
 /* 0 open; 1 the file is damaged; -1 err. */
 static int open_db(struct pt_ledger *l, struct pt_err *err)
 {
     int flags = SQLITE_OPEN_READWRITE | SQLITE_OPEN_CREATE | SQLITE_OPEN_NOMUTEX;
+    if (pt_ledger_is_rest(l)) /* SQLite would remove the log */
+        return 1;
     if (sqlite3_open_v2(l->path, &l->db, flags, NULL) != SQLITE_OK)
         return pt_ledger_fail(l, err, "open");
-    sqlite3_busy_timeout(l->db, BUSY_MS);
-    int version = check_version(l, err);
+    pt_ledger_remember_file(l);
+    keep_log(l, true);
+    int version = pt_ledger_journal(l, err) < 0 ? -1 : check_version(l, err);
     if (version < 0)
         return l->damaged ? 1 : -1;
-    if (pt_ledger_exec(l, "PRAGMA journal_mode=WAL; PRAGMA synchronous=FULL; PRAGMA cell_size_check=1", err) <
-            0 ||
-        (version < SCHEMA && make_schema(l, err) < 0) || prepare_all(l, err) < 0)
+    if (pt_ledger_exec(l, "PRAGMA cell_size_check=1", err) < 0 ||
+        (version < SCHEMA && make_schema(l, err) < 0) || pt_ledger_prepare_all(l, err) < 0)
         return l->damaged || sqlite3_errcode(l->db) == SQLITE_ERROR ? 1 : -1;
-    return sound(l) ? 0 : 1;
-}
-
-/* Rename the damaged file and what belongs to it. */
-static int set_aside(struct pt_ledger *l, struct pt_err *err)
-{
-    static const char *const parts[] = {"", "-wal", "-shm"};
-    pt_auto_free char *aside = NULL;
-    pt_ledger_close_file(l);
-    for (int n = 1; n < 1000; n++) {
-        free(aside);
-        if (asprintf(&aside, "%s.damaged-%d", l->path, n) < 0)
-            return pt_err_set(err, "ledger %s: out of memory", l->path);
-        if (access(aside, F_OK) < 0)
-            break;
-    }
-    for (size_t i = 0; i < PT_COUNT(parts); i++) {
-        pt_auto_free char *from = NULL;
-        pt_auto_free char *to = NULL;
-        if (asprintf(&from, "%s%s", l->path, parts[i]) < 0 || asprintf(&to, "%s%s", aside, parts[i]) < 0)
-            return pt_err_set(err, "ledger %s: out of memory", l->path);
-        if (rename(from, to) < 0 && errno != ENOENT)
-            return pt_err_set_kind(err, PT_ERR_INFRA, "ledger %s is damaged and cannot be set aside: %s",
-                                   l->path, strerror(errno));
-    }
-    snprintf(l->note, sizeof(l->note), "the ledger %s was damaged: set aside as %s, history begins anew",
-             l->path, aside);
+    if (!sound(l))
+        return 1;
+    keep_log(l, false);
     return 0;
 }
 
@@ -238,28 +253,74 @@ int pt_ledger_open_file(struct pt_ledger *l, struct pt_err *err)
     return rc == 1 ? pt_ledger_begin_anew(l, err) : rc;
 }
 
-int pt_ledger_look_file(struct pt_ledger *l, struct pt_err *err)
-{
-    int rc = sqlite3_open_v2(l->path, &l->db, SQLITE_OPEN_READWRITE | SQLITE_OPEN_NOMUTEX, NULL) == SQLITE_OK
-                 ? 0
-                 : pt_ledger_fail(l, err, "open");
-    if (rc < 0)
-        return -1;
-    sqlite3_busy_timeout(l->db, BUSY_MS);
-    int version = check_version(l, err);
-    if (version < 0 || (version < SCHEMA && make_schema(l, err) < 0) || prepare_all(l, err) < 0)
-        rc = -1;
-    if (rc == 0 && pt_ledger_exec(l, "PRAGMA query_only=1", err) == 0)
-        return 0;
-    if (l->damaged || sqlite3_errcode(l->db) == SQLITE_ERROR)
-        pt_err_set_kind(err, PT_ERR_INFRA, "the ledger %s is damaged; the next run sets it aside", l->path);
-    return -1;
-}
-
 int pt_ledger_begin_anew(struct pt_ledger *l, struct pt_err *err)
 {
-    if (set_aside(l, err) < 0)
+    if (l->db)
+        keep_log(l, true);
+    pt_ledger_close_file(l);
+    if (pt_ledger_set_aside(l, err) < 0)
         return -1;
     int rc = open_db(l, err);
     return rc == 1 ? pt_ledger_fail(l, err, "open") : rc;
+}
+
+/* --- for reading --- */
+
+static int look_db(struct pt_ledger *l, const char *name, int flags, struct pt_err *err)
+{
+    if (sqlite3_open_v2(name, &l->db, flags | SQLITE_OPEN_NOMUTEX, NULL) != SQLITE_OK)
+        return pt_ledger_fail(l, err, "open");
+    keep_log(l, true);
+    l->logs = true; /* there is nobody to wait for a reader of a file that cannot be written */
+    if ((flags & SQLITE_OPEN_READWRITE) && pt_ledger_journal(l, err) < 0)
+        return -1;
+    int version = check_version(l, err);
+    if (version == 0)
+        return pt_err_set_kind(err, PT_ERR_USAGE, "no runs are recorded in %s", l->path);
+    if (version < 0 || (version < SCHEMA && make_schema(l, err) < 0) || pt_ledger_prepare_all(l, err) < 0)
+        return -1;
+    return pt_ledger_exec(l, "PRAGMA query_only=1", err);
+}
+
+/* The file in a folder that cannot be written, with nothing left of a program that wrote it: SQLite would
+ * make files beside it even to read. */
+static char *frozen_name(const struct pt_ledger *l)
+{
+    struct pt_buf b = {0};
+    char *log = sqlite3_mprintf("%s-wal", l->path);
+    bool left = !log || access(log, F_OK) == 0;
+    sqlite3_free(log);
+    pt_buf_append(&b, "file:", 5);
+    for (const char *p = l->path; *p; p++) {
+        char hex[4];
+        snprintf(hex, sizeof(hex), "%%%02X", (unsigned char)*p);
+        pt_buf_append(&b, hex, 3);
+    }
+    pt_buf_append(&b, "?immutable=1", sizeof("?immutable=1"));
+    if (!left && !b.bad)
+        return (char *)b.data;
+    pt_buf_fini(&b);
+    return NULL;
+}
+
+static bool cannot_write(int code)
+{
+    return code == SQLITE_READONLY || code == SQLITE_CANTOPEN || code == SQLITE_PERM;
+}
+
+int pt_ledger_look_file(struct pt_ledger *l, struct pt_err *err)
+{
+    l->looks = true;
+    int rc = pt_ledger_is_rest(l) ? 1 : look_db(l, l->path, SQLITE_OPEN_READWRITE, err);
+    if (rc < 0 && cannot_write(sqlite3_errcode(l->db) & 0xff)) {
+        pt_auto_free char *name = frozen_name(l);
+        pt_ledger_close_file(l);
+        rc = name ? look_db(l, name, SQLITE_OPEN_READONLY | SQLITE_OPEN_URI, err) : -1;
+    }
+    if (rc == 0)
+        return 0;
+    if (rc < 0 && !l->damaged && (!l->db || sqlite3_errcode(l->db) != SQLITE_ERROR))
+        return -1;
+    pt_err_set_kind(err, PT_ERR_USAGE, "the ledger %s is damaged", l->path);
+    return pt_err_hint(err, "%s", of_damage);
 }

@@ -1,13 +1,16 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #pragma once
 /* What the files of the ledger share; nobody else includes this or sqlite3.h.
- * ledger_file.c opens, checks and sets aside; ledger.c writes; ledger_read.c reads; ledger_runs.c does both
- * for the runs themselves, ledger_learned.c for what outlives them; ledger_history.c asks all runs at once.
+ * ledger_file.c opens and checks, ledger_journal.c says how the file is written where it lies, ledger_aside.c
+ * puts a damaged one away; ledger.c writes; ledger_read.c reads; ledger_runs.c does both for the runs
+ * themselves, ledger_learned.c for what outlives them; ledger_history.c asks all runs at once.
  */
+#include "common/err.h"
 #include "ledger.h"
 
 #include <math.h>
 #include <sqlite3.h>
+#include <sys/types.h>
 
 /* Statements that are used often, prepared once. */
 enum pt_ledger_statement {
@@ -31,11 +34,16 @@ struct pt_ledger {
     char *kept[8]; /* the strings of pt_ledger_get_run */
     char *path;
     int64_t run;
-    int64_t keep; /* a run that is not dropped, or 0 */
-    int64_t most; /* bytes in use above which older runs go */
-    bool open;    /* a transaction is */
-    bool failed;  /* a write did */
-    bool damaged; /* the last failure was for a damaged file */
+    int64_t keep;        /* a run that is not dropped, or 0 */
+    int64_t most;        /* bytes in use above which older runs go */
+    bool open;           /* a transaction is */
+    bool failed;         /* a write did */
+    bool damaged;        /* the last failure was for a damaged file */
+    bool looks;          /* it only reads */
+    bool logs;           /* the file has a write-ahead log: readers and writers do not wait for each other */
+    const char *network; /* what the folder lies on, or NULL: a disk of this machine */
+    ino_t inode;         /* of the file that was opened */
+    struct pt_err why;   /* what the first write that failed said */
     char note[512];
 };
 
@@ -59,6 +67,23 @@ int pt_ledger_open_file(struct pt_ledger *l, struct pt_err *err);
 int pt_ledger_look_file(struct pt_ledger *l, struct pt_err *err);
 /* Close, rename the file, open a new one. */
 int pt_ledger_begin_anew(struct pt_ledger *l, struct pt_err *err);
+int pt_ledger_prepare_all(struct pt_ledger *l, struct pt_err *err);
+
+/* The name of that kind of file system (statfs(2)) if machines may share it, or NULL. Pure. */
+const char *pt_ledger_network(unsigned long type);
+const char *pt_ledger_network_of(const char *dir);
+/* The first thing with an open file: a journal that works where it lies; fills l->logs. */
+int pt_ledger_journal(struct pt_ledger *l, struct pt_err *err);
+/* From now on l is a copy of the file as it is, which nobody has to wait for. */
+int pt_ledger_copy(struct pt_ledger *l, struct pt_err *err);
+
+/* Which file was opened. */
+void pt_ledger_remember_file(struct pt_ledger *l);
+/* A write-ahead log is there and what it belongs to is gone or empty. */
+bool pt_ledger_is_rest(const struct pt_ledger *l);
+/* Rename the file, closed, and what belongs to it; said in l->note. Nothing when it is another file by now.
+ */
+int pt_ledger_set_aside(struct pt_ledger *l, struct pt_err *err);
 void pt_ledger_close_file(struct pt_ledger *l);
 /* Drop what was learned in or before that run and never again. */
 int pt_ledger_forget(struct pt_ledger *l, int64_t run, struct pt_err *err);

@@ -46,6 +46,8 @@ static bool get(struct pt_ledger *l, sqlite3_stmt *s, struct pt_ledger_run *out)
 int pt_ledger_hold(struct pt_ledger *l, struct pt_err *err)
 {
     bool ok;
+    if (!l->logs && pt_ledger_copy(l, err) < 0)
+        return -1;
     if (pt_ledger_exec(l, "BEGIN", err) < 0)
         return -1;
     pt_ledger_ask(l, "SELECT MAX(id) FROM runs", &ok); /* the first read takes the snapshot */

@@ -237,7 +237,8 @@ const struct pt_option_row pt_option_rows[] = {
     {"color", 0, PT_OPTION_CHOICE, PT_GROUP_RESULTS, PT_FILES_ANY, AT(color), .choices = colors,
      .help = "Colours: on a terminal (auto, the default), always or never."},
     {"state-dir", 0, PT_OPTION_FOLDER, PT_GROUP_RESULTS, PT_FILES_USER, AT(state_dir), .value = "DIR",
-     .help = "Folder here for the record of runs, durations and caches. Default: .ptremote in the project."},
+     .help = "Folder here for the record of runs, durations and caches. Default: .ptremote in the project. It may be on a network file "
+             "system, where the record is slower; it is never sent. --resume and the commands that read the record take it too."},
 
     /* Other */
     {"detach", 0, PT_OPTION_FLAG, PT_GROUP_OTHER, PT_FILES_NONE, AT(detach),

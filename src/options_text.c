@@ -50,7 +50,10 @@ static const struct pt_option_note files[] = {
      "user's; options that may be repeated add up"},
     {".ptremoteignore",
      "at the top of the project: what is not sent, in the syntax of .gitignore, besides what git ignores"},
-    {".ptremote/", "in the project: the record of runs, durations, caches; may be deleted"},
+    {".ptremote/",
+     "in the project, or --state-dir: the record of runs, durations, caches; may be deleted. A record that "
+     "is damaged is set aside as ledger.sqlite.damaged-DATE by the next run; commands that only read say so "
+     "and end with 4"},
     {"~/.ssh/config, ~/.ssh/known_hosts", "as OpenSSH uses them"},
     {"~/.cache/ptremote/", "on a host: programs, files and workspaces; may be deleted when nothing runs"},
     {0},

@@ -266,7 +266,7 @@ test_bad_input() {
     want_words "1 passed"
     printf 'no ledger at all, but long enough to be looked at as one: %0200d' 0 >.ptremote/ledger.sqlite
     record runs
-    want_rc 6
+    want_rc 4
     want_line "is damaged"
 }
 

@@ -7,6 +7,7 @@
 
 #include <criterion/criterion.h>
 #include <ftw.h>
+#include <glob.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -37,6 +38,17 @@ __attribute__((unused)) static const char *lab_path(const char *name)
     static char path[128];
     snprintf(path, sizeof(path), "%s/%s", lab_dir, name);
     return path;
+}
+
+/* How many files whose names end so were set aside; "": ledgers. */
+__attribute__((unused)) static size_t lab_aside(const char *end)
+{
+    char pattern[192];
+    glob_t found;
+    snprintf(pattern, sizeof(pattern), "%s/ledger.sqlite.damaged-*[0-9]%s", lab_dir, end);
+    size_t n = glob(pattern, 0, NULL, &found) == 0 ? found.gl_pathc : 0;
+    globfree(&found);
+    return n;
 }
 
 __attribute__((unused)) static struct pt_ledger *lab_open(void)

@@ -474,12 +474,12 @@ Test(ledger, a_file_that_is_no_database_is_set_aside)
     overwrite(0, text, sizeof(text));
     struct pt_ledger *l = lab_open();
     cr_assert_not_null(strstr(pt_ledger_note(l), "was damaged: set aside as"), "%s", pt_ledger_note(l));
-    cr_assert_eq(access(lab_path("ledger.sqlite.damaged-1"), F_OK), 0);
+    cr_assert_eq(lab_aside(""), 1);
     cr_assert_eq(look(l, 1, ~0u).tests, 0);
     pt_ledger_close(l);
     overwrite(0, text, sizeof(text));
     use("r2");
-    cr_assert_eq(access(lab_path("ledger.sqlite.damaged-2"), F_OK), 0);
+    cr_assert_eq(lab_aside(""), 2);
 }
 
 Test(ledger, another_programs_database_is_set_aside)
@@ -487,7 +487,7 @@ Test(ledger, another_programs_database_is_set_aside)
     fill_some();
     lab_alter("DROP TABLE reports");
     use("r2");
-    cr_assert_eq(access(lab_path("ledger.sqlite.damaged-1"), F_OK), 0);
+    cr_assert_eq(lab_aside(""), 1);
 }
 
 Test(ledger, a_newer_layout_is_refused)
@@ -497,8 +497,9 @@ Test(ledger, a_newer_layout_is_refused)
     overwrite(60, "\0\0\0\7", 4); /* user_version in the file's head */
     cr_assert_null(pt_ledger_open(lab_dir, &err));
     cr_assert_not_null(strstr(err.msg, "newer ptremote"), "%s", err.msg);
+    cr_assert_not_null(strstr(err.hint, "--state-dir"), "%s", err.hint);
     cr_assert_eq(err.kind, PT_ERR_USAGE);
-    cr_assert_eq(access(lab_path("ledger.sqlite.damaged-1"), F_OK), -1, "nothing is thrown away");
+    cr_assert_eq(lab_aside(""), 0, "nothing is thrown away");
 }
 
 /* Whatever page was hit, a run goes through: the damage is found when the run begins. */
@@ -518,7 +519,7 @@ Test(ledger, damage_anywhere_does_not_stop_a_run)
         fill_some();
         overwrite(i * 4096, page, sizeof(page));
         use("r2");
-        found += access(lab_path("ledger.sqlite.damaged-1"), F_OK) == 0;
+        found += lab_aside("") == 1;
     }
     cr_assert_gt(found, pages / 3);
 }
