@@ -88,6 +88,11 @@ static int make_orders(const struct pt_collect *c, int out_fd, int ask_fd, struc
     if (ask_fd >= 0)
         pt_json_put_int(&o, "ask_fd", ask_fd);
     put_words(&o, "skip_files", c->skip, c->nskip);
+    if (opts->last_failed || opts->failed_first) {
+        pt_json_put_bool(&o, "last_failed", opts->last_failed);
+        pt_json_put_bool(&o, "failed_first", opts->failed_first);
+        pt_json_put(&o, "failed", c->spec.failed);
+    }
     pt_json_close(&o);
     int rc = pt_json_out_end(&o);
     *out = o.buf;

@@ -24,6 +24,7 @@ struct pt_collect_spec {
     const char *project;           /* top folder of the tree */
     const char *package;           /* folder to put on sys.path */
     const char *hash_seed;
+    const struct pt_json *failed; /* of pt_run_failures, or NULL; must live until destroy */
 };
 /* Start a child in the current working directory. */
 struct pt_collect *pt_collect_create(struct pt_loop *loop, const struct pt_collect_spec *spec,

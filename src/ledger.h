@@ -183,6 +183,20 @@ typedef int pt_ledger_past_fn(void *arg, const struct pt_ledger_past *past);
 int pt_ledger_each_past(struct pt_ledger *l, const char *part, pt_ledger_past_fn *fn, void *arg,
                         struct pt_err *err);
 
+/* Runs alone, the newest first. */
+typedef int pt_ledger_begun_fn(void *arg, const struct pt_ledger_run *run);
+int pt_ledger_each_begun(struct pt_ledger *l, pt_ledger_begun_fn *fn, void *arg, struct pt_err *err);
+
+typedef int pt_ledger_failed_fn(void *arg, const char *nodeid);
+typedef int pt_ledger_entry_fn(void *arg, int64_t run, const void *json, size_t n);
+/* Of these runs: the id of each test whose newest outcome is no good one (lost counts, notrun does not),
+ * once; then the entries of no test that have no good one. */
+int pt_ledger_each_failed(struct pt_ledger *l, const int64_t *runs, size_t n, pt_ledger_failed_fn *fn,
+                          pt_ledger_entry_fn *entry, void *arg, struct pt_err *err);
+/* 1: one of these runs, begun after `run`, has a test in the file; 0: none; -1 err. */
+int pt_ledger_has_file(struct pt_ledger *l, const int64_t *runs, size_t n, int64_t run, const char *file,
+                       struct pt_err *err);
+
 /* --- what runs learned; outlives them: kept for PT_LEDGER_LEARNED runs after it was last written --- */
 
 #define PT_LEDGER_LEARNED 400

@@ -3,7 +3,8 @@
 /* What the files of the ledger share; nobody else includes this or sqlite3.h.
  * ledger_file.c opens and checks, ledger_journal.c says how the file is written where it lies, ledger_aside.c
  * puts a damaged one away; ledger.c writes; ledger_read.c reads; ledger_runs.c does both for the runs
- * themselves, ledger_learned.c for what outlives them; ledger_history.c asks all runs at once.
+ * themselves, ledger_learned.c for what outlives them; ledger_history.c asks all runs at once,
+ * ledger_failed.c for what failed last.
  */
 #include "common/err.h"
 #include "ledger.h"

@@ -128,6 +128,16 @@ static int count(struct pt_ledger *l, int64_t run, uint32_t counts[PT_OUTCOMES],
     return s ? pt_ledger_end_read(l, s, step, 0, err) : -1;
 }
 
+int pt_ledger_each_begun(struct pt_ledger *l, pt_ledger_begun_fn *fn, void *arg, struct pt_err *err)
+{
+    sqlite3_stmt *s = pt_ledger_prepare(l, "SELECT " COLUMNS " FROM runs ORDER BY id DESC", 0, err);
+    struct pt_ledger_run run;
+    int rc = s ? 0 : -1, step = SQLITE_DONE;
+    while (rc == 0 && (step = sqlite3_step(s)) == SQLITE_ROW)
+        rc = get(l, s, &run) ? fn(arg, &run) : pt_err_set(err, "ledger: out of memory");
+    return s ? pt_ledger_end_read(l, s, step, rc, err) : -1;
+}
+
 int pt_ledger_each_run(struct pt_ledger *l, pt_ledger_run_fn *fn, void *arg, struct pt_err *err)
 {
     sqlite3_stmt *s = pt_ledger_prepare(l, "SELECT " COLUMNS " FROM runs ORDER BY id DESC", 0, err);

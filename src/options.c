@@ -188,8 +188,9 @@ static int set_alias(struct pt_options *opts, const struct pt_option_row *row, c
     char number[16];
     if (value && parse_bool(&on, value, err))
         return -1;
+    const struct pt_option_row *meant = pt_option_find(row->means, strlen(row->means));
     snprintf(number, sizeof(number), "%u", on ? row->min : 0);
-    return pt_option_set(opts, pt_option_find(row->means, strlen(row->means)), number, err);
+    return pt_option_set(opts, meant, meant->kind != PT_OPTION_FLAG ? number : on ? "yes" : "no", err);
 }
 
 static int set_field(void *field, const struct pt_option_row *row, const char *value, struct pt_err *err)

@@ -74,6 +74,7 @@ struct pt_options {
     uint64_t memory_per_slot;   /* bytes, 0: no limit */
     enum pt_collect_where collect;
     bool stream_collection, strict_collection;
+    bool last_failed, failed_first;
 
     struct pt_words env; /* NAME or NAME=VALUE, names checked; a later one wins */
     char *python, *mpirun, *init, *remote_dir;

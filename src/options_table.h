@@ -17,7 +17,7 @@ enum pt_option_kind {
     PT_OPTION_FILE,    /* char *: a path; in a configuration file relative to that file's folder */
     PT_OPTION_FOLDER,  /* the same, of a folder */
     PT_OPTION_WORDS,   /* struct pt_words: may be given again */
-    PT_OPTION_ALIAS,   /* stands for `means`, with min as the value */
+    PT_OPTION_ALIAS,   /* stands for `means`: with min as the value, or a flag */
     PT_OPTION_HELP,
     PT_OPTION_VERSION,
 };

@@ -105,6 +105,22 @@ static int take_note(void *arg, uint32_t host, const void *text, size_t n)
     return !good;
 }
 
+static int take_root(void *arg, uint32_t host, const void *text, size_t n)
+{
+    struct pt_json *note = pt_json_parse(text, n, NULL);
+    (void)host;
+    bool good = take_text(arg, note, "root");
+    pt_json_destroy(note);
+    return !good;
+}
+
+int pt_recorded_rootdir(struct pt_ledger *l, int64_t run, char **rootdir, struct pt_err *err)
+{
+    *rootdir = NULL;
+    int rc = pt_ledger_each_note(l, run, PT_RECORDED_NOTE, take_root, rootdir, err);
+    return rc > 0 ? pt_err_set(err, "out of memory") : rc;
+}
+
 int pt_recorded_init(struct pt_recorded *r, struct pt_ledger *l, int64_t run, struct pt_err *err)
 {
     struct pt_ledger_run row;

@@ -47,5 +47,8 @@ struct pt_recorded {
 int pt_recorded_init(struct pt_recorded *r, struct pt_ledger *l, int64_t run, struct pt_err *err);
 void pt_recorded_fini(struct pt_recorded *r);
 
+/* pytest's rootdir in that run (heap), NULL when it got to none. */
+int pt_recorded_rootdir(struct pt_ledger *l, int64_t run, char **rootdir, struct pt_err *err);
+
 /* The verdict that the run had, or has so far, made again from its reports; without what was deselected. */
 struct pt_verdict *pt_recorded_verdict(struct pt_ledger *l, int64_t run, struct pt_err *err);

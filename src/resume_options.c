@@ -188,8 +188,8 @@ static int read_words(const struct pt_json *words, struct list *out)
 
 static int check_given(const struct pt_options *opts, struct pt_err *err)
 {
-    static const char *const not [] = {"k",       "m",       "replay",    "dist",
-                                       "collect", "dry-run", "sync-only", "shuffle"};
+    static const char *const not [] = {"k",       "m",         "replay",  "dist",       "collect",
+                                       "dry-run", "sync-only", "shuffle", "last-failed"};
     if (opts->paths.n)
         return pt_err_set_kind(err, PT_ERR_USAGE,
                                "--resume runs what is left of a run, it takes no path: '%.80s'",

@@ -504,6 +504,7 @@ static void fini(struct pt_run *run)
     pt_ledger_close(run->ledger);
     pt_rerun_destroy(run->rerun);
     pt_resume_destroy(run->resume);
+    pt_json_destroy(run->failures);
     pt_logs_destroy(run->logs);
     pt_status_destroy(run->status);
     pt_terminal_destroy(run->terminal);

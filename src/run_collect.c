@@ -232,8 +232,11 @@ static const struct pt_collect_callbacks callbacks = {
 
 int pt_run_collect_start(struct pt_run *run, struct pt_err *err)
 {
-    struct pt_collect_spec spec = {
-        .opts = run->opts, .project = run->root, .package = run->package, .hash_seed = run->hash_seed};
+    struct pt_collect_spec spec = {.opts = run->opts,
+                                   .project = run->root,
+                                   .package = run->package,
+                                   .hash_seed = run->hash_seed,
+                                   .failed = pt_run_failures(run)};
     if (run->opts->collect == PT_COLLECT_REMOTE)
         return 0;
     run->collect = pt_collect_create(run->loop, &spec, &callbacks, run, err);
@@ -247,8 +250,11 @@ void pt_run_collect_offer(struct pt_run_host *h)
     if (run->opts->collect != PT_COLLECT_REMOTE || run->collect || run->collected || run->stopping ||
         !h->synced || !h->tooled || !h->python)
         return;
-    struct pt_collect_spec spec = {
-        .opts = run->opts, .project = run->root, .package = "", .hash_seed = run->hash_seed};
+    struct pt_collect_spec spec = {.opts = run->opts,
+                                   .project = run->root,
+                                   .package = "",
+                                   .hash_seed = run->hash_seed,
+                                   .failed = pt_run_failures(run)};
     run->collect = pt_collect_create_remote(run->loop, &spec, -1, &callbacks, run, &err);
     size_t n = 0;
     pt_auto_free char *orders = run->collect ? pt_collect_again(run->collect, &n) : NULL;

@@ -1,12 +1,15 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #pragma once
-/* What the run's files share: run.c (start, end, time), run_tree.c (what is sent), run_hosts.c (each host's
- * state), run_lost.c, run_away.c and run_end.c (the ends of that), run_deaths.c (whose fault they are),
- * run_links.c (its workers), run_deal.c (what they are dealt), run_across.c and run_relays.c (tests over
- * several hosts), run_units.c (what is dealt as one), run_ahead.c (what hosts do ahead), run_nodes.c (slots
- * as plugins see them), run_messages.c, run_groups.c and run_notes.c (what workers say), run_results.c (what
- * tests gave), run_resume.c (what an earlier run left), run_collect.c (what there is to run), run_sync.c
- * (--sync-only), run_detach.c (--detach). Everything here belongs to the loop's thread. */
+/* What the run's files share:
+ * run.c (start, end, time), run_begin.c, run_tree.c (what is sent), run_detach.c (--detach), run_sync.c
+ *   (--sync-only), run_resume.c (what an earlier run left), run_failures.c (what failed before)
+ * run_collect.c (what there is to run), run_units.c (what is dealt as one), run_ahead.c (what hosts do ahead)
+ * run_hosts.c (each host's state), run_lost.c, run_away.c and run_end.c (the ends of that), run_deaths.c
+ *   (whose fault they are)
+ * run_links.c (its workers), run_deal.c (what they are dealt), run_nodes.c (slots as plugins see them),
+ *   run_across.c and run_relays.c (tests over several hosts)
+ * run_messages.c, run_groups.c and run_notes.c (what workers say), run_results.c (what tests gave)
+ * Everything here belongs to the loop's thread. */
 #include "backlog.h"
 #include "collect.h"
 #include "common/err.h"
@@ -145,6 +148,7 @@ struct pt_run {
     struct pt_history *history; /* NULL until the ledger is open */
     struct pt_replay *replay;
     struct pt_resume *resume;  /* NULL: a new run */
+    struct pt_json *failures;  /* pt_run_failures; NULL: not asked for, or none known */
     uint32_t resumed_failures; /* that maxfail does not count */
     uint32_t *replay_hosts;    /* by host of that run: the one of this run */
     uint64_t seed;             /* of --shuffle */
@@ -355,6 +359,9 @@ void pt_run_impossible_test(struct pt_run *run, uint32_t test);
 void pt_run_results_end(struct pt_run *run);
 /* Count and keep a note (docs/protocol.md 7.3). */
 void pt_run_warning(struct pt_run *run, uint32_t host, const void *json, size_t n);
+
+/* run_failures.c: --last-failed, --failed-first: what the collector is to know (borrowed), or NULL. */
+const struct pt_json *pt_run_failures(struct pt_run *run);
 
 /* run_resume.c; each does nothing in a run that is new, but _tree, which records it. */
 /* --resume: what that run left is read. Before anything else that is made for the run. */

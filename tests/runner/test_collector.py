@@ -273,6 +273,27 @@ def test_last_failed(tmp_path, tree):
     assert harness.collect(project, "--ff", tree=tree).order[0] == found.order[0]
 
 
+def test_what_failed_last_is_told(tmp_path, tree):
+    files = dict(SUITE, **{"test_b.py": "def test_3(): assert 0\ndef test_4(): pass\n"})
+    project = harness.write(tmp_path / "project", files)
+    run = [harness.PYTHON, "-m", "pytest", "-q"]
+    subprocess.run(run, cwd=project, env=harness.environment(tree), stdout=subprocess.DEVNULL)
+    remembered = open(f"{project}/.pytest_cache/v/cache/lastfailed").read()
+    everything = harness.collect(project, tree=tree).order
+    failed = {str(project): ["test_b.py::test_4", "test_gone.py::test_it"], "/elsewhere": ["test_a.py::test_1"]}
+    found = harness.collect(project, tree=tree, last_failed=True, failed=failed)
+    assert found.order == [("test_b.py::test_4", 0)]
+    found = harness.collect(project, tree=tree, failed_first=True, failed=failed)
+    assert found.order[0] == ("test_b.py::test_4", 0) and sorted(found.order) == sorted(everything)
+    assert found.of("session")[0]["ordered"]
+    assert harness.collect(project, tree=tree, last_failed=True).order == everything
+    none = harness.collect(project, "--last-failed-no-failures=none", tree=tree, last_failed=True, failed={})
+    assert none.order == []
+    assert open(f"{project}/.pytest_cache/v/cache/lastfailed").read() == remembered
+    found = harness.collect(project, "-p", "no:cacheprovider", tree=tree, last_failed=True, failed=failed)
+    assert found.of("fail")[0]["exit"] == 4
+
+
 FAILS = {
     "no such path": (["nowhere.py"], {}, 4, "ERROR: file or directory not found: nowhere.py"),
     "no such test": (["test_a.py::test_9"], {}, 4, "ERROR: not found: "),

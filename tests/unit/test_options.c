@@ -130,6 +130,10 @@ Test(options, flags_can_be_taken_back)
     cr_assert(opts.dry_run);
     cr_assert_eq(opts.maxfail, 0);
     pt_options_fini(&opts);
+    take("--lf --failed-first --ff=no -- --ff");
+    cr_assert(opts.last_failed && !opts.failed_first && opts.pytest_args.n == 1);
+    pt_options_fini(&opts);
+    refuse("--lf=2", "--lf: want yes or no, got '2'", NULL);
 }
 
 Test(options, values_that_look_like_options)
@@ -278,7 +282,7 @@ Test(options, unknown_options_get_a_hint)
     refuse("--junit-xml=x", "unknown option --junit-xml", "did you mean --junitxml?");
     refuse("--proj x", "unknown option --proj", "did you mean --project?");
     refuse("--dryrun", "unknown option --dryrun", "did you mean --dry-run?");
-    refuse("--lf", "unknown option --lf", "pytest's own options go after --");
+    refuse("--sw", "unknown option --sw", "pytest's own options go after --");
     refuse("-n 4", "unknown option -n", "pytest's own options go after --");
     refuse("-n4", "unknown option -n4", "pytest's own options go after --");
     refuse("--tb=short", "unknown option --tb", "pytest's own options go after --");

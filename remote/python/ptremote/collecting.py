@@ -109,6 +109,14 @@ class Collecting:
         insides.remember_async_fixtures(config)
         insides.remember_files()
         spared.spare_collection()
+        if self.request.get("last_failed") or self.request.get("failed_first"):
+            root = os.path.realpath(str(config.rootpath))
+            known = self.request.get("failed") or {}
+            insides.know_failures(config, [each for key in known if os.path.realpath(key) == root for each in known[key]])
+
+    @pytest.hookimpl(tryfirst=True)
+    def pytest_sessionfinish(self, session):
+        insides.forget_failures(session.config)
 
     def pytest_plugin_registered(self):
         self.forget_proxies()

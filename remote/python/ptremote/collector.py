@@ -67,6 +67,9 @@ def _arguments(request):
     for flag in ("k", "m"):
         if request.get(flag):
             args += ["-" + flag, request[flag]]
+    for key, flag in (("last_failed", "--lf"), ("failed_first", "--ff")):
+        if request.get(key):
+            args.append(flag)
     verbosity = int(request.get("verbosity") or 0)
     if verbosity:
         args.append("-" + ("v" if verbosity > 0 else "q") * min(abs(verbosity), 9))
@@ -77,6 +80,7 @@ def _arguments(request):
 
         mapping = places.Mapping([request.get("project")], workspace)
         args = [mapping.text(arg) for arg in args]
+        request["failed"] = {mapping.there(root): ids for root, ids in (request.get("failed") or {}).items()}
         request["project"] = workspace
     return args
 

@@ -507,6 +507,23 @@ def forget_history(config):
         config.option.stepwise = True
 
 
+def know_failures(config, nodeids):
+    """These failed last, whatever the suite's cache folder says, which stays as it is. Call when all is configured."""
+    plugin = config.pluginmanager.get_plugin("lfplugin")
+    if plugin is None:
+        raise pytest.UsageError("--last-failed and --failed-first need pytest's cacheprovider")
+    plugin.ptremote_saved = plugin.lastfailed
+    plugin.lastfailed = dict.fromkeys(nodeids, True)
+    if config.getoption("lf"):
+        plugin._last_failed_paths = plugin.get_last_failed_paths()
+
+
+def forget_failures(config):
+    plugin = config.pluginmanager.get_plugin("lfplugin")
+    if hasattr(plugin, "ptremote_saved"):
+        plugin.lastfailed = plugin.ptremote_saved
+
+
 def make_basetemp(config):
     """Have the folder that tmp_path is made in."""
     factory = getattr(config, "_tmp_path_factory", None)
