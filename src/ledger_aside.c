@@ -34,7 +34,7 @@ static char *free_name(const struct pt_ledger *l)
     time_t now = time(NULL);
     localtime_r(&now, &tm);
     strftime(when, sizeof(when), "%Y%m%d-%H%M%S", &tm);
-    for (int n = 2;; n++) {
+    for (int n = 2; n < 10000; n++) {
         bool taken = false;
         char *name = NULL;
         if (asprintf(&name, "%s.damaged-%s%s", l->path, when, more) < 0)
@@ -43,11 +43,12 @@ static char *free_name(const struct pt_ledger *l)
             pt_auto_free char *part = NULL;
             taken = asprintf(&part, "%s%s", name, parts[i]) >= 0 && access(part, F_OK) == 0;
         }
-        if (!taken || n == 10000)
+        if (!taken)
             return name;
         free(name);
         snprintf(more, sizeof(more), "-%d", n);
     }
+    return NULL;
 }
 
 int pt_ledger_set_aside(struct pt_ledger *l, struct pt_err *err)
