@@ -13,7 +13,7 @@
 
 struct pt_err;
 
-#define PT_OPTIONS_ROWS 64 /* at most so many rows in the table */
+#define PT_OPTIONS_ROWS 96
 
 enum pt_collect_where { PT_COLLECT_HERE, PT_COLLECT_REMOTE };
 enum pt_options_isolate { PT_ISOLATE_SESSION, PT_ISOLATE_BUNDLE, PT_ISOLATE_TEST };
