@@ -140,6 +140,10 @@ static int hello(struct pt_lane *lane, struct pt_err *err)
         return say_attach(lane, err);
     if (pt_rate_ask(&lane->rate, 0, pt_now_ms(), true))
         pt_lane_say(lane, PT_C_PING, lane->rate.token, 8);
+    if (lane->o.clean) {
+        pt_lane_say(lane, PT_C_CLEAN, !*lane->o.remote_dir, 1);
+        return 0;
+    }
     pt_setup_encode(&lane->o.setup, &b);
     size_t mark = pt_frame_begin(&b, PT_C_TOOLS);
     pt_put_u32(&b, PT_TOOLS);
@@ -150,6 +154,11 @@ static int hello(struct pt_lane *lane, struct pt_err *err)
         pt_put_u64(&b, tool->size);
     }
     pt_frame_end(&b, mark);
+    if (lane->o.cache_size) {
+        mark = pt_frame_begin(&b, PT_C_BOUND);
+        pt_put_u64(&b, lane->o.cache_size);
+        pt_frame_end(&b, mark);
+    }
     if (!lane->o.setup.shared || !*lane->o.setup.shared)
         pt_frame_end(&b, pt_frame_begin(&b, PT_C_SURVEY));
     int rc = b.bad ? -1 : pt_mux_send(lane->mux, PT_MUX_CONTROL, b.data, b.len);

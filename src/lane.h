@@ -27,6 +27,7 @@ enum pt_lane_kind {
     PT_LANE_LISTENING, /* listening; the receiver may take it */
     PT_LANE_REACHED,   /* reached; the receiver may take it */
     PT_LANE_PEERED,    /* it was taken who its peers are */
+    PT_LANE_CLEANED,   /* bytes: freed; text: what is in use and stayed */
     PT_LANE_EXITED,    /* program, status, text: last output */
     PT_LANE_LOG,       /* level, text */
     PT_LANE_DOWN, /* the host is gone; err says why, "" after a stop; level 1: no use to try again. Always the
@@ -67,6 +68,8 @@ struct pt_lane_options {
     struct pt_setup setup;          /* borrowed */
     const struct pt_attach *attach; /* not NULL: ATTACH in place of SETUP; copied */
     const char *state_dir;          /* where is remembered what hosts have */
+    uint64_t cache_size;            /* bytes that the host's cache may take, 0: any number */
+    bool clean;                     /* nothing but cleaning that cache; setup is not sent */
     const char *const *keep;        /* globs of what stays in workspaces; borrowed */
     size_t nkeep;
     unsigned lanes;                                           /* that bring the same trees, with this one */

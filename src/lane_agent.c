@@ -201,6 +201,21 @@ static int on_peered(struct pt_lane *lane, struct pt_reader *r, struct pt_err *e
     return 0;
 }
 
+static int on_cleaned(struct pt_lane *lane, struct pt_reader *r, struct pt_err *err)
+{
+    uint64_t bytes = pt_get_u64(r);
+    char *text = pt_get_str(r, PT_MAX_TEXT);
+    if (!pt_get_end(r)) {
+        free(text);
+        return pt_err_set(err, "malformed CLEANED");
+    }
+    struct pt_lane_post *p = pt_lane_event_new(lane, PT_LANE_CLEANED);
+    p->event.bytes = bytes;
+    p->event.text = text;
+    pt_lane_event_send(lane, p);
+    return 0;
+}
+
 static int on_control(struct pt_lane *lane, uint8_t type, struct pt_reader *r, struct pt_err *err)
 {
     switch (type) {
@@ -237,6 +252,8 @@ static int on_control(struct pt_lane *lane, uint8_t type, struct pt_reader *r, s
         return on_reached(lane, r, err);
     case PT_C_PEERED:
         return on_peered(lane, r, err);
+    case PT_C_CLEANED:
+        return on_cleaned(lane, r, err);
     default:
         return pt_err_set(err, "unknown control message %u", type);
     }
@@ -271,6 +288,8 @@ void pt_lane_say(struct pt_lane *lane, uint8_t type, uint64_t value, size_t byte
         pt_put_u64(&b, value);
     else if (bytes == 4)
         pt_put_u32(&b, (uint32_t)value);
+    else if (bytes == 1)
+        pt_put_u8(&b, (uint8_t)value);
     pt_frame_end(&b, mark);
     if (!b.bad)
         pt_mux_send(lane->mux, PT_MUX_CONTROL, b.data, b.len);

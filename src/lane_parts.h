@@ -76,7 +76,7 @@ void pt_lane_tell(const struct pt_lane *lane, enum pt_lane_kind kind, uint64_t b
 
 /* Bytes of the control stream. */
 int pt_lane_control(struct pt_lane *lane, const void *data, size_t n, struct pt_err *err);
-/* Queue one control frame with a value of 0, 4 or 8 bytes. */
+/* Queue one control frame with a value of 0, 1, 4 or 8 bytes. */
 void pt_lane_say(struct pt_lane *lane, uint8_t type, uint64_t value, size_t bytes);
 
 /* Open the transport and the channel, and go on until the agent speaks; its first bytes go to rest. */

@@ -13,7 +13,7 @@
 
 struct pt_err;
 
-#define PT_OPTIONS_ROWS 96
+#define PT_OPTIONS_ROWS 96 /* at most so many rows in the table */
 
 enum pt_collect_where { PT_COLLECT_HERE, PT_COLLECT_REMOTE };
 enum pt_options_isolate { PT_ISOLATE_SESSION, PT_ISOLATE_BUNDLE, PT_ISOLATE_TEST };
@@ -78,6 +78,7 @@ struct pt_options {
 
     struct pt_words env; /* NAME or NAME=VALUE, names checked; a later one wins */
     char *python, *mpirun, *init, *remote_dir;
+    uint64_t cache_size; /* bytes that a host's cache may take; 0: any number */
 
     char *state_dir, *junitxml, *json;
     enum pt_color color;

@@ -14,6 +14,7 @@
 #define GRACE_MS     10000
 #define MPI_GRACE_MS 3000
 #define HEARTBEAT_MS 5000
+#define CACHE_SIZE   (UINT64_C(20) << 30)
 
 struct config {
     const char *path;
@@ -320,6 +321,8 @@ int pt_options_complete(struct pt_options *opts, const char *project_root, struc
         return -1;
     if (!pt_options_given(opts, "grace"))
         opts->grace_ms = GRACE_MS;
+    if (!pt_options_given(opts, "cache-size"))
+        opts->cache_size = CACHE_SIZE;
     if (!pt_options_given(opts, "mpi-grace"))
         opts->mpi_grace_ms = MPI_GRACE_MS;
     if (!pt_options_given(opts, "heartbeat"))

@@ -103,6 +103,9 @@ const struct pt_option_row pt_option_rows[] = {
     {"remote-dir", 0, PT_OPTION_STRING, PT_GROUP_HOSTS, PT_FILES_ANY, AT(remote_dir), .value = "DIR",
      .help = "Folder on the hosts for programs, files and workspaces. Default: $XDG_CACHE_HOME/ptremote there, "
              "else ~/.cache/ptremote."},
+    {"cache-size", 0, PT_OPTION_SIZE, PT_GROUP_HOSTS, PT_FILES_ANY, AT(cache_size), .value = "SIZE",
+     .help = "How much that folder may take: 500m, 10g; 0: no limit. Default 20g. Beyond it, what was used last longest ago goes while a run is "
+             "under way: whole workspaces, content, old programs; never what a run uses."},
     {"listen", 0, PT_OPTION_STRING, PT_GROUP_HOSTS, PT_FILES_USER, AT(listen), .value = "ADDR:PORT",
      .fits = fits_address, .want = "ADDR:PORT, as 10.0.0.5:7000 or [fd00::1]:7000",
      .help = "Let workers connect to this address of this machine instead of through SSH. TLS either way."},

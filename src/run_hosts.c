@@ -330,6 +330,8 @@ static void on_event(void *arg, struct pt_lane_event *e)
         else
             pt_debug("%s: %s", h->host->name, e->text);
         break;
+    case PT_LANE_CLEANED: /* nobody asked */
+        break;
     case PT_LANE_DOWN:
         pt_run_host_down(h, e);
         break;
@@ -358,6 +360,7 @@ static struct pt_lane *new_lane(struct pt_run_host *h, const struct pt_attach *a
                                 .setup = h->setup,
                                 .attach = attach,
                                 .state_dir = run->state_dir,
+                                .cache_size = run->opts->cache_size,
                                 .keep = (const char *const *)run->opts->keep.item,
                                 .nkeep = run->opts->keep.n,
                                 .lanes = (unsigned)run->hosts.n,

@@ -121,6 +121,16 @@ static int empty_folder(DIR *d, int flat, uint64_t *next)
     return errno ? -1 : 0;
 }
 
+/* False for what another file system is mounted on: that is nobody's to empty. */
+static bool is_within(int dir, int inner)
+{
+    struct stat a, b;
+    if (fstat(dir, &a) == 0 && fstat(inner, &b) == 0 && a.st_dev == b.st_dev)
+        return true;
+    errno = EXDEV;
+    return false;
+}
+
 /* One pass: every folder in `dir` is emptied and removed, its folders now lie in `dir`. 1 when some do. */
 static int purge_pass(int dir, uint64_t *next)
 {
@@ -134,7 +144,8 @@ static int purge_pass(int dir, uint64_t *next)
             continue;
         rc = 1;
         DIR *inner = fchmodat(dir, e->d_name, 0700, 0) == 0 ? open_folder(dir, e->d_name) : NULL;
-        if (!inner || empty_folder(inner, dir, next) < 0 || unlinkat(dir, e->d_name, AT_REMOVEDIR) < 0)
+        if (!inner || !is_within(dir, dirfd(inner)) || empty_folder(inner, dir, next) < 0 ||
+            unlinkat(dir, e->d_name, AT_REMOVEDIR) < 0)
             rc = -1;
         int saved = errno;
         if (inner)

@@ -22,6 +22,7 @@
 #include "remote/agent/python.h"
 #include "remote/agent/reach.h"
 #include "remote/agent/relay.h"
+#include "remote/agent/room.h"
 #include "remote/agent/setup.h"
 #include "remote/agent/state.h"
 #include "remote/agent/sweep.h"
@@ -102,6 +103,7 @@ void pt_agent_advance(struct pt_agent *a)
     pt_kit_advance(a->kit);
     pt_launcher_advance(a->launcher);
     pt_collector_advance(a->collector);
+    pt_room_advance(a->room);
 }
 
 const char *pt_agent_status(int status, char text[48])
@@ -235,6 +237,8 @@ static int on_control(struct machine *m, uint8_t type, struct pt_reader *body, c
         return on_ping(a, body, err);
     case PT_C_STOP:
         return on_stop(m, body, err);
+    case PT_C_CLEAN:
+        return pt_room_clean(a, body, err);
     default:
         break;
     }
@@ -271,6 +275,8 @@ static int on_control(struct machine *m, uint8_t type, struct pt_reader *body, c
         return pt_relays_know(a->relays, body, err);
     case PT_C_RELAY:
         return pt_relays_take(a->relays, body, err);
+    case PT_C_BOUND:
+        return pt_room_bound(a->room, body, err);
     default:
         return pt_err_set(err, "unknown control message %u", type);
     }
@@ -430,7 +436,8 @@ static void on_signal(void *arg, int fd, short revents)
         if (!pt_init_reaped(a->init, pid, status) && !pt_tree_reaped(a->tree, pid, status) &&
             !pt_python_reaped(a->python, pid, status) && !pt_launcher_reaped(a->launcher, pid, status) &&
             !pt_groups_reaped(a->groups, pid, status) && !pt_relays_reaped(a->relays, pid, status) &&
-            !pt_reach_reaped(a->reach, pid, status) && !pt_kit_reaped(a->kit, pid, status))
+            !pt_reach_reaped(a->reach, pid, status) && !pt_kit_reaped(a->kit, pid, status) &&
+            !pt_room_reaped(a->room, pid, status))
             pt_collector_reaped(a->collector, pid, status);
     pt_agent_advance(a);
 }

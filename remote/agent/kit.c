@@ -3,6 +3,7 @@
 
 #include "common/auto.h"
 #include "remote/agent/child.h"
+#include "remote/agent/room.h"
 #include "remote/agent/state.h"
 #include "remote/agent/sweep.h"
 #include "remote/agent/tools.h"
@@ -127,6 +128,9 @@ char *pt_kit_worker(struct pt_kit *kit, const char *mpirun, struct pt_err *err)
     free(kit->mpirun);
     kit->mpirun = strdup(mpirun);
     kit->built = built_for(kit->agent, mpirun);
+    pt_auto_free char *folder =
+        kit->built ? strndup(kit->built, (size_t)(strrchr(kit->built, '/') - kit->built)) : NULL;
+    pt_room_use(kit->agent->room, folder);
     kit->worker = strdup(kit->built && is_ours(kit->built) ? kit->built : sent);
     char *worker = kit->worker ? strdup(kit->worker) : NULL;
     if (!worker || !kit->mpirun)

@@ -11,6 +11,7 @@
 #include "remote/agent/links.h"
 #include "remote/agent/python.h"
 #include "remote/agent/relay.h"
+#include "remote/agent/room.h"
 #include "remote/agent/state.h"
 #include "remote/agent/sweep.h"
 #include "remote/agent/tools.h"
@@ -235,6 +236,7 @@ static void on_sweep(void *arg)
         {.pid = pt_tree_pid(a->tree), .below = true},
         {.pid = pt_collector_pid(a->collector), .below = true},
         {.pid = pt_python_pid(a->python), .below = false},
+        {.pid = pt_room_pid(a->room), .below = true},
     };
     int left = pt_sweep_round(spared, PT_COUNT(spared));
     if ((left != 0 || pt_groups_busy(a->groups) || pt_relays_busy(a->relays)) && pt_now_ms() < l->give_up) {

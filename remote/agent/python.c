@@ -4,6 +4,7 @@
 #include "common/auto.h"
 #include "remote/agent/child.h"
 #include "remote/agent/mpirun.h"
+#include "remote/agent/room.h"
 #include "remote/agent/state.h"
 #include "remote/agent/sweep.h"
 #include "remote/agent/tools.h"
@@ -247,6 +248,8 @@ static int start(struct pt_python *p, struct pt_err *err)
     }
     p->said = out[0];
     fcntl(out[1], F_SETFL, 0);
+    pt_auto_free char *bytecode = bytecode_folder(a, p->program);
+    pt_room_use(a->room, bytecode);
     pt_python_environ(a, p->program, &env);
     char *argv[] = {p->program, (char *)"-c",     (char *)code, (char *)pt_tools_path(a->tools, "python"),
                     socket,     a->setup.preload, NULL};

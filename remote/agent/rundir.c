@@ -166,6 +166,14 @@ void pt_rundir_tidy(const struct pt_rundir *dir)
     sweep_beside(dir->shm);
 }
 
+void pt_rundir_clean(void)
+{
+    const char *const bases[] = {runtime_dir(), "/tmp", "/var/tmp", "/dev/shm"};
+    for (size_t i = 0; i < PT_COUNT(bases); i++)
+        if (bases[i] && strlen(bases[i]) <= BASE_MAX)
+            sweep_stale(bases[i]);
+}
+
 void pt_rundir_remove(const struct pt_rundir *dir)
 {
     if (dir->path)

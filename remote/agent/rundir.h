@@ -18,5 +18,7 @@ int pt_rundir_create(struct pt_rundir *dir, struct pt_err *err);
 bool pt_rundir_is_ours(const char *path);
 /* Removes what killed runs left beside them. */
 void pt_rundir_tidy(const struct pt_rundir *dir);
+/* Removes what killed runs left in any place. */
+void pt_rundir_clean(void);
 /* Removes the folders; twice does no harm. */
 void pt_rundir_remove(const struct pt_rundir *dir);

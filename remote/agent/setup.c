@@ -12,6 +12,7 @@
 #include "remote/agent/python.h"
 #include "remote/agent/reach.h"
 #include "remote/agent/relay.h"
+#include "remote/agent/room.h"
 #include "remote/agent/shared.h"
 #include "remote/agent/state.h"
 #include "remote/agent/tools.h"
@@ -87,7 +88,8 @@ static int find_tree(struct pt_agent *a, struct pt_err *err)
 
 static int make_parts(struct pt_agent *a, struct pt_err *err)
 {
-    if (find_tree(a, err) < 0 || !(a->tools = pt_tools_create(a, err)) || !(a->kit = pt_kit_create(a, err)) ||
+    if (find_tree(a, err) < 0 || !(a->room = pt_room_create(a, err)) ||
+        !(a->tools = pt_tools_create(a, err)) || !(a->kit = pt_kit_create(a, err)) ||
         !(a->links = pt_links_create(a, err)) || !(a->groups = pt_groups_create(a, err)) ||
         !(a->relays = pt_relays_create(a, err)) || !(a->reach = pt_reach_create(a, err)) ||
         !(a->python = pt_python_create(a, err)) || !(a->launcher = pt_launcher_create(a, err)) ||
@@ -128,6 +130,8 @@ void pt_agent_take_down(struct pt_agent *a)
     pt_peers_fini(&a->peers);
     pt_python_destroy(a->python);
     pt_tree_destroy(a->tree);
+    pt_room_destroy(a->room);
+    a->room = NULL;
     pt_kit_destroy(a->kit);
     pt_tools_destroy(a->tools);
     pt_init_destroy(a->init);

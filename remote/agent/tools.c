@@ -2,6 +2,7 @@
 #include "remote/agent/tools.h"
 
 #include "common/auto.h"
+#include "remote/agent/room.h"
 #include "remote/agent/state.h"
 #include "remote/agent/sweep.h"
 #include "sync/digest.h"
@@ -122,6 +123,7 @@ static int get_tool(struct pt_tools *tools, struct pt_reader *r, struct tool *to
         rc = asprintf(&tool->path, "%s/%s", tool->folder, tool->package ? hex : tool->name);
     if (rc < 0)
         return pt_err_set(err, "tools: out of memory");
+    pt_room_use(tools->agent->room, tool->package ? tool->path : tool->folder);
     tool->there = is_there(tool);
     return 0;
 }

@@ -38,6 +38,9 @@ enum pt_control_message {
     PT_C_RELINK = 15, /* struct pt_launch: new keys for the workers that run, whose link may come again */
 
     PT_C_LINGER = 16, /* nothing is lacking: from here on workers go on without a master, as SETUP allows */
+    /* The host's cache. */
+    PT_C_BOUND = 17, /* u64 bytes: that much it may take; what was used last longest ago goes */
+    PT_C_CLEAN = 18, /* u8 1 in all default places, else 0; in place of SETUP; answered by CLEANED */
 
     PT_C_READY = 64,     /* struct pt_ready: answers SETUP */
     PT_C_MISSING = 65,   /* u32 n, n x u32 index into TOOLS: send these by B_TOOL; n = 0: all there */
@@ -56,6 +59,7 @@ enum pt_control_message {
     PT_C_REACHED = 78,   /* struct pt_reached */
     PT_C_PEERED = 79,    /* PEERS was taken */
     PT_C_ATTACHED = 80,  /* u32 launch that runs, or 0: the agent of that run has this channel now */
+    PT_C_CLEANED = 81,   /* u64 bytes freed, str what is in use and stayed, or "" */
 };
 
 enum pt_program { PT_PROGRAM_WORKERS = 1, PT_PROGRAM_FORKSERVER = 2, PT_PROGRAM_COLLECTOR = 3 };

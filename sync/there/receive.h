@@ -15,6 +15,10 @@ struct pt_receive_options {
  * failure). Called by the agent before it forks the receiver. */
 char *pt_workspace_take(const struct pt_receive_options *options, int *lock_fd, struct pt_err *err);
 
+/* Hold a workspace's folder, CACHE/ws/MACHINE/PROJECT, as a run does: a descriptor; -1 with EWOULDBLOCK when
+ * one has it. */
+int pt_workspace_hold(const char *folder);
+
 /* Serve SURVEY, MANIFEST and bulk frames from fd until it ends; TREE, NEED, SYNCED, RESEND, LOG, FAIL frames
  * go to the same fd. `tree` is what pt_workspace_take gave; the store is in the folder `cache`. 0 at the end
  * of fd, -1 when it could not go on (a FAIL frame was sent). Changes the umask. */

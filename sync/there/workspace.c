@@ -16,6 +16,7 @@
 
 #define MAX_WORKSPACES 64 /* of one project on one machine at once */
 #define MAX_KEY        128
+#define TRIES          3 /* when others make room at the same time */
 
 static bool key_valid(const char *key)
 {
@@ -67,8 +68,7 @@ static int lock_by_name(const char *path)
     return fd;
 }
 
-/* A descriptor that holds the workspace; -1 with EWOULDBLOCK when another run does. */
-static int lock_workspace(const char *folder)
+int pt_workspace_hold(const char *folder)
 {
     pt_auto_free char *path = join(folder, "lock");
     pt_auto_fd int fd = path ? open(path, O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0600) : -1;
@@ -81,14 +81,50 @@ static int lock_workspace(const char *folder)
     return -1;
 }
 
+/* Who makes room may have taken the folder away between our opening its lock and having it. */
+static bool is_still_there(const char *folder, int lock)
+{
+    struct stat held, st;
+    pt_auto_free char *path = join(folder, "lock");
+    if (!path || fstat(lock, &held) < 0 || !S_ISREG(held.st_mode))
+        return path != NULL; /* held by name */
+    return lstat(path, &st) == 0 && st.st_ino == held.st_ino && st.st_dev == held.st_dev;
+}
+
+/* As pt_workspace_hold, of a folder that is made when it is not there; it is used last now. */
+static int lock_workspace(const char *folder, struct pt_err *err)
+{
+    for (int i = 0; i < TRIES; i++) {
+        if (make_folder(folder, err) < 0)
+            return -1;
+        pt_auto_fd int fd = pt_workspace_hold(folder);
+        if (fd < 0 && errno == ENOENT)
+            continue;
+        if (fd < 0)
+            return errno == EWOULDBLOCK ? -1 : cannot(folder, err);
+        if (!is_still_there(folder, fd))
+            continue;
+        pt_auto_free char *path = join(folder, "lock");
+        if (path)
+            utimensat(AT_FDCWD, path, NULL, AT_SYMLINK_NOFOLLOW);
+        return pt_steal_fd(&fd);
+    }
+    errno = ENOENT;
+    return cannot(folder, err);
+}
+
 /* 1 with the tree's path, 0 when another run has this workspace, -1. */
 static int take(const char *folder, char **tree, int *lock_fd, struct pt_err *err)
 {
-    if (make_folder(folder, err) < 0)
+    struct pt_err why = PT_ERR_INIT;
+    pt_auto_fd int lock = lock_workspace(folder, &why);
+    if (lock < 0 && !why.msg[0])
+        return 0;
+    if (lock < 0) {
+        if (err)
+            *err = why;
         return -1;
-    pt_auto_fd int lock = lock_workspace(folder);
-    if (lock < 0)
-        return errno == EWOULDBLOCK ? 0 : cannot(folder, err);
+    }
     pt_auto_free char *path = join(folder, "tree");
     pt_auto_free char *temp = join(folder, "tmp");
     if (!path || !temp)
