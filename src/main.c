@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* argv -> options -> one run -> exit code. */
+#include "clean.h"
 #include "common/auto.h"
 #include "common/err.h"
 #include "common/log.h"
@@ -55,6 +56,10 @@ int main(int argc, char **argv)
     struct pt_err err = PT_ERR_INIT;
     if (argc > 1 && pt_records_is(argv[1])) {
         int code = pt_records(argc - 1, argv + 1, &err);
+        return code < 0 ? complain(&err) : code;
+    }
+    if (argc > 1 && pt_clean_is(argv[1])) {
+        int code = pt_clean(argc - 1, argv + 1, &err);
         return code < 0 ? complain(&err) : code;
     }
     struct pt_options opts = {0};

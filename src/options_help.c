@@ -70,7 +70,7 @@ static void print_option(const struct pt_option_row *row)
 
 static void print_help(void)
 {
-    printf("Usage: ptremote %s\n       ptremote runs|show|report|history|attach|stop ...\n\n",
+    printf("Usage: ptremote %s\n       ptremote runs|show|report|history|attach|stop|clean ...\n\n",
            pt_option_usage);
     print_wrapped(pt_option_intro, 0, 0);
     for (unsigned group = 0; group < PT_GROUPS; group++) {

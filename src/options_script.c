@@ -144,6 +144,7 @@ static void bash_commands(void)
 {
     for (const struct pt_option_note *note = pt_record_notes; note->term; note++)
         printf("%s%.*s", note == pt_record_notes ? "" : " ", (int)strcspn(note->term, " "), note->term);
+    fputs(" clean", stdout);
 }
 
 static const char bash_head[] =

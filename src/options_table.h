@@ -88,5 +88,7 @@ struct pt_option_section {
     size_t indent;                      /* column of the text in --help */
 };
 extern const struct pt_option_section pt_option_sections[]; /* up to one with title NULL */
+/* The command that cleans hosts with its arguments; then one with term NULL. */
+extern const struct pt_option_note pt_clean_notes[];
 extern const char *const pt_option_intro;
 extern const char *const pt_option_usage;

@@ -12,6 +12,15 @@ const char *const pt_option_intro =
     "result. A "
     "host needs sshd, Open MPI and Python with pytest; the rest is brought along.";
 
+const struct pt_option_note pt_clean_notes[] = {
+    {"clean [--hosts LIST] [--hostfile FILE] [--remote-dir DIR]",
+     "removes what ptremote keeps on those hosts: programs, content, workspaces, folders of runs that were "
+     "killed. What a live run uses "
+     "stays, and is named. Hosts and folder are those that a run would take; 6 when a host could not be "
+     "reached"},
+    {0},
+};
+
 static const struct pt_option_note exits[] = {
     {"0", "all tests passed"},
     {"1", "a test failed, crashed, timed out or had an error"},
@@ -55,7 +64,8 @@ static const struct pt_option_note files[] = {
      "is damaged is set aside as ledger.sqlite.damaged-DATE by the next run; commands that only read say so "
      "and end with 4"},
     {"~/.ssh/config, ~/.ssh/known_hosts", "as OpenSSH uses them"},
-    {"~/.cache/ptremote/", "on a host: programs, files and workspaces; may be deleted when nothing runs"},
+    {"~/.cache/ptremote/",
+     "on a host: programs, files and workspaces, at most --cache-size of them; ptremote clean removes them"},
     {0},
 };
 
@@ -84,6 +94,7 @@ static const struct pt_option_note examples[] = {
 
 const struct pt_option_section pt_option_sections[] = {
     {"Commands on recorded runs", pt_record_notes, 6},
+    {"Command that cleans hosts", pt_clean_notes, 6},
     {"Exit codes", exits, 5},
     {"Environment", environment, 28},
     {"Files", files, 28},
