@@ -155,12 +155,30 @@ static bool is_of_others(const struct room *r, const struct pt_cache_item *item)
            item->path[3 + n] != '/';
 }
 
+/* Is something being put there right now? */
+static bool is_being_made(const struct room *r, const struct pt_cache_item *item)
+{
+    bool made = strstr(item->path, "/new.") != NULL;
+    int fd = made ? -1 : openat(r->cache, item->path, FOLDER);
+    DIR *d = fd < 0 ? NULL : fdopendir(fd);
+    struct stat st;
+    for (const struct dirent *e; d && !made && (e = readdir(d));)
+        made = strncmp(e->d_name, "new.", 4) == 0 &&
+               fstatat(dirfd(d), e->d_name, &st, AT_SYMLINK_NOFOLLOW) == 0 &&
+               r->clock_ns - pt_timespec_ns(st.st_mtim) < PT_USES_LIVE_NS;
+    if (d)
+        closedir(d);
+    return made;
+}
+
 /* Others may be about to use it, or be on a machine whose locks do not reach us. */
 static bool is_too_young(const struct room *r, const struct pt_cache_item *item)
 {
     if (r->clock_ns - item->used_ns >= PT_USES_LIVE_NS)
         return false;
-    return r->all ? strstr(item->path, "/new.") != NULL : is_of_others(r, item);
+    if (r->all)
+        return item->kind == PT_CACHE_FOLDER && is_being_made(r, item);
+    return is_of_others(r, item);
 }
 
 /* Who needs it: the name of a run, "" for one without a name, NULL for nobody. */

@@ -272,6 +272,18 @@ Test(sync_cache, what_a_live_run_uses_is_kept_and_named)
     cr_expect(is_there("") && rmdir(cache) == 0, "it is not empty");
 }
 
+Test(sync_cache, a_program_that_is_being_brought_stays)
+{
+    fill();
+    put(OLD "/new.abcdefgh", 1, NULL, 0);
+    put(PYTHON "/new.file", 1, PYTHON "/new.file", 2 * HOUR);
+    age(PYTHON, 9 * DAY);
+    put("python/new.abcdef/file", 1, NULL, 0);
+    struct pt_cache_done done = clean();
+    cr_expect_str_eq(done.names, "bin/01234567, python/new.abcd", "%s", done.names);
+    cr_expect(is_there(OLD) && !is_there(PYTHON) && is_there("python/new.abcdef"));
+}
+
 /* A run that cannot take its word back. */
 static void leave_word(const char *machine, const char *path)
 {
