@@ -18,7 +18,9 @@
 #include <string.h>
 #include <sys/file.h>
 
-#define FOLDER (O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC)
+#define SIZE_FILE "use/" PT_USES_SIZE
+#define LOOKED_NS (600 * INT64_C(1000000000)) /* so long a size far below the limit is believed */
+#define FOLDER    (O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC)
 
 struct room {
     const char *path, *machine_id; /* of the cache */
@@ -255,13 +257,44 @@ static void remove_until(struct room *r, uint64_t limit)
             bytes -= r->items.v[i].bytes;
 }
 
+/* --- what it took when it was looked at last --- */
+
+static bool is_surely_below(const struct room *r, uint64_t limit)
+{
+    char text[32];
+    struct stat st;
+    pt_auto_fd int fd = openat(r->cache, SIZE_FILE, O_RDONLY | O_NOFOLLOW | O_CLOEXEC | O_NONBLOCK);
+    ssize_t n = fd < 0 || fstat(fd, &st) < 0 ? -1 : read(fd, text, sizeof(text) - 1);
+    text[n > 0 ? n : 0] = '\0';
+    if (n <= 0 || strspn(text, "0123456789") != (size_t)n ||
+        r->clock_ns - pt_timespec_ns(st.st_mtim) >= LOOKED_NS)
+        return false;
+    return strtoull(text, NULL, 10) < limit / 10 * 9;
+}
+
+static void note_size(const struct room *r, uint64_t bytes)
+{
+    char text[32];
+    pt_auto_fd int fd =
+        openat(r->cache, SIZE_FILE, O_WRONLY | O_CREAT | O_TRUNC | O_NOFOLLOW | O_CLOEXEC | O_NONBLOCK, 0600);
+    int n = snprintf(text, sizeof(text), "%llu", (unsigned long long)bytes);
+    if (fd >= 0 && write(fd, text, (size_t)n) != n)
+        unlinkat(r->cache, SIZE_FILE, 0);
+}
+
 int pt_cache_bound(const char *cache, const char *machine_id, uint64_t limit, struct pt_cache_done *done,
                    struct pt_err *err)
 {
     struct room r = {.done = done};
     int rc = open_room(&r, cache, machine_id, err);
+    if (rc == 0 && is_surely_below(&r, limit)) {
+        close_room(&r);
+        return 0;
+    }
     if (rc == 0 && pt_cache_list(&r.items, r.cache, true) < 0)
         rc = pt_err_set(err, "out of memory");
+    if (rc == 0)
+        note_size(&r, r.items.bytes);
     if (rc == 0 && r.items.bytes > limit) {
         pt_cache_items_sort(&r.items);
         remove_until(&r, limit);
@@ -294,6 +327,7 @@ static void remove_cache(const struct room *r)
     const char *name = strrchr(r->path, '/');
     if (r->users.n == 0) {
         unlinkat(r->cache, "use/lock", 0);
+        unlinkat(r->cache, SIZE_FILE, 0);
         unlinkat(r->cache, "use", AT_REMOVEDIR);
     }
     if (name && strncmp(name + 1, "ptremote", 8) == 0)

@@ -18,7 +18,8 @@ struct pt_cache_done {
 };
 
 /* While it takes more than `limit` bytes, what was used last longest ago goes; nothing of the last hour that
- * others may still need. -1 when it cannot be looked at. */
+ * others may still need. Not looked at when it took less than nine tenths of that within the last ten
+ * minutes. -1 when it cannot be looked at. */
 int pt_cache_bound(const char *cache, const char *machine_id, uint64_t limit, struct pt_cache_done *done,
                    struct pt_err *err);
 /* All goes that is not used now; then the cache's own folder, if it is empty and named by us. */

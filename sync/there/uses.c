@@ -223,7 +223,7 @@ int pt_users_read(struct pt_users *users, const char *cache, const char *machine
     int rc = 0;
     for (const struct dirent *e; rc == 0 && (e = readdir(dir));) {
         const char *name = e->d_name;
-        if (name[0] == '.' || strcmp(name, GATE) == 0)
+        if (name[0] == '.' || strcmp(name, GATE) == 0 || strcmp(name, PT_USES_SIZE) == 0)
             continue;
         rc = look(users, dirfd(dir), name, is_of(name, machine_id), clock_ns);
     }

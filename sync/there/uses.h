@@ -9,6 +9,8 @@
 
 struct pt_uses;
 
+#define PT_USES_SIZE "size" /* a file beside those of runs, which says nothing of a run */
+
 #define PT_USES_BEAT_MS (10 * 60 * 1000)             /* how often a live run says so */
 #define PT_USES_LIVE_NS (3600 * INT64_C(1000000000)) /* a run that said nothing for so long is dead */
 

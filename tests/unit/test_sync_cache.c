@@ -127,6 +127,24 @@ Test(sync_cache, several_go_at_once_and_are_named)
     cr_expect(is_there("ws/elsewhere/old") && is_there("ws/here/old") && is_there("ws/here/new"));
 }
 
+Test(sync_cache, is_not_looked_at_again_and_again)
+{
+    fill();
+    pt_uses_destroy(pt_uses_create(cache, "here", "run"));
+    cr_expect_eq(bound(2000).removed, 0);
+    put_workspace("ws/here/more", 4000, 10 * DAY);
+    cr_expect_eq(bound(2000).removed, 0, "it was far below a moment ago");
+    cr_expect_eq(bound(900).removed, 1, "it was near that");
+    put_workspace("ws/here/more", 4000, 10 * DAY);
+    age("use/size", HOUR / 4);
+    cr_expect_eq(bound(2000).removed, 1);
+    put_workspace("ws/here/more", 4000, 10 * DAY);
+    put("use/size", 1, NULL, 0);
+    cr_expect_eq(bound(2000).removed, 1, "that is no size");
+    cr_expect_eq(clean().kept, 0);
+    cr_expect_not(is_there("use"));
+}
+
 Test(sync_cache, a_workspace_that_a_run_has_stays)
 {
     struct pt_err err = PT_ERR_INIT;
