@@ -8,8 +8,9 @@
 #include <stdlib.h>
 #include <string.h>
 
-#define MEMORY_MAX (4u << 20) /* bytes in memory above which the disk is used */
-#define REFILL     (1u << 20) /* bytes that are read back at a time */
+#define MEMORY_MAX (4u << 20)  /* bytes in memory above which the disk is used */
+#define READ_MAX   (12u << 20) /* and up to which it is read back: so much may be unacknowledged */
+#define REFILL     (1u << 20)  /* bytes that are read back at a time */
 
 struct pt_outbox_item {
     struct pt_outbox_item *next;
@@ -152,7 +153,7 @@ static int read_back(struct pt_outbox *box, struct pt_err *err)
 static int refill(struct pt_outbox *box, struct pt_err *err)
 {
     if (!pt_spool_empty(box->spool))
-        return box->list.bytes < MEMORY_MAX ? read_back(box, err) : 0;
+        return box->list.bytes < READ_MAX ? read_back(box, err) : 0;
     while (box->late.head)
         add_read(box, list_take(&box->late));
     return 0;
