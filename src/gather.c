@@ -22,7 +22,9 @@
 
 #define KIND         "linger"
 #define CERT_SECONDS 86400L
-#define LINK_MS      30000 /* from RELINK to the workers' link; and to BYE, besides the grace */
+#define ACK_BYTES                                                                                            \
+    (1u << 20)        /* told, after which they are acknowledged: a host says no more than some MiB without */
+#define LINK_MS 30000 /* from RELINK to the workers' link; and to BYE, besides the grace */
 
 struct gather;
 
@@ -35,6 +37,7 @@ struct gathered {
     struct pt_link *link;
     struct pt_tls_identity identity;
     uint64_t seq, timer;
+    size_t bytes; /* since the last acknowledgement */
     uint32_t reports;
     bool begun, ended; /* its lane is there; has come to its end */
 };
@@ -246,6 +249,7 @@ static int acknowledge(struct gathered *h, struct pt_err *err)
     pt_frame_end(&b, mark);
     pt_link_send(h->link, &b);
     pt_buf_fini(&b);
+    h->bytes = 0;
     return 0;
 }
 
@@ -280,6 +284,7 @@ static int on_message(void *arg, struct pt_link *link, uint8_t type, struct pt_r
 {
     struct gathered *h = arg;
     (void)link;
+    h->bytes += body->left;
     if (type == PT_L_GOT || type == PT_L_STARTED)
         return 0;
     uint64_t seq = pt_get_u64(body);
@@ -291,7 +296,7 @@ static int on_message(void *arg, struct pt_link *link, uint8_t type, struct pt_r
     h->seq = seq;
     int rc = type == PT_L_REPORT ? on_report(h, body, err) : type == PT_L_DEATH ? on_death(h, body, err) : 0;
     bool bye = type == PT_L_BYE && pt_get_u32(body) == PT_NONE;
-    if (rc == 0 && (bye || seq % 256 == 0))
+    if (rc == 0 && (bye || seq % 256 == 0 || h->bytes >= ACK_BYTES))
         rc = acknowledge(h, err);
     if (rc == 0 && bye)
         end_host(h);
