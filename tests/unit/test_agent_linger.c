@@ -341,6 +341,19 @@ Test(agent_linger, not_without_linger)
     expect_refused("run1", 3, run_dir);
 }
 
+/* Something may be lacking still. */
+Test(agent_linger, not_before_it_was_said)
+{
+    struct pt_setup setup = linger_setup(LINGER_MS);
+    start_agent();
+    send_setup(&setup);
+    bring_tools();
+    expect(PT_C_PYTHON);
+    launch(1);
+    hang_up();
+    expect_nothing_left();
+}
+
 /* There is nothing to go on with. */
 Test(agent_linger, not_without_workers)
 {
