@@ -24,6 +24,7 @@ struct pt_tree {
     struct pt_buf out, in;
     size_t sent; /* of out */
     size_t owed; /* bulk bytes in out that were not sent, to be credited */
+    bool gone;   /* ended when there was nothing for it to do */
 };
 
 static void on_ready(void *arg, int fd, short revents);
@@ -209,6 +210,8 @@ int pt_tree_send(struct pt_tree *tree, const void *bytes, size_t n, bool bulk, s
     if (tree->fd < 0) {
         if (bulk)
             pt_mux_credit(tree->agent->mux, PT_MUX_BULK, n);
+        if (tree->gone)
+            fail(tree, "is gone");
         return 0; /* FAIL was or will be said */
     }
     if (!bulk && tree->agent->bulk.pass)
@@ -247,7 +250,11 @@ bool pt_tree_reaped(struct pt_tree *tree, pid_t pid, int status)
         if (tree->in.len == before)
             break;
     }
+    tree->gone = tree->agent->synced; /* nothing was under way: it may never be needed again */
     snprintf(why, sizeof(why), "ended unexpectedly (%s)", pt_agent_status(status, text));
-    fail(tree, why);
+    if (tree->gone)
+        close_fd(tree);
+    else
+        fail(tree, why);
     return true;
 }

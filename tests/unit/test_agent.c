@@ -384,6 +384,32 @@ Test(agent, slow_receiver)
     stop();
 }
 
+/* What it was there for is done. */
+Test(agent, receiver_is_killed_after_the_tree)
+{
+    char project[96];
+    struct pt_ready ready;
+    struct pt_setup setup = default_setup();
+    struct pt_buf b = {0};
+    pid_t receiver = 0;
+    free(make_noise(1000, project));
+    run_with(&setup);
+    expect_ready(&ready);
+    pt_fanout_destroy(push_tree(project, NULL));
+    cr_assert_eq(count_marked(w.mark, "ptremote-tree", &receiver), 1);
+    kill(receiver, SIGKILL);
+    while (count_marked(w.mark, "ptremote-tree", NULL))
+        turn(pt_now_ms() + 10);
+    expect(PT_C_PYTHON);
+    launch(1); /* a FAIL would end this test */
+    pt_frame_end(&b, pt_frame_begin(&b, PT_C_SURVEY));
+    send_frame(&b);
+    pt_auto_free char *text = fail_text();
+    cr_expect(strstr(text, "receiver of the tree is gone") != NULL, "%s", text);
+    pt_ready_fini(&ready);
+    stop();
+}
+
 static bool nothing_queued(void)
 {
     return pt_mux_queued(m.mux, PT_MUX_BULK) == 0 && m.out.len == 0;
