@@ -80,6 +80,8 @@ static void on_link_closed(void *arg, struct pt_link *link, const char *why)
     h->link = NULL;
     if (h->state == PT_HOST_JOINED || h->state == PT_HOST_WORKING) {
         pt_debug("%s: link closed: %s", h->host->name, why);
+        if (!run->opts->linger_ms) /* those that are there will not hear of anything more */
+            pt_plan_host(run->plan, h->number, 0);
         snprintf(h->why, sizeof(h->why), "%s", why);
         pt_lane_end_workers(h->lane, 0); /* EXITED follows, or DOWN */
     }
