@@ -65,7 +65,7 @@ static bool others_work(const struct pt_run_host *h)
 {
     const struct pt_run *run = h->run;
     for (size_t i = 0; i < run->hosts.n; i++)
-        if (&run->at[i] != h && run->at[i].state > PT_HOST_CONNECTING && run->at[i].state < PT_HOST_ENDING)
+        if (&run->at[i] != h && pt_plan_held(run->plan, run->at[i].number) > 0)
             return true;
     return false;
 }
