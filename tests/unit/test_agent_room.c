@@ -12,7 +12,7 @@ static void send_number(uint8_t type, uint64_t value, size_t bytes)
     struct pt_buf b = {0};
     size_t mark = pt_frame_begin(&b, type);
     for (size_t i = 0; i < bytes; i++)
-        pt_put_u8(&b, (uint8_t)(value >> 8 * (bytes - 1 - i)));
+        pt_put_u8(&b, bytes - 1 - i < sizeof(value) ? (uint8_t)(value >> 8 * (bytes - 1 - i)) : 0);
     pt_frame_end(&b, mark);
     send_frame(&b);
 }

@@ -142,16 +142,16 @@ Test(ledger_file, a_file_that_another_process_made_anew_is_not_set_aside)
 {
     struct pt_err err = PT_ERR_INIT;
     put("ledger.sqlite", "no database", 11);
-    struct pt_ledger late = {.path = strdup(lab_path("ledger.sqlite"))};
-    pt_ledger_remember_file(&late);
+    struct pt_ledger *late = calloc(1, sizeof(*late));
+    late->path = strdup(lab_path("ledger.sqlite"));
+    pt_ledger_remember_file(late);
     struct pt_ledger *l = lab_open();
     one_run(l, "r1");
-    cr_assert_eq(pt_ledger_begin_anew(&late, &err), 0, "%s", err.msg);
+    cr_assert_eq(pt_ledger_begin_anew(late, &err), 0, "%s", err.msg);
     cr_expect_eq(lab_aside(""), 1);
-    cr_expect_eq(passed(&late), 1);
-    cr_expect_str_eq(late.note, "");
-    pt_ledger_close_file(&late);
-    free(late.path);
+    cr_expect_eq(passed(late), 1);
+    cr_expect_str_eq(late->note, "");
+    pt_ledger_close(late);
     pt_ledger_close(l);
 }
 
@@ -372,8 +372,9 @@ Test(ledger_file, what_cannot_be_written_can_be_looked_at)
     struct pt_err err = PT_ERR_INIT;
     if (!mount_on_lab("size=4m"))
         skip();
-    one_run(lab_open(), "left open");
-    struct pt_ledger *l = lab_open();
+    struct pt_ledger *open = lab_open(), *l;
+    one_run(open, "left open");
+    l = lab_open();
     one_run(l, "r1");
     pt_ledger_close(l);
     cr_assert_eq(mkdir(lab_path("a %?#b"), 0700), 0);
@@ -395,5 +396,6 @@ Test(ledger_file, what_cannot_be_written_can_be_looked_at)
     pt_ledger_close(l);
     umount2(lab_dir, MNT_DETACH);
     *strrchr(lab_dir, '/') = '\0';
+    pt_ledger_close(open);
     umount2(lab_dir, MNT_DETACH);
 }
