@@ -19,8 +19,9 @@
 #include <string.h>
 #include <sys/vfs.h>
 
-#define BUSY_MS 10000
-#define OURS_MS 2000 /* to have the file for ourselves */
+#define BUSY_MS  10000
+#define OURS_MS  2000 /* to have the file for ourselves */
+#define AGAIN_MS 20
 
 /* As statfs(2) has them. Of what is in user space (FUSE) nobody can tell; the journal works with all of it.
  */
@@ -83,6 +84,23 @@ static int take_over(struct pt_ledger *l, struct pt_err *err)
     return rc;
 }
 
+/* SQLite waits for nobody when another process makes the same change to a new file. */
+static int use_log(struct pt_ledger *l, struct pt_err *err)
+{
+    struct pt_err local = PT_ERR_INIT;
+    l->logs = true;
+    for (int waited = 0; pt_ledger_exec(l, "PRAGMA journal_mode=WAL; PRAGMA synchronous=FULL", &local) < 0;
+         waited += AGAIN_MS) {
+        if ((sqlite3_errcode(l->db) & 0xff) != SQLITE_BUSY || waited >= BUSY_MS) {
+            if (err)
+                *err = local;
+            return -1;
+        }
+        sqlite3_sleep(AGAIN_MS);
+    }
+    return 0;
+}
+
 int pt_ledger_journal(struct pt_ledger *l, struct pt_err *err)
 {
     bool ok;
@@ -95,14 +113,14 @@ int pt_ledger_journal(struct pt_ledger *l, struct pt_err *err)
                               " PRAGMA locking_mode=NORMAL; SELECT COUNT(*) FROM sqlite_master",
                               err);
     }
+    /* In this order: another process may begin the file meanwhile, and what has a page has its journal. */
+    bool fresh = !l->looks && pt_ledger_ask(l, "PRAGMA page_count", &ok) == 0;
     int log = has_log(l, err);
     if (log < 0)
         return -1;
-    bool fresh = !l->looks && pt_ledger_ask(l, "PRAGMA page_count", &ok) == 0;
     if (!log && !fresh)
         return pt_ledger_exec(l, "PRAGMA journal_mode=TRUNCATE; PRAGMA synchronous=EXTRA", err);
-    l->logs = true;
-    return pt_ledger_exec(l, "PRAGMA journal_mode=WAL; PRAGMA synchronous=FULL", err);
+    return use_log(l, err);
 }
 
 int pt_ledger_copy(struct pt_ledger *l, struct pt_err *err)
