@@ -7,13 +7,13 @@
 #include "common/err.h"
 #include "common/loop.h"
 #include "common/tls.h"
+#include "gather_reports.h"
 #include "hosts.h"
 #include "json.h"
 #include "lane.h"
 #include "ledger.h"
 #include "link.h"
 #include "master.h"
-#include "report.h"
 
 #include <stdio.h>
 #include <stdlib.h>
@@ -38,7 +38,7 @@ struct gathered {
     struct pt_tls_identity identity;
     uint64_t seq, timer;
     size_t bytes; /* since the last acknowledgement */
-    uint32_t reports;
+    struct pt_gather_from from;
     bool begun, ended; /* its lane is there; has come to its end */
 };
 
@@ -128,114 +128,6 @@ static void note(const struct gathered *h, const char *what)
 
 /* --- what they tell --- */
 
-struct before {
-    bool told;
-    uint32_t tries;
-    char *nodeid, *file;
-};
-
-static int look(void *arg, const struct pt_ledger_test *test, const struct pt_ledger_report *rows, size_t n)
-{
-    struct before *b = arg;
-    for (size_t i = 0; i < n; i++) {
-        b->told |= !rows[i].rerun && rows[i].counted > 0;
-        b->tries = rows[i].rerun && rows[i].try_ > b->tries ? rows[i].try_ : b->tries;
-    }
-    if (test) {
-        b->nodeid = strdup(test->nodeid);
-        b->file = strdup(test->file);
-    }
-    return b->nodeid && b->file ? 0 : -1;
-}
-
-static bool went_wrong(const struct pt_report *r)
-{
-    return r->outcome >= PT_OUTCOME_ERROR;
-}
-
-/* As run_results.c keeps it, but nothing is shown or learned. */
-static int keep(struct gathered *h, uint32_t test, uint32_t tries, const struct pt_report *r,
-                struct pt_ledger_report *row, struct pt_err *err)
-{
-    row->test = test;
-    row->counted = PT_COUNTED_FIRST;
-    row->host = h->number;
-    row->try_ = tries + 1;
-    row->outcome = r->outcome;
-    row->phase = r->phase;
-    row->started = r->started;
-    row->duration = r->duration;
-    row->setup = r->setup;
-    row->call = r->call;
-    row->teardown = r->teardown;
-    h->reports++;
-    return pt_ledger_add_report(h->g->ledger, row, err);
-}
-
-/* Of a test that has no outcome yet, and is what the report names. */
-static int take_json(struct gathered *h, uint32_t test, const struct before *b, struct pt_ledger_report *row,
-                     struct pt_err *err)
-{
-    struct pt_report r;
-    if (pt_report_decode(row->json, row->json_len, &r, err) < 0)
-        return -1;
-    bool ours = r.nodeid && strcmp(r.nodeid, b->nodeid) == 0 && r.outcome != PT_OUTCOME_NONE;
-    int rc = !ours                               ? pt_err_set(err, "a report of another test")
-             : h->g->o->reruns && went_wrong(&r) ? 0
-                                                 : keep(h, test, b->tries, &r, row, err);
-    pt_report_fini(&r);
-    return rc;
-}
-
-static int find(struct gathered *h, uint32_t test, struct before *b, struct pt_err *err)
-{
-    if (test == PT_NONE)
-        return 1;
-    int rc = pt_ledger_get_result(h->g->ledger, h->g->o->run, test, look, b, err);
-    return rc < 0 ? -1 : rc > 0 || !b->nodeid || b->told;
-}
-
-static int on_report(struct gathered *h, struct pt_reader *r, struct pt_err *err)
-{
-    struct pt_ledger_report row = {.worker = pt_get_u32(r)};
-    struct before b = {0};
-    row.bundle = pt_get_u32(r);
-    row.attempt = pt_get_u32(r);
-    uint32_t test = pt_get_u32(r);
-    pt_get_u8(r);
-    row.json = pt_get_bytes(r, &row.json_len);
-    if (!pt_get_end(r))
-        return pt_err_set(err, "malformed REPORT");
-    int rc = find(h, test, &b, err);
-    if (rc == 0)
-        rc = take_json(h, test, &b, &row, err);
-    free(b.nodeid);
-    free(b.file);
-    return rc < 0 ? -1 : 0;
-}
-
-static int on_death(struct gathered *h, struct pt_reader *r, struct pt_err *err)
-{
-    struct pt_death d;
-    struct before b = {0};
-    struct pt_buf json = {0};
-    if (pt_death_decode(r, &d, err) < 0)
-        return -1;
-    /* What the grace ended did not run to its end. */
-    int rc = d.cause == PT_CAUSE_TIMEOUT ? 1 : find(h, d.test, &b, err);
-    if (rc == 0 && pt_report_from_death(&d, 0, b.nodeid, b.file, false, &json) < 0)
-        rc = pt_err_set(err, "out of memory");
-    struct pt_ledger_report row = {
-        .worker = d.rank, .bundle = d.bundle, .attempt = d.attempt, .json = json.data, .json_len = json.len};
-    if (rc == 0)
-        rc = take_json(h, d.test, &b, &row, err);
-    pt_buf_fini(&json);
-    pt_death_fini(&d);
-    free(b.nodeid);
-    free(b.file);
-    return rc < 0 ? -1 : 0;
-}
-
 /* On disk first, then acknowledged. */
 static int acknowledge(struct gathered *h, struct pt_err *err)
 {
@@ -294,7 +186,9 @@ static int on_message(void *arg, struct pt_link *link, uint8_t type, struct pt_r
     if (seq <= h->seq)
         return 0;
     h->seq = seq;
-    int rc = type == PT_L_REPORT ? on_report(h, body, err) : type == PT_L_DEATH ? on_death(h, body, err) : 0;
+    int rc = type == PT_L_REPORT  ? pt_gather_report(&h->from, body, err)
+             : type == PT_L_DEATH ? pt_gather_death(&h->from, body, err)
+                                  : 0;
     bool bye = type == PT_L_BYE && pt_get_u32(body) == PT_NONE;
     if (rc == 0 && (bye || seq % 256 == 0 || h->bytes >= ACK_BYTES))
         rc = acknowledge(h, err);
@@ -362,8 +256,8 @@ static void on_down(struct gathered *h, const struct pt_lane_event *e)
     pt_loop_cancel(h->g->o->loop, h->timer);
     h->timer = 0;
     h->ended = true;
-    if (h->reports)
-        snprintf(line, sizeof(line), "%u tests were told meanwhile", h->reports);
+    if (h->from.reports)
+        snprintf(line, sizeof(line), "%u tests were told meanwhile", h->from.reports);
     else if (e->err.msg[0])
         snprintf(line, sizeof(line), "what it did after its master died is not known, and runs again: %s",
                  e->err.msg);
@@ -401,6 +295,8 @@ static int begin_host(struct gathered *h, struct pt_err *err)
 {
     struct gather *g = h->g;
     const struct pt_host *host = &h->spec.items[0];
+    h->from = (struct pt_gather_from){
+        .ledger = g->ledger, .run = g->o->run, .host = h->number, .reruns = g->o->reruns};
     const struct pt_attach attach = {
         .protocol = PT_PROTOCOL, .run = g->run, .host = h->number, .dir = h->dir};
     struct pt_lane_options o = {
