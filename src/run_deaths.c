@@ -39,6 +39,7 @@ void pt_run_host_starts(struct pt_run_host *h, char *out, size_t size)
     h->blamed = now;
 }
 
+static void put(struct pt_buf *out, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
 static void put(struct pt_buf *out, const char *fmt, ...)
 {
     char text[2 * PT_ERR_MAX];

@@ -23,6 +23,7 @@ struct pt_linger {
     int64_t until;
     struct pt_buf kept;   /* frames, while away */
     struct pt_buf exited; /* EXITED of the last launch: it may have been said to nobody */
+    struct pt_buf served; /* the same of the fork server under it */
     uint32_t launch;      /* of exited */
 };
 
@@ -120,6 +121,12 @@ bool pt_linger_over(const struct pt_linger *linger)
     return pt_linger_away(linger) && pt_now_ms() >= linger->until;
 }
 
+static void remember(struct pt_buf *what, const struct pt_buf *frame)
+{
+    pt_buf_clear(what);
+    pt_buf_append(what, frame->data, frame->len);
+}
+
 /* The end of a collector shows by its stream, which is gone with the channel. */
 bool pt_linger_keep(struct pt_linger *linger, const struct pt_buf *frame)
 {
@@ -127,11 +134,11 @@ bool pt_linger_keep(struct pt_linger *linger, const struct pt_buf *frame)
         return false;
     uint8_t type = frame->data[4], program = frame->len > PT_FRAME_HEAD ? frame->data[PT_FRAME_HEAD] : 0;
     if (type == PT_C_EXITED && program == PT_PROGRAM_WORKERS) {
-        pt_buf_clear(&linger->exited);
-        pt_buf_append(&linger->exited, frame->data, frame->len);
+        remember(&linger->exited, frame);
         linger->launch = pt_launcher_ended(linger->agent->launcher);
-    } else if (linger->away && linger->kept.len + frame->len < KEPT_MAX &&
-               (type == PT_C_FAIL || (type == PT_C_EXITED && program == PT_PROGRAM_FORKSERVER))) {
+    } else if (type == PT_C_EXITED && program == PT_PROGRAM_FORKSERVER) {
+        remember(&linger->served, frame);
+    } else if (linger->away && linger->kept.len + frame->len < KEPT_MAX && type == PT_C_FAIL) {
         pt_buf_append(&linger->kept, frame->data, frame->len);
     }
     return linger->away;
@@ -142,6 +149,7 @@ void pt_linger_forget(struct pt_linger *linger)
     if (!linger)
         return;
     pt_buf_fini(&linger->exited);
+    pt_buf_fini(&linger->served);
     linger->launch = 0;
     linger->armed = false;
 }
@@ -153,10 +161,18 @@ static void say(struct pt_agent *a, struct pt_buf *kept)
     pt_agent_send(a, &frames);
 }
 
+static void say_again(struct pt_agent *a, const struct pt_buf *what)
+{
+    struct pt_buf frame = {0};
+    pt_buf_append(&frame, what->data, what->len);
+    if (frame.len)
+        pt_agent_send(a, &frame);
+}
+
 void pt_linger_return(struct pt_linger *linger)
 {
     struct pt_agent *a = linger->agent;
-    struct pt_buf b = {0}, exited = {0};
+    struct pt_buf b = {0};
     linger->away = false;
     size_t mark = pt_frame_begin(&b, PT_C_ATTACHED);
     pt_put_u32(&b, number(linger));
@@ -164,9 +180,8 @@ void pt_linger_return(struct pt_linger *linger)
     pt_agent_send(a, &b);
     if (linger->kept.len)
         say(a, &linger->kept);
-    pt_buf_append(&exited, linger->exited.data, linger->exited.len);
-    if (exited.len)
-        pt_agent_send(a, &exited);
+    say_again(a, &linger->served);
+    say_again(a, &linger->exited);
 }
 
 /* --- life --- */
@@ -197,5 +212,6 @@ void pt_linger_destroy(struct pt_linger *linger)
     }
     pt_buf_fini(&linger->kept);
     pt_buf_fini(&linger->exited);
+    pt_buf_fini(&linger->served);
     free(linger);
 }

@@ -118,6 +118,7 @@ void pt_uses_add(struct pt_uses *u, const char *path)
     if (!u || pt_paths_add(&u->said, "", path) < 0)
         return;
     pt_auto_fd int gate = pass(u->cache, LOCK_SH);
+    (void)gate; /* held to the end */
     put_line(u, path);
     if (asprintf(&whole, "%s/%s", u->cache, path) < 0)
         return;
