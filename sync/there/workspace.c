@@ -16,7 +16,7 @@
 
 #define MAX_WORKSPACES 64 /* of one project on one machine at once */
 #define MAX_KEY        128
-#define TRIES          3 /* when others make room at the same time */
+#define TRIES          100 /* when others make room at the same time */
 
 static bool key_valid(const char *key)
 {
@@ -31,13 +31,19 @@ static int cannot(const char *path, struct pt_err *err)
     return pt_err_hint(err, "name another place on the host with --remote-dir");
 }
 
-/* A folder that is there; 0700 when it was made now. */
+/* A folder that is there; 0700 when it was made now. Who makes room may take it between two looks. */
 static int make_folder(const char *path, struct pt_err *err)
 {
     struct stat st;
-    if (mkdir(path, 0700) < 0 && errno != EEXIST)
-        return cannot(path, err);
-    if (stat(path, &st) < 0)
+    int found = -1;
+    for (int i = 0; i < TRIES && found < 0; i++) {
+        if (mkdir(path, 0700) < 0 && errno != EEXIST)
+            return cannot(path, err);
+        found = stat(path, &st);
+        if (found < 0 && errno != ENOENT)
+            return cannot(path, err);
+    }
+    if (found < 0)
         return cannot(path, err);
     errno = ENOTDIR;
     return S_ISDIR(st.st_mode) ? 0 : cannot(path, err);

@@ -5,6 +5,7 @@
 #include "sync_lab.h"
 
 #include <sys/file.h>
+#include <sys/prctl.h>
 #include <time.h>
 
 TestSuite(sync_cache, .init = lab_open, .fini = lab_close);
@@ -376,10 +377,11 @@ Test(sync_cache, a_workspace_is_taken_or_gone_but_never_both)
     pid_t pid = fork();
     if (pid == 0) {
         struct pt_cache_done done;
+        prctl(PR_SET_PDEATHSIG, SIGKILL); /* a failure below leaves nobody behind */
         for (;;)
             pt_cache_bound(cache, "here", 0, &done, NULL);
     }
-    for (int i = 0; i < 300; i++) {
+    for (int i = 0; i < 3000; i++) {
         int lock = -1;
         pt_auto_free char *tree = pt_workspace_take(&o, &lock, &err);
         cr_assert_not_null(tree, "%d: %s", i, err.msg);
