@@ -6,6 +6,7 @@
 #include "common/wire.h"
 #include "remote/sshcodec.h"
 
+#include <errno.h>
 #include <fcntl.h>
 #include <limits.h>
 #include <pthread.h>
@@ -91,7 +92,8 @@ static bool take_apart(char *text, struct line *out)
     return n > 0 && pt_key_type(out->key, out->key_len, type, sizeof(type)) && !strcmp(type, out->type);
 }
 
-static void each_line(const char *file, line_fn *fn, void *arg)
+/* 0, or why not all of it was read: errno. */
+static int each_line(const char *file, line_fn *fn, void *arg)
 {
     FILE *f = fopen(file, "re");
     pt_auto_free struct line *line = malloc(sizeof(*line));
@@ -100,13 +102,20 @@ static void each_line(const char *file, line_fn *fn, void *arg)
     ssize_t n;
     unsigned number = 0;
     bool stop = false;
-    while (f && line && !stop && (n = getline(&text, &cap, f)) > 0) {
+    int why = f && line ? 0 : errno;
+    while (!why && !stop) {
+        errno = 0;
+        if ((n = getline(&text, &cap, f)) <= 0) {
+            why = feof(f) ? 0 : errno;
+            break;
+        }
         number++;
         if (n < MAX_LINE && strlen(text) == (size_t)n && take_apart(text, line))
             stop = fn(arg, line, file, number);
     }
     if (f)
         fclose(f);
+    return why == ENOENT || why == ENOTDIR || why == EACCES ? 0 : why;
 }
 
 /* |1|SALT|HASH, both base64 */
@@ -149,9 +158,18 @@ struct lookup {
 
 static int gravity(enum pt_known k)
 {
-    static const int order[] = {[PT_KNOWN_REVOKED] = 5, [PT_KNOWN_OK] = 4,        [PT_KNOWN_CHANGED] = 3,
-                                [PT_KNOWN_OTHER] = 2,   [PT_KNOWN_AUTHORITY] = 1, [PT_KNOWN_UNKNOWN] = 0};
+    static const int order[] = {
+        [PT_KNOWN_REVOKED] = 6, [PT_KNOWN_UNREAD] = 5,    [PT_KNOWN_OK] = 4,     [PT_KNOWN_CHANGED] = 3,
+        [PT_KNOWN_OTHER] = 2,   [PT_KNOWN_AUTHORITY] = 1, [PT_KNOWN_UNKNOWN] = 0};
     return order[k];
+}
+
+static void find(struct lookup *l, enum pt_known k, const struct pt_knownwhere *where)
+{
+    if (gravity(k) <= gravity(l->found))
+        return;
+    l->found = k;
+    l->where = *where;
 }
 
 static bool weigh(void *arg, const struct line *line, const char *file, unsigned number)
@@ -169,10 +187,7 @@ static bool weigh(void *arg, const struct line *line, const char *file, unsigned
         k = PT_KNOWN_OK;
     else if (named)
         k = strcmp(line->type, l->type) ? PT_KNOWN_OTHER : PT_KNOWN_CHANGED;
-    if (gravity(k) > gravity(l->found)) {
-        l->found = k;
-        l->where = (struct pt_knownwhere){.file = file, .line = number};
-    }
+    find(l, k, &(struct pt_knownwhere){.file = file, .line = number});
     return false;
 }
 
@@ -184,8 +199,11 @@ enum pt_known pt_knownhosts_check(const struct pt_strings *files, const struct p
     l.alone = name->port && name->port != 22 ? name->host : NULL;
     if (!pt_key_type(key, n, l.type, sizeof(l.type)))
         return PT_KNOWN_UNKNOWN;
-    for (size_t i = 0; i < files->n; i++)
-        each_line(files->items[i], weigh, &l);
+    for (size_t i = 0; i < files->n; i++) {
+        int why = each_line(files->items[i], weigh, &l);
+        if (why)
+            find(&l, PT_KNOWN_UNREAD, &(struct pt_knownwhere){.file = files->items[i], .why = why});
+    }
     if (where)
         *where = l.where;
     return l.found;
@@ -276,8 +294,11 @@ static int append(const char *file, int fd, const struct pt_knownname *name, con
 {
     char *path = strdup(file);
     struct pt_strings one = {.items = &path, .n = 1};
-    enum pt_known now = path ? pt_knownhosts_check(&one, name, key, n, NULL) : PT_KNOWN_UNKNOWN;
+    struct pt_knownwhere where = {.why = ENOMEM};
+    enum pt_known now = path ? pt_knownhosts_check(&one, name, key, n, &where) : PT_KNOWN_UNREAD;
     free(path);
+    if (now == PT_KNOWN_UNREAD)
+        return pt_err_set_kind(err, PT_ERR_INFRA, "%s: %s", file, strerror(where.why));
     if (now == PT_KNOWN_OK)
         return 0;
     if (now != PT_KNOWN_UNKNOWN && now != PT_KNOWN_AUTHORITY)

@@ -22,15 +22,17 @@ enum pt_known {
     PT_KNOWN_OTHER,     /* only keys of other types are there: file, line */
     PT_KNOWN_REVOKED,   /* the key is revoked: file, line */
     PT_KNOWN_AUTHORITY, /* only a @cert-authority line is there: file, line */
+    PT_KNOWN_UNREAD,    /* what a file says cannot be known, now: file, why */
 };
 
 struct pt_knownwhere {
     const char *file; /* borrowed from the list of files */
     unsigned line;
+    int why; /* errno */
 };
 
-/* `key` is the public key as it goes over the wire. Files that are missing count as empty; where (may be
- * NULL) says which line decided. */
+/* `key` is the public key as it goes over the wire. Files that are missing, or not for this user, count as
+ * empty; where (may be NULL) says which line decided. */
 enum pt_known pt_knownhosts_check(const struct pt_strings *files, const struct pt_knownname *name,
                                   const void *key, size_t n, struct pt_knownwhere *where);
 /* The types of the keys known for the host, each once, comma separated; "" for none. */

@@ -251,6 +251,10 @@ static int refuse_key(const struct pt_ssh *s, enum pt_known known, const struct 
                         key->print, where->file, where->line);
         return pt_err_hint(err, "somebody may listen in; if the change is known: ssh-keygen -f %s -R '%s'",
                            where->file, name);
+    case PT_KNOWN_UNREAD:
+        pt_err_set_kind(err, PT_ERR_INFRA, "host key of %s cannot be looked up: %s: %s", name, where->file,
+                        strerror(where->why));
+        return -1;
     case PT_KNOWN_AUTHORITY:
         pt_err_set_kind(err, PT_ERR_INFRA,
                         "host key of %s is known only by the certificate authority of %s line %u, and "

@@ -5,10 +5,12 @@
 #include "remote/sshcodec.h"
 
 #include <criterion/criterion.h>
+#include <errno.h>
 #include <pthread.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/resource.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -236,6 +238,33 @@ Test(knownhosts, another_key_in_the_meantime_is_refused)
 }
 
 /* --- the encodings below --- */
+
+/* What it says cannot be known, so no key is new: not to be taken, nor to be written. */
+Test(knownhosts, a_file_that_cannot_be_read_now)
+{
+    struct rlimit all, none = {.rlim_cur = 0, .rlim_max = RLIM_INFINITY};
+    struct pt_buf key = {0};
+    struct pt_knownname name = {.host = "h1", .port = 22};
+    struct pt_knownwhere where = {0};
+    make_key(&key, "ssh-ed25519", 'b');
+    add_line("h1", "ssh-ed25519", 'a');
+    cr_assert_eq(getrlimit(RLIMIT_NOFILE, &all), 0);
+    none.rlim_max = all.rlim_max;
+    setrlimit(RLIMIT_NOFILE, &none);
+    enum pt_known got = pt_knownhosts_check(&files, &name, key.data, key.len, &where);
+    setrlimit(RLIMIT_NOFILE, &all);
+    cr_expect_eq(got, PT_KNOWN_UNREAD);
+    cr_expect(where.why == EMFILE && where.file == path);
+    cr_expect_eq(pt_knownhosts_check(&files, &name, key.data, key.len, NULL), PT_KNOWN_CHANGED);
+    unlink(path);
+    cr_expect_eq(pt_knownhosts_check(&files, &name, key.data, key.len, NULL), PT_KNOWN_UNKNOWN,
+                 "none is empty");
+    mkdir(path, 0700);
+    cr_expect_eq(pt_knownhosts_check(&files, &name, key.data, key.len, &where), PT_KNOWN_UNREAD);
+    cr_expect_eq(where.why, EISDIR);
+    rmdir(path);
+    pt_buf_fini(&key);
+}
 
 Test(knownhosts, base64_there_and_back)
 {
