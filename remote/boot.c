@@ -3,6 +3,7 @@
 
 #include "common/auto.h"
 #include "common/err.h"
+#include "common/shortage.h"
 
 #include <stdio.h>
 #include <string.h>
@@ -38,8 +39,9 @@ static const char command[] =
     "if e=$(LC_ALL=C mkdir -p \"$b\" 2>&1) && e=$(LC_ALL=C mktemp \"$b/new.XXXXXXXX\" 2>&1); then t=$e; "
     "if e=$( (echo exit 0 >\"$t\" && chmod 700 \"$t\") 2>&1) && [ -s \"$t\" ]; then "
     "if (\"$t\") >/dev/null 2>&1; then "
-    "echo \"$p-BOOT need $k\"; "
+    "echo \"$p-BOOT need $k\"; : >\"$t\"; " /* what cannot be started writes nothing */
     "e=$(head -c \"$n\" | { LC_ALL=C cat 2>&1 >\"$t\" || cat >/dev/null; }); "
+    "[ -s \"$t\" ] || e=\"${e:-nothing could be written there}\"; "
     "if [ -z \"$e\" ]; then "
     "if e=$(\"$t\" check \"$d\" 2>&1); then "
     /* one that came meanwhile stays: hosts that share this place may run it */
@@ -123,6 +125,9 @@ static int on_fail(const char *reason, struct pt_err *err)
     pt_err_set_kind(err, PT_ERR_INFRA, "no place for our programs: %.900s", reason);
     if (strstr(reason, "No space left") || strstr(reason, "quota"))
         return pt_err_hint(err, "make room there, or name another folder with --remote-dir");
+    const char *next = pt_shortage_next(reason);
+    if (next)
+        return pt_err_hint(err, "%s", next);
     if (strstr(reason, "noexec"))
         return pt_err_hint(err, "name a folder on a file system without noexec with --remote-dir");
     return pt_err_hint(err, "name a folder of yours that can be written with --remote-dir");

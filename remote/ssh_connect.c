@@ -2,6 +2,7 @@
 #include "common/auto.h"
 #include "common/err.h"
 #include "common/loop.h"
+#include "common/shortage.h"
 #include "remote/knownhosts.h"
 #include "remote/ssh_session.h"
 #include "remote/sshcodec.h"
@@ -254,7 +255,7 @@ static int refuse_key(const struct pt_ssh *s, enum pt_known known, const struct 
     case PT_KNOWN_UNREAD:
         pt_err_set_kind(err, PT_ERR_INFRA, "host key of %s cannot be looked up: %s: %s", name, where->file,
                         strerror(where->why));
-        return -1;
+        return pt_shortage_hint(err);
     case PT_KNOWN_AUTHORITY:
         pt_err_set_kind(err, PT_ERR_INFRA,
                         "host key of %s is known only by the certificate authority of %s line %u, and "

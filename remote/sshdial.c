@@ -4,6 +4,7 @@
 #include "common/auto.h"
 #include "common/err.h"
 #include "common/loop.h"
+#include "common/shortage.h"
 #include "remote/sshconfig.h"
 
 #include <fcntl.h>
@@ -201,6 +202,8 @@ static int dial_failed(const char *host, int port, int why, struct pt_err *err)
                     why == ETIMEDOUT      ? "timed out"
                     : why == ECONNREFUSED ? "connection refused"
                                           : strerror(why));
+    if (why == EMFILE || why == ENFILE || why == ENOMEM)
+        return pt_shortage_hint(err);
     if (why == ECONNREFUSED)
         return pt_err_hint(err, "see that sshd runs there, and on that port (Port in the ssh configuration)");
     return pt_err_hint(err, "see that the host is up and can be reached: ping %s", host);

@@ -10,6 +10,7 @@
 
 #include "common/auto.h"
 #include "common/loop.h"
+#include "common/shortage.h"
 
 #include <errno.h>
 #include <string.h>
@@ -330,7 +331,8 @@ struct pt_lane *pt_lane_create(const struct pt_lane_options *options, struct pt_
     lane->wake = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
     int rc = lane->wake < 0 ? errno : pthread_create(&lane->thread, NULL, lane_main, lane);
     if (rc != 0) {
-        pt_err_set(err, "host %s: %s", options->target.name, strerror(rc));
+        pt_err_set_kind(err, PT_ERR_INFRA, "no thread for this host: %s", strerror(rc));
+        pt_shortage_hint(err);
         if (lane->wake >= 0)
             close(lane->wake);
         pthread_mutex_destroy(&lane->lock);

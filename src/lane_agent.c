@@ -4,6 +4,7 @@
 
 #include "common/auto.h"
 #include "common/loop.h"
+#include "common/shortage.h"
 
 #include <stdio.h>
 #include <string.h>
@@ -145,7 +146,7 @@ static int on_fail(struct pt_lane *lane, struct pt_reader *r, struct pt_err *err
     pt_err_set_kind(err, PT_ERR_INFRA, "%s", message);
     if (hint[0])
         pt_err_hint(err, "%s", hint);
-    return -1;
+    return pt_shortage_hint(err);
 }
 
 static int on_python(struct pt_lane *lane, struct pt_reader *r, struct pt_err *err)

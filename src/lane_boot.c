@@ -4,6 +4,7 @@
 
 #include "common/auto.h"
 #include "common/loop.h"
+#include "common/shortage.h"
 #include "remote/boot.h"
 
 #include <errno.h>
@@ -48,7 +49,7 @@ int pt_lane_gone(struct pt_lane *lane, const char *doing, struct pt_err *err)
         return -1;
     pt_err_set_kind(err, PT_ERR_INFRA, "%s: the connection ended%s%s%s%s", doing, why[0] ? ": " : "", why,
                     line[0] ? ": " : "", line);
-    return -1;
+    return pt_shortage_hint(err);
 }
 
 /* Give the transport what is ready. 0, or -1 when it is gone. */

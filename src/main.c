@@ -5,6 +5,7 @@
 #include "common/err.h"
 #include "common/log.h"
 #include "common/quote.h"
+#include "common/shortage.h"
 #include "common/wire.h"
 #include "detach.h"
 #include "options.h"
@@ -18,8 +19,9 @@
 #include <stdio.h>
 #include <string.h>
 
-static int complain(const struct pt_err *err)
+static int complain(struct pt_err *err)
 {
+    pt_shortage_hint(err);
     fprintf(stderr, "ptremote: %s%s%s\n", err->msg, err->hint[0] ? "; next: " : "", err->hint);
     return (int)pt_exit_of(err->kind);
 }

@@ -385,7 +385,7 @@ void pt_run_host_connect(void *arg)
     }
     pt_run_host_set(h, PT_HOST_DOWN);
     h->lost = true;
-    pt_run_host_note(h, "%s", err.msg);
+    pt_run_host_note(h, "%s%s%s", err.msg, err.hint[0] ? "; next: " : "", err.hint);
     pt_run_check(h->run);
 }
 
