@@ -55,7 +55,7 @@ static const char command[] =
     "elif [ -e \"$c\" ]; then e=\"is not a folder\"; fi; "
     "if [ -n \"$t\" ]; then rm -f \"$t\"; fi; "
     "echo \"ptremote: $c: $e\" >&2; w=\"$w$c: $e; \"; done; "
-    "w=$(echo \"$w\" | tr \"[:cntrl:]\" \" \"); "
+    "e=$(echo \"$w\" | tr \"[:cntrl:]\" \" \"); w=${e:-$w}; "
     "echo \"$p-BOOT fail ${w%; *}\"; exit 1'";
 
 struct pt_boot {

@@ -19,10 +19,12 @@
 #include "remote/agent/linger.h"
 #include "remote/agent/links.h"
 #include "remote/agent/logind.h"
+#include "remote/agent/pulse.h"
 #include "remote/agent/python.h"
 #include "remote/agent/reach.h"
 #include "remote/agent/relay.h"
 #include "remote/agent/room.h"
+#include "remote/agent/scarce.h"
 #include "remote/agent/setup.h"
 #include "remote/agent/state.h"
 #include "remote/agent/sweep.h"
@@ -84,13 +86,29 @@ void pt_agent_fail(struct pt_agent *a, enum pt_stage stage, const struct pt_err 
     pt_agent_send(a, &b);
 }
 
+/* What programs say when there is too little of something does not tell of what: that comes last, as it is
+ * read first. */
+static void add_scarce(const struct pt_agent *a, struct pt_buf *text)
+{
+    struct pt_err err = PT_ERR_INIT;
+    char line[2 * PT_ERR_MAX + 16];
+    if (pt_scarce(a->dir, &err) == 0)
+        return;
+    snprintf(line, sizeof(line), "\n%s; next: %s\n", err.msg, err.hint);
+    pt_buf_append(text, line, strlen(line));
+}
+
 void pt_agent_exited(struct pt_agent *a, enum pt_program program, int status, const struct pt_buf *output)
 {
-    struct pt_buf b = {0};
+    struct pt_buf b = {0}, text = {0};
+    pt_buf_append(&text, output->data, output->len);
+    if (status != 0 && program != PT_PROGRAM_COLLECTOR)
+        add_scarce(a, &text);
     size_t mark = pt_frame_begin(&b, PT_C_EXITED);
     pt_put_u8(&b, (uint8_t)program);
     pt_put_u32(&b, (uint32_t)status);
-    pt_put_bytes(&b, output->data, output->len);
+    pt_put_bytes(&b, text.data, text.len);
+    pt_buf_fini(&text);
     pt_frame_end(&b, mark);
     pt_agent_send(a, &b);
 }
@@ -437,7 +455,7 @@ static void on_signal(void *arg, int fd, short revents)
             !pt_python_reaped(a->python, pid, status) && !pt_launcher_reaped(a->launcher, pid, status) &&
             !pt_groups_reaped(a->groups, pid, status) && !pt_relays_reaped(a->relays, pid, status) &&
             !pt_reach_reaped(a->reach, pid, status) && !pt_kit_reaped(a->kit, pid, status) &&
-            !pt_room_reaped(a->room, pid, status))
+            !pt_pulse_reaped(a->pulse, pid) && !pt_room_reaped(a->room, pid, status))
             pt_collector_reaped(a->collector, pid, status);
     pt_agent_advance(a);
 }
@@ -590,6 +608,9 @@ int pt_agent_run(const struct pt_agent_start *start)
         .channel = start->channel,
         .a = {.cache = start->cache, .dir = start->dir, .no_dir = start->why, .workspace_lock = -1}};
     int rc = begin(&m);
+    if (rc < 0)
+        dprintf(start->said, "ptremote-agent: cannot begin: %s\n", strerror(errno));
+    close(start->said);
     if (rc == 0)
         run(&m);
     if (rc == 0 && m.leaving)

@@ -9,6 +9,7 @@ struct pt_rundir;
 struct pt_agent_start {
     int channel;  /* streams, to and from the proxy */
     int lifeline; /* ends when the keeper dies */
+    int said;     /* the login's stderr, closed once the agent can say things by itself */
     const char *cache;
     const struct pt_rundir *dir;
     const struct pt_err *why; /* the run's folder could not be made: answered to SETUP; else NULL */

@@ -9,9 +9,11 @@
 #include "remote/agent/kit.h"
 #include "remote/agent/linger.h"
 #include "remote/agent/links.h"
+#include "remote/agent/pulse.h"
 #include "remote/agent/python.h"
 #include "remote/agent/relay.h"
 #include "remote/agent/room.h"
+#include "remote/agent/scarce.h"
 #include "remote/agent/state.h"
 #include "remote/agent/sweep.h"
 #include "remote/agent/tools.h"
@@ -199,6 +201,19 @@ void pt_launcher_end(struct pt_launcher *l, uint32_t grace_ms)
     l->timer = grace_ms ? pt_loop_after(l->agent->loop, grace_ms, on_kill, l) : 0;
 }
 
+/* Before a worker came, what there is too little of is no accident: mpirun would only fail again. */
+static bool fail_for_little(struct pt_launcher *l, int status)
+{
+    struct pt_err err = PT_ERR_INIT;
+    char how[48];
+    if (status == 0 || pt_links_came(l->agent->links) || pt_scarce(l->agent->dir, &err) == 0)
+        return false;
+    pt_err_wrap(&err, "mpirun started no worker (%s)", pt_agent_status(status, how));
+    forget(l);
+    pt_agent_fail(l->agent, PT_STAGE_LAUNCH, &err);
+    return true;
+}
+
 static void say_exited(struct pt_launcher *l)
 {
     struct pt_child child = l->job.child;
@@ -209,7 +224,7 @@ static void say_exited(struct pt_launcher *l)
         clear(l);
         l->phase = WANTED;
         pt_agent_advance(l->agent);
-    } else {
+    } else if (!fail_for_little(l, status)) {
         forget(l);
         pt_agent_exited(l->agent, PT_PROGRAM_WORKERS, status, &child.tail);
     }
@@ -237,6 +252,7 @@ static void on_sweep(void *arg)
         {.pid = pt_collector_pid(a->collector), .below = true},
         {.pid = pt_python_pid(a->python), .below = false},
         {.pid = pt_room_pid(a->room), .below = true},
+        {.pid = pt_pulse_pid(a->pulse), .below = true},
     };
     int left = pt_sweep_round(spared, PT_COUNT(spared));
     if ((left != 0 || pt_groups_busy(a->groups) || pt_relays_busy(a->relays)) && pt_now_ms() < l->give_up) {

@@ -30,7 +30,8 @@ struct pt_links {
     uint32_t next_stream;
     const struct pt_launch *launch;
     pid_t mpirun;
-    bool cut; /* nobody is there to carry to */
+    bool came; /* a worker of the launch, for its keys */
+    bool cut;  /* nobody is there to carry to */
     struct carried list[LINKS_MAX];
 };
 
@@ -224,11 +225,17 @@ static void on_accept(void *arg, int fd, short revents)
     struct pt_err err = PT_ERR_INIT;
     (void)revents;
     pt_auto_fd int peer = accept4(fd, NULL, NULL, SOCK_NONBLOCK | SOCK_CLOEXEC);
+    if (peer < 0 && (errno == EMFILE || errno == ENFILE)) { /* else it would knock for ever */
+        pt_err_set_kind(&err, PT_ERR_INFRA, "no connection can be taken: %s", strerror(errno));
+        pt_agent_fail(links->agent, PT_STAGE_LAUNCH, &err);
+        pt_loop_watch(links->agent->loop, fd, 0, on_accept, links);
+    }
     if (peer < 0)
         return;
     int rc = pt_door_check(peer, links->launch ? links->mpirun : 0, "link", &err);
     if (rc == 0)
         rc = give_keys(links, peer, &err);
+    links->came = links->came || rc == 0;
     if (rc == 0 && !links->launch->address[0])
         rc = pt_links_carry(links, pt_steal_fd(&peer), PT_MUX_KIND_LINK, NULL, &err);
     if (rc < 0)
@@ -291,4 +298,10 @@ void pt_links_allow(struct pt_links *links, const struct pt_launch *launch, pid_
 {
     links->launch = launch;
     links->mpirun = mpirun;
+    links->came = links->came && !launch;
+}
+
+bool pt_links_came(const struct pt_links *links)
+{
+    return links && links->came;
 }

@@ -24,6 +24,8 @@ void pt_links_cut(struct pt_links *links);
 void pt_links_begin(struct pt_links *links);
 /* Workers that wait at the door, and those that come, get the keys. */
 void pt_links_admit(struct pt_links *links);
+/* True once a worker of this launch got its keys. */
+bool pt_links_came(const struct pt_links *links);
 /* True while bytes of a worker are not yet with the master. */
 bool pt_links_busy(const struct pt_links *links);
 /* After the mux was pulled: go on reading where there is room again. */

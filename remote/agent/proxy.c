@@ -101,6 +101,12 @@ static const char *bad_cache(const char *cache)
     return NULL;
 }
 
+static int fail(void)
+{
+    fprintf(stderr, "ptremote-agent: cannot begin: %s\n", strerror(errno));
+    return 1;
+}
+
 int pt_proxy_run(const char *cache)
 {
     static const char hello[] = "PTREMOTE-AGENT 1\n";
@@ -114,10 +120,10 @@ int pt_proxy_run(const char *cache)
     pt_title_set("proxy");
     if (write(STDOUT_FILENO, hello, sizeof(hello) - 1) != (ssize_t)sizeof(hello) - 1 ||
         socketpair(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0, pair) < 0)
-        return 1;
+        return fail();
     pid_t pid = fork();
     if (pid < 0)
-        return 1;
+        return fail();
     if (pid == 0) {
         close(pair[0]);
         _exit(pt_keeper_run(pair[1], cache));

@@ -5,6 +5,7 @@
 #include "remote/agent/child.h"
 #include "remote/agent/mpirun.h"
 #include "remote/agent/room.h"
+#include "remote/agent/scarce.h"
 #include "remote/agent/state.h"
 #include "remote/agent/sweep.h"
 #include "remote/agent/tools.h"
@@ -292,7 +293,12 @@ static void never_up(struct pt_python *p, int status)
     char how[48], text[800];
     snprintf(text, sizeof(text), "the fork server ended (%s): %.*s", pt_agent_status(status, how), (int)n,
              n ? (const char *)tail->data + tail->len - n : "");
-    fail(p, "try to import pytest with it on that host", text);
+    struct pt_err scarce;
+    if (pt_scarce(p->agent->dir, &scarce) < 0)
+        pt_err_wrap(&scarce, "%s", scarce.hint);
+    else
+        pt_err_set(&scarce, "try to import pytest with it on that host");
+    fail(p, scarce.msg, text);
 }
 
 /* A full disk cuts bytecode short, and Python trusts it afterwards: away with it, and once more. */

@@ -9,6 +9,7 @@
 #include "remote/agent/linger.h"
 #include "remote/agent/links.h"
 #include "remote/agent/machine.h"
+#include "remote/agent/pulse.h"
 #include "remote/agent/python.h"
 #include "remote/agent/reach.h"
 #include "remote/agent/relay.h"
@@ -89,11 +90,12 @@ static int find_tree(struct pt_agent *a, struct pt_err *err)
 static int make_parts(struct pt_agent *a, struct pt_err *err)
 {
     if (find_tree(a, err) < 0 || !(a->room = pt_room_create(a, err)) ||
-        !(a->tools = pt_tools_create(a, err)) || !(a->kit = pt_kit_create(a, err)) ||
-        !(a->links = pt_links_create(a, err)) || !(a->groups = pt_groups_create(a, err)) ||
-        !(a->relays = pt_relays_create(a, err)) || !(a->reach = pt_reach_create(a, err)) ||
-        !(a->python = pt_python_create(a, err)) || !(a->launcher = pt_launcher_create(a, err)) ||
-        !(a->collector = pt_collector_create(a, err)) || !(a->init = pt_init_create(a, err)))
+        !(a->pulse = pt_pulse_create(a, err)) || !(a->tools = pt_tools_create(a, err)) ||
+        !(a->kit = pt_kit_create(a, err)) || !(a->links = pt_links_create(a, err)) ||
+        !(a->groups = pt_groups_create(a, err)) || !(a->relays = pt_relays_create(a, err)) ||
+        !(a->reach = pt_reach_create(a, err)) || !(a->python = pt_python_create(a, err)) ||
+        !(a->launcher = pt_launcher_create(a, err)) || !(a->collector = pt_collector_create(a, err)) ||
+        !(a->init = pt_init_create(a, err)))
         return -1;
     return 0;
 }
@@ -130,6 +132,8 @@ void pt_agent_take_down(struct pt_agent *a)
     pt_peers_fini(&a->peers);
     pt_python_destroy(a->python);
     pt_tree_destroy(a->tree);
+    pt_pulse_destroy(a->pulse);
+    a->pulse = NULL;
     pt_room_destroy(a->room);
     a->room = NULL;
     pt_kit_destroy(a->kit);

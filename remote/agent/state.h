@@ -32,6 +32,7 @@ struct pt_agent {
     struct pt_environ env;
     struct pt_bulk bulk;
 
+    struct pt_pulse *pulse;
     struct pt_room *room; /* NULL before anything is set up */
     struct pt_init *init;
     struct pt_tools *tools;
