@@ -40,7 +40,7 @@ static const char command[] =
     "if e=$( (echo exit 0 >\"$t\" && chmod 700 \"$t\") 2>&1) && [ -s \"$t\" ]; then "
     "if (\"$t\") >/dev/null 2>&1; then "
     "echo \"$p-BOOT need $k\"; : >\"$t\"; " /* what cannot be started writes nothing */
-    "e=$(head -c \"$n\" | { LC_ALL=C cat 2>&1 >\"$t\" || cat >/dev/null; }); "
+    "e=$( { head -c \"$n\" | { LC_ALL=C cat 2>&1 >\"$t\" || cat >/dev/null; }; } 2>&1); "
     "[ -s \"$t\" ] || e=\"${e:-nothing could be written there}\"; "
     "if [ -z \"$e\" ]; then "
     "if e=$(\"$t\" check \"$d\" 2>&1); then "
