@@ -17,7 +17,7 @@ struct given_up {
 struct pt_plan *pt_plan_create(const struct pt_plan_spec *spec, struct pt_err *err)
 {
     struct pt_plan *plan = calloc(1, sizeof(*plan));
-    if (!plan || !(plan->hosts = calloc(spec->hosts + 1, sizeof(*plan->hosts)))) {
+    if (!plan || !(plan->hosts = calloc((size_t)spec->hosts + spec->more + 1, sizeof(*plan->hosts)))) {
         pt_err_set(err, "plan for %u hosts: out of memory", spec->hosts);
         pt_plan_destroy(plan);
         return NULL;
@@ -78,7 +78,7 @@ void pt_plan_destroy(struct pt_plan *plan)
 
 /* --- hosts --- */
 
-static void hosts_changed(struct pt_plan *plan)
+void pt_plan_hosts_changed(struct pt_plan *plan)
 {
     plan->version++;
     plan->unsure = true;
@@ -92,12 +92,12 @@ void pt_plan_expect(struct pt_plan *plan, uint32_t host, uint32_t slots)
     if (slots > plan->hosts[host].most)
         plan->hosts[host].most = slots;
     plan->hosts[host].told_expect = true;
-    hosts_changed(plan);
+    pt_plan_hosts_changed(plan);
 }
 
 void pt_plan_host(struct pt_plan *plan, uint32_t number, uint32_t slots)
 {
-    if (number >= plan->spec.hosts)
+    if (number >= plan->spec.hosts || (slots > 0 && plan->hosts[number].leaves))
         return;
     struct host *host = &plan->hosts[number];
     host->slots = slots;
@@ -107,7 +107,7 @@ void pt_plan_host(struct pt_plan *plan, uint32_t number, uint32_t slots)
         host->never = false;
         pt_plan_ranks_free(plan, number);
     }
-    hosts_changed(plan);
+    pt_plan_hosts_changed(plan);
 }
 
 void pt_plan_labels(struct pt_plan *plan, uint32_t host, uint64_t labels)
@@ -115,7 +115,7 @@ void pt_plan_labels(struct pt_plan *plan, uint32_t host, uint64_t labels)
     if (host >= plan->spec.hosts)
         return;
     plan->hosts[host].labels = labels;
-    hosts_changed(plan);
+    pt_plan_hosts_changed(plan);
 }
 
 void pt_plan_never(struct pt_plan *plan, uint32_t host)
@@ -124,7 +124,7 @@ void pt_plan_never(struct pt_plan *plan, uint32_t host)
         return;
     plan->hosts[host].never = true;
     pt_plan_ranks_free(plan, host);
-    hosts_changed(plan);
+    pt_plan_hosts_changed(plan);
 }
 
 /* --- what happened --- */
@@ -241,7 +241,7 @@ void pt_plan_lost(struct pt_plan *plan, uint32_t number, void (*given_up)(void *
     }
     lose_shares(plan, &loss);
     host->judged = host->may = false;
-    hosts_changed(plan);
+    pt_plan_hosts_changed(plan);
 }
 
 /* --- how it stands --- */

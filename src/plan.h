@@ -44,6 +44,7 @@ enum pt_schedule {
 
 struct pt_plan_spec {
     uint32_t hosts;              /* hosts are numbered 0 .. hosts-1 */
+    uint32_t more;               /* that may be added later */
     uint32_t bundles_per_worker; /* at least 1 */
     uint32_t timeout_ms;         /* goes into every bundle */
     enum pt_schedule schedule;
@@ -103,6 +104,15 @@ void pt_plan_host(struct pt_plan *plan, uint32_t host, uint32_t slots);
 void pt_plan_labels(struct pt_plan *plan, uint32_t host, uint64_t labels);
 /* This host will never come (again): units that only it could take become impossible. */
 void pt_plan_never(struct pt_plan *plan, uint32_t host);
+/* One more host, of as yet unknown slots; its number, PT_NONE when there is no room for more. What was
+ * impossible before it came stays so. Not with a schedule that is not dynamic. */
+uint32_t pt_plan_add_host(struct pt_plan *plan);
+/* Nothing more is dealt to this host, for good: pt_plan_recall asks for all that waits there, pt_plan_steal
+ * for the later parts of what runs, and the rest may end. False, and nothing is changed: some test that
+ * waits, or that it holds, could run on no other host. */
+bool pt_plan_drain(struct pt_plan *plan, uint32_t host);
+/* Neither does it hold a bundle, nor has it a share of one. */
+bool pt_plan_is_free(const struct pt_plan *plan, uint32_t host);
 /* Do tests wait for several hosts together, and is one up that was not when pt_plan_together was told last,
  * or that was lost since? Then ask the hosts who reaches whom, and tell it. */
 bool pt_plan_wants_together(const struct pt_plan *plan);
@@ -165,8 +175,8 @@ bool pt_plan_killed(const struct pt_plan *plan, uint32_t test, struct pt_plan_de
  * explains them. */
 uint32_t pt_plan_excused(const struct pt_plan *plan, uint32_t host);
 
-/* Is there a bundle worth calling back, as another host idles? 1: send RECALL bundle to host, then call
- * pt_plan_returned with the answer; 0 no. */
+/* Is there a bundle worth calling back, as another host idles or this one is drained? 1: send RECALL bundle
+ * to host, then call pt_plan_returned with the answer; 0 no. */
 int pt_plan_recall(struct pt_plan *plan, uint32_t *host, uint32_t *bundle);
 /* The answer to a recall: given back (true) or too late. False when nothing was asked: ignore the message. */
 bool pt_plan_returned(struct pt_plan *plan, uint32_t host, uint32_t bundle, bool given_back);

@@ -120,6 +120,7 @@ struct host {
     uint32_t heavy;  /* of held: with weight above 1 */
     uint64_t labels;
     bool told_expect, never;
+    bool leaves;       /* it is drained for good */
     bool judged, may;  /* whether it may run tests together with others; it may */
     bool proven;       /* a test has begun there */
     bool alone;        /* holds a bundle, or a share of one, that bears none beside it */
@@ -292,6 +293,13 @@ void pt_plan_drain_alone(struct pt_plan *plan, const struct task *task);
 int pt_plan_hold_alone(struct pt_plan *plan, const struct pt_plan_spread *hosts, struct task *task,
                        struct pt_plan_deal *deal, struct pt_err *err);
 
+/* --- hosts that come and leave while the run goes on: plan_drain.c --- */
+
+/* A bundle that waits in the line of a host that leaves; NULL: none. */
+struct task *pt_plan_left_behind(const struct pt_plan *plan);
+/* Does a host leave that still holds something? */
+bool pt_plan_leaves(const struct pt_plan *plan);
+
 /* --- lines and what has room: plan_line.c, plan_room.c --- */
 
 static inline bool pt_plan_is_plain(const struct pt_plan_line *line)
@@ -380,6 +388,8 @@ static inline bool pt_plan_rank_is_there(uint32_t rank, uint32_t slots)
 {
     return rank < slots || rank >= GROUP_RANK;
 }
+/* More, or something else, is known of hosts. */
+void pt_plan_hosts_changed(struct pt_plan *plan);
 /* Is the task where it can run, as far as is known of the host it is pinned to? */
 bool pt_plan_rank_stands(const struct pt_plan *plan, const struct task *task);
 static inline void pt_plan_unpack(struct task *task)

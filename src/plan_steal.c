@@ -43,9 +43,11 @@ struct task *pt_plan_recallable(const struct pt_plan *plan)
 
 int pt_plan_recall(struct pt_plan *plan, uint32_t *host, uint32_t *bundle)
 {
-    if (plan->stopped || plan->asked >= pt_plan_free_slots(plan))
+    if (plan->stopped)
         return 0;
-    struct task *task = pt_plan_recallable(plan);
+    struct task *task = pt_plan_left_behind(plan);
+    if (!task && plan->asked < pt_plan_free_slots(plan))
+        task = pt_plan_recallable(plan);
     if (!task)
         return 0;
     task->recalled = true;
@@ -134,25 +136,26 @@ static uint32_t best_border(const struct pt_plan *plan, uint32_t n)
     return best;
 }
 
-static struct task *richest(const struct pt_plan *plan)
+/* leaves: of hosts that leave, whether a slot idles or not. */
+static struct task *richest(const struct pt_plan *plan, bool leaves)
 {
     struct task *best = NULL;
     for (uint32_t h = 0; h < plan->spec.hosts; h++) {
-        if (plan->hosts[h].alone)
+        if (plan->hosts[h].alone || (leaves && !plan->hosts[h].leaves))
             continue;
         for (struct task *task = plan->hosts[h].holds.head; task; task = task->next)
             if (!task->firm && !task->recalled && !task->loot && !task->twin && task->rank == PT_NONE &&
                 task->untold > 2 && pt_plan_is_plain(task->line) && (!best || task->left > best->left) &&
-                pt_plan_idle_for(plan, task->line, PT_NONE) != PT_NONE)
+                (leaves || pt_plan_idle_for(plan, task->line, PT_NONE) != PT_NONE))
                 best = task;
     }
     return best;
 }
 
-struct task *pt_plan_victim(struct pt_plan *plan, uint32_t *n)
+static struct task *victim(struct pt_plan *plan, bool leaves, uint32_t *n)
 {
     struct task *task;
-    while ((task = richest(plan))) {
+    while ((task = richest(plan, leaves))) {
         if (pt_plan_scratch(plan, task->last->ntests))
             return NULL;
         uint32_t untold = pt_plan_untold_tail(plan, task);
@@ -165,6 +168,11 @@ struct task *pt_plan_victim(struct pt_plan *plan, uint32_t *n)
         task->firm = true; /* less and less is left */
     }
     return NULL;
+}
+
+struct task *pt_plan_victim(struct pt_plan *plan, uint32_t *n)
+{
+    return victim(plan, false, n);
 }
 
 void pt_plan_note_overdue(struct pt_plan *plan)
@@ -206,9 +214,9 @@ int pt_plan_steal(struct pt_plan *plan, struct pt_plan_steal *steal)
     if (plan->stopped || plan->spec.schedule != PT_SCHEDULE_DYNAMIC)
         return 0;
     pt_plan_note_overdue(plan);
-    if (plan->asked >= pt_plan_free_slots(plan))
-        return 0;
-    struct task *task = pt_plan_victim(plan, &n);
+    struct task *task = pt_plan_leaves(plan) ? victim(plan, true, &n) : NULL;
+    if (!task && plan->asked < pt_plan_free_slots(plan))
+        task = pt_plan_victim(plan, &n);
     if (!task || !ask(plan, task, n))
         return 0;
     *steal = (struct pt_plan_steal){
