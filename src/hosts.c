@@ -232,6 +232,36 @@ int pt_hosts_parse(const char *list, struct pt_hosts *hosts, struct pt_err *err)
     }
 }
 
+/* --- more of them --- */
+
+int pt_hosts_parse_more(const char *list, const struct pt_hosts *hosts, struct pt_hosts *more,
+                        struct pt_err *err)
+{
+    for (; more->nlabels < hosts->nlabels; more->nlabels++)
+        if (!(more->labels[more->nlabels] = strdup(hosts->labels[more->nlabels])))
+            return pt_err_set(err, "no memory for the list of hosts");
+    return pt_hosts_parse(list, more, err);
+}
+
+int pt_hosts_append(struct pt_hosts *hosts, struct pt_hosts *more, struct pt_err *err)
+{
+    if (more->n > PT_HOSTS_MAX - hosts->n)
+        return pt_err_set_kind(err, PT_ERR_USAGE, "hosts: more than %d", PT_HOSTS_MAX);
+    struct pt_host *items = realloc(hosts->items, (hosts->n + more->n) * sizeof(*items));
+    if (!items)
+        return pt_err_set(err, "no memory for the list of hosts");
+    memcpy(items + hosts->n, more->items, more->n * sizeof(*items));
+    hosts->items = items;
+    hosts->n += more->n;
+    more->n = 0;
+    while (hosts->nlabels < more->nlabels) {
+        hosts->labels[hosts->nlabels] = more->labels[hosts->nlabels];
+        more->labels[hosts->nlabels++] = NULL;
+    }
+    pt_hosts_fini(more);
+    return 0;
+}
+
 /* --- Open MPI's host files --- */
 
 static int file_slots(const char *word, const char **value)

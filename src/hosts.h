@@ -33,6 +33,12 @@ struct pt_hosts {
 int pt_hosts_parse(const char *list, struct pt_hosts *hosts, struct pt_err *err);
 /* Lines of `[user@]host [slots=N] [max_slots=M] [labels=A,B]`, # starts a comment. */
 int pt_hosts_parse_file(const char *path, struct pt_hosts *hosts, struct pt_err *err);
+/* The same as pt_hosts_parse into `more`, which is empty, with the bits of the labels that `hosts` has. A
+ * host of `hosts` may come again. */
+int pt_hosts_parse_more(const char *list, const struct pt_hosts *hosts, struct pt_hosts *more,
+                        struct pt_err *err);
+/* Puts all of `more` behind them and leaves it empty; on failure both stay. `items` may move. */
+int pt_hosts_append(struct pt_hosts *hosts, struct pt_hosts *more, struct pt_err *err);
 /* The bit of a label that a host has; 0 when none has it. */
 uint64_t pt_hosts_label(const struct pt_hosts *hosts, const char *label);
 void pt_hosts_fini(struct pt_hosts *hosts);

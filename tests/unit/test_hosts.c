@@ -71,6 +71,35 @@ Test(hosts, labels)
     cr_assert_eq(pt_hosts_label(&hosts, "gp"), 0);
 }
 
+Test(hosts, more_of_them)
+{
+    struct pt_err err = PT_ERR_INIT;
+    struct pt_hosts more = {0};
+    parses("h1:8+gpu,u@h2");
+    cr_assert_eq(pt_hosts_parse_more("h3:4+big+gpu,h1:2", &hosts, &more, &err), 0, "%s", err.msg);
+    cr_assert_eq(hosts.n, 2);
+    cr_assert_eq(pt_hosts_append(&hosts, &more, &err), 0, "%s", err.msg);
+    cr_assert(more.n == 0 && more.nlabels == 0 && !more.items);
+    cr_assert_eq(hosts.n, 4);
+    is(0, "h1", NULL, "h1", 8, false);
+    is(2, "h3", NULL, "h3", 4, false);
+    is(3, "h1", NULL, "h1", 2, false);
+    cr_assert_eq(hosts.nlabels, 2);
+    cr_assert_eq(hosts.items[2].labels, hosts.items[0].labels | pt_hosts_label(&hosts, "big"));
+    cr_assert_eq(pt_hosts_parse_more("h5,h5", &hosts, &more, &err), -1);
+    pt_hosts_fini(&more);
+    for (size_t i = hosts.n; i <= PT_HOSTS_MAX; i++) {
+        char name[16];
+        snprintf(name, sizeof(name), "n%zu", i);
+        cr_assert_eq(pt_hosts_parse(name, &more, &err), i - hosts.n < PT_HOSTS_MAX ? 0 : -1);
+    }
+    cr_assert_eq(pt_hosts_append(&hosts, &more, &err), -1);
+    cr_assert_eq(err.kind, PT_ERR_USAGE);
+    cr_assert_eq(hosts.n, 4);
+    cr_assert_eq(more.n, PT_HOSTS_MAX - 3);
+    pt_hosts_fini(&more);
+}
+
 Test(hosts, too_many_labels)
 {
     char list[1024] = "h1:1";
