@@ -11,12 +11,14 @@
 #include <string.h>
 
 const struct pt_record_command pt_record_commands[] = {
-    {"runs", NULL, false, false, pt_record_runs},
-    {"show", "RUN", false, false, pt_record_show},
-    {"report", "RUN", true, false, pt_record_report},
-    {"history", "NODEID-PART", false, false, pt_record_history},
-    {"attach", "RUN", false, true, pt_record_attach},
-    {"stop", "RUN", false, true, pt_record_stop},
+    {"runs", NULL, false, false, pt_record_runs, NULL},
+    {"show", "RUN", false, false, pt_record_show, NULL},
+    {"report", "RUN", true, false, pt_record_report, NULL},
+    {"history", "NODEID-PART", false, false, pt_record_history, NULL},
+    {"attach", "RUN", false, true, pt_record_attach, NULL},
+    {"stop", "RUN", false, true, pt_record_stop, NULL},
+    {"add-host", "RUN", false, true, pt_record_add_host, "HOSTS"},
+    {"drain-host", "RUN", false, true, pt_record_drain_host, "HOST"},
     {0},
 };
 

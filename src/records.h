@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #pragma once
 /* The commands on recorded runs, also while one goes on: runs, show, report and history only read, attach
- * follows what a detached one prints, stop ends one. */
+ * follows what a detached one prints, stop ends one, add-host and drain-host ask its master for something. */
 #include "options_table.h"
 
 /* Is this first argument one of the commands? */

@@ -12,6 +12,7 @@
 /* NULL, or -1 for durations: not given. */
 struct pt_record_options {
     const char *word; /* the run, or the part of a node id */
+    const char *last; /* what it has to be given */
     const char *project, *state_dir, *junitxml, *json, *report_chars;
     const char *state; /* the folder of the ledger */
     uint32_t most;     /* -n */
@@ -26,6 +27,7 @@ struct pt_record_command {
     bool live;        /* it sees what runs write meanwhile; the others see one moment */
     /* The exit code, or -1 with err. */
     int (*run)(struct pt_ledger *l, const struct pt_record_options *o, struct pt_err *err);
+    const char *last; /* what it has to be given, behind the word, or NULL */
 };
 /* Up to one with name NULL. */
 extern const struct pt_record_command pt_record_commands[];
@@ -40,6 +42,8 @@ int pt_record_report(struct pt_ledger *l, const struct pt_record_options *o, str
 int pt_record_history(struct pt_ledger *l, const struct pt_record_options *o, struct pt_err *err);
 int pt_record_attach(struct pt_ledger *l, const struct pt_record_options *o, struct pt_err *err);
 int pt_record_stop(struct pt_ledger *l, const struct pt_record_options *o, struct pt_err *err);
+int pt_record_add_host(struct pt_ledger *l, const struct pt_record_options *o, struct pt_err *err);
+int pt_record_drain_host(struct pt_ledger *l, const struct pt_record_options *o, struct pt_err *err);
 
 /* Rows of cells, made safe to print, each column as wide as its widest cell. */
 struct pt_columns {
@@ -76,5 +80,7 @@ struct pt_record_run {
 };
 /* The row of that run as it is now; a usage error when it is not recorded any more. */
 int pt_record_get(struct pt_ledger *l, int64_t id, struct pt_record_run *out, struct pt_err *err);
+/* The run that was named, else the one that goes on; a usage error where there is none, or several. */
+int pt_record_choose(struct pt_ledger *l, const struct pt_record_options *o, int64_t *id, struct pt_err *err);
 /* It was cut off, or may have been elsewhere: says so and what to do. Returns -1, exit code 6. */
 int pt_record_lost(const struct pt_record_run *run, struct pt_err *err);

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* What `attach` and `stop` know of a run that may go on. */
+/* What `attach`, `stop` and those that ask a run for something know of one that may go on. */
 #include "common/err.h"
 #include "records_inside.h"
 
@@ -37,4 +37,36 @@ int pt_record_lost(const struct pt_record_run *run, struct pt_err *err)
     }
     pt_err_set_kind(err, PT_ERR_INFRA, "run %s was cut off: its process is gone", run->name);
     return pt_err_hint(err, "ptremote --resume %s goes on with it", run->name);
+}
+
+/* --- the one that is meant --- */
+
+struct choice {
+    int64_t live;
+    unsigned n;
+};
+
+static int look(void *arg, const struct pt_ledger_run *run, const uint32_t *counts)
+{
+    struct choice *c = arg;
+    (void)counts;
+    if (pt_recorded_state(run, NULL) == PT_RECORDED_RUNNING && c->n++ == 0)
+        c->live = run->id;
+    return 0;
+}
+
+int pt_record_choose(struct pt_ledger *l, const struct pt_record_options *o, int64_t *id, struct pt_err *err)
+{
+    struct choice c = {0};
+    if (o->word)
+        return (*id = pt_ledger_find_run(l, o->word, err)) ? 0 : -1;
+    if (pt_ledger_each_run(l, look, &c, err) < 0)
+        return -1;
+    *id = c.live;
+    if (c.n == 1)
+        return 0;
+    if (c.n == 0)
+        return pt_err_set_kind(err, PT_ERR_USAGE, "no run goes on that is recorded in %s", o->state);
+    pt_err_set_kind(err, PT_ERR_USAGE, "%u runs go on: say which", c.n);
+    return pt_err_hint(err, "ptremote runs lists them");
 }

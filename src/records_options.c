@@ -54,6 +54,12 @@ const struct pt_option_note pt_record_notes[] = {
     {"stop [RUN]", "ends a run as Ctrl-C at its terminal does, and waits until its hosts are clean; without "
                    "RUN the one that goes "
                    "on"},
+    {"add-host [RUN] HOSTS",
+     "HOSTS, written as for --hosts, join a run that goes on, in the background or at a terminal of this "
+     "machine; 4 when it cannot take them (--dist each, --replay, a schedule that is not dynamic)"},
+    {"drain-host [RUN] HOST",
+     "a host leaves a run that goes on: it gets nothing more, what waits there goes to others, what runs "
+     "ends, and it is cleaned"},
     {0},
 };
 
@@ -188,12 +194,25 @@ static int parse_option(struct parser *p, const char *arg)
 
 static int parse_word(struct parser *p, const char *arg)
 {
-    if (!p->command->word || p->o->word)
+    const char **last = p->command->last && p->o->word ? &p->o->last : &p->o->word;
+    if (!p->command->word || *last)
         return unknown(p, "argument", arg);
     if (!*arg)
-        return pt_err_set_kind(p->err, PT_ERR_USAGE, "%s: %s is empty", p->command->name, p->command->word);
-    p->o->word = arg;
+        return pt_err_set_kind(p->err, PT_ERR_USAGE, "%s: %s is empty", p->command->name,
+                               last == &p->o->last ? p->command->last : p->command->word);
+    *last = arg;
     return 0;
+}
+
+/* One word alone is the one that has to be there. */
+static int check_last(const struct pt_record_command *command, struct pt_record_options *o,
+                      struct pt_err *err)
+{
+    if (!command->last || o->last)
+        return 0;
+    o->last = o->word;
+    o->word = NULL;
+    return o->last ? 0 : pt_err_set_kind(err, PT_ERR_USAGE, "%s: want %s", command->name, command->last);
 }
 
 int pt_record_parse(const struct pt_record_command *command, int argc, char *const *argv,
@@ -215,5 +234,5 @@ int pt_record_parse(const struct pt_record_command *command, int argc, char *con
     if (rc == 0 && command->writes && !o->junitxml && !o->json)
         return pt_err_set_kind(err, PT_ERR_USAGE, "%s: want --junitxml FILE, --json FILE or both",
                                command->name);
-    return rc;
+    return rc ? rc : check_last(command, o, err);
 }

@@ -10,36 +10,6 @@
 #include <string.h>
 #include <sys/syscall.h>
 
-struct choice {
-    int64_t live;
-    unsigned n;
-};
-
-static int look(void *arg, const struct pt_ledger_run *run, const uint32_t *counts)
-{
-    struct choice *c = arg;
-    (void)counts;
-    if (pt_recorded_state(run, NULL) == PT_RECORDED_RUNNING && c->n++ == 0)
-        c->live = run->id;
-    return 0;
-}
-
-static int choose(struct pt_ledger *l, const struct pt_record_options *o, int64_t *id, struct pt_err *err)
-{
-    struct choice c = {0};
-    if (o->word)
-        return (*id = pt_ledger_find_run(l, o->word, err)) ? 0 : -1;
-    if (pt_ledger_each_run(l, look, &c, err) < 0)
-        return -1;
-    *id = c.live;
-    if (c.n == 1)
-        return 0;
-    if (c.n == 0)
-        return pt_err_set_kind(err, PT_ERR_USAGE, "no run goes on that is recorded in %s", o->state);
-    pt_err_set_kind(err, PT_ERR_USAGE, "%u runs go on: say which", c.n);
-    return pt_err_hint(err, "ptremote runs lists them");
-}
-
 /* The process, held so that its number cannot become another's; -1 with errno. */
 static int hold(const struct pt_record_run *run)
 {
@@ -71,7 +41,7 @@ int pt_record_stop(struct pt_ledger *l, const struct pt_record_options *o, struc
 {
     struct pt_record_run run;
     int64_t id;
-    if (choose(l, o, &id, err) < 0 || pt_record_get(l, id, &run, err) < 0)
+    if (pt_record_choose(l, o, &id, err) < 0 || pt_record_get(l, id, &run, err) < 0)
         return -1;
     if (run.state == PT_RECORDED_ENDED)
         return pt_err_set_kind(err, PT_ERR_USAGE, "run %s has ended already", run.name);

@@ -12,6 +12,7 @@
 
 #include "common/auto.h"
 #include "common/log.h"
+#include "door.h"
 #include "dry_run.h"
 #include "lastfailed.h"
 #include "logs.h"
@@ -90,6 +91,7 @@ static int make_parts(struct pt_run *run, struct pt_err *err)
 {
     const struct pt_options *opts = run->opts;
     struct pt_plan_spec plan = {.hosts = (uint32_t)run->hosts.n,
+                                .more = PT_RUN_JOINS,
                                 .bundles_per_worker = opts->bundles_per_worker,
                                 .timeout_ms = opts->timeout_ms,
                                 .schedule = opts->schedule,
@@ -119,15 +121,12 @@ static int make_parts(struct pt_run *run, struct pt_err *err)
     if (opts->reruns &&
         !(run->rerun = pt_rerun_create(opts->reruns, opts->only_rerun.item, opts->only_rerun.n, err)))
         return -1;
-    run->at = calloc(run->hosts.n, sizeof(*run->at));
+    run->room = (uint32_t)run->hosts.n + PT_RUN_JOINS;
+    run->at = calloc(run->room, sizeof(*run->at));
     if (!run->at)
         return pt_err_set(err, "out of memory");
-    for (size_t i = 0; i < run->hosts.n; i++) {
-        run->at[i].run = run;
-        run->at[i].number = (uint32_t)i;
-        run->at[i].host = &run->hosts.items[i];
-        run->at[i].slots = run->hosts.items[i].slots;
-    }
+    for (uint32_t i = 0; i < run->hosts.n; i++)
+        pt_run_host_init(run, i);
     if (!(run->status = pt_status_create()))
         return pt_err_set(err, "out of memory");
     if (!(run->plan = pt_plan_create(&plan, err)) || !(run->verdict = pt_verdict_create(err)) ||
@@ -278,7 +277,7 @@ static void check_hosts(struct pt_run *run)
 {
     uint32_t lost = 0;
     for (size_t i = 0; i < run->hosts.n; i++)
-        lost += run->at[i].lost;
+        lost += run->at[i].lost && !run->at[i].late;
     if (run->opts->require_all_hosts && lost) {
         run->end.no_host = true;
         pt_run_stop(run, "a host cannot be used and --require-all-hosts was given");
@@ -295,6 +294,8 @@ void pt_run_check(struct pt_run *run)
         stop_lanes(run);
     if (started && !run->ending && !run->stopping && !run->opts->sync_only)
         pt_run_across_look(run);
+    if (started && !run->ending && !run->stopping)
+        pt_run_leave_look(run);
     if (started && !run->ending && !run->stopping) {
         if (run->opts->sync_only) {
             run->stopping = pt_run_hosts_alive(run) == 0;
@@ -491,6 +492,7 @@ static void settle(struct pt_run *run)
 static void fini(struct pt_run *run)
 {
     settle(run);
+    pt_door_destroy(run->door);
     pt_collect_destroy(run->collect);
     pt_run_hosts_fini(run);
     pt_shared_fini(&run->shared);

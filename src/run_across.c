@@ -296,7 +296,7 @@ static void want_descriptors(void)
 static int open_across(struct pt_run *run, struct pt_err *err)
 {
     if (!(run->across = calloc(1, sizeof(*run->across))) ||
-        !(run->across->at = calloc(run->hosts.n, sizeof(*run->across->at))))
+        !(run->across->at = calloc(run->hosts.n + PT_RUN_JOINS, sizeof(*run->across->at))))
         return pt_err_set(err, "out of memory");
     want_descriptors();
     return pt_run_relays_open(run, err);

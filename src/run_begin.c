@@ -35,6 +35,31 @@ void pt_run_make_id(struct pt_run *run)
                  (unsigned)(raw[3] << 16 | raw[4] << 8 | raw[5]));
 }
 
+void pt_run_host_setup(struct pt_run_host *h)
+{
+    struct pt_run *run = h->run;
+    const struct pt_options *opts = run->opts;
+    h->setup = (struct pt_setup){.protocol = PT_PROTOCOL,
+                                 .host = h->number,
+                                 .slots = h->host->slots,
+                                 .run = run->id,
+                                 .project = run->project_key,
+                                 .cwd = run->cwd,
+                                 .python = opts->python ? opts->python : (char *)"",
+                                 .mpirun = opts->mpirun ? opts->mpirun : (char *)"",
+                                 .init = opts->init ? opts->init : (char *)"",
+                                 .hash_seed = run->hash_seed,
+                                 .silence_ms = opts->heartbeat_ms / 2 * 5,
+                                 .linger_ms = opts->linger_ms,
+                                 .flags = opts->sync_only ? PT_SETUP_SYNC_ONLY : 0,
+                                 .shared = opts->shared_fs,
+                                 .proof = run->shared.proof,
+                                 .secret = run->shared.secret,
+                                 .preload = run->preload,
+                                 .env = run->env,
+                                 .nenv = run->nenv};
+}
+
 /* What every host's SETUP has in common. */
 static int fill_setup(struct pt_run *run, struct pt_err *err)
 {
@@ -47,23 +72,7 @@ static int fill_setup(struct pt_run *run, struct pt_err *err)
     if (!run->project_key || !run->cwd || !run->env || !run->preload)
         return pt_err_set(err, "out of memory");
     for (size_t i = 0; i < run->hosts.n; i++)
-        run->at[i].setup = (struct pt_setup){.protocol = PT_PROTOCOL,
-                                             .run = run->id,
-                                             .project = run->project_key,
-                                             .cwd = run->cwd,
-                                             .python = opts->python ? opts->python : (char *)"",
-                                             .mpirun = opts->mpirun ? opts->mpirun : (char *)"",
-                                             .init = opts->init ? opts->init : (char *)"",
-                                             .hash_seed = run->hash_seed,
-                                             .silence_ms = opts->heartbeat_ms / 2 * 5,
-                                             .linger_ms = opts->linger_ms,
-                                             .flags = opts->sync_only ? PT_SETUP_SYNC_ONLY : 0,
-                                             .shared = opts->shared_fs,
-                                             .proof = run->shared.proof,
-                                             .secret = run->shared.secret,
-                                             .preload = run->preload,
-                                             .env = run->env,
-                                             .nenv = run->nenv};
+        pt_run_host_setup(&run->at[i]);
     return 0;
 }
 
@@ -94,18 +103,22 @@ static int begin_record(struct pt_run *run, struct pt_err *err)
     return 0;
 }
 
+int pt_run_host_identity(struct pt_run_host *h, struct pt_err *err)
+{
+    char role[64];
+    snprintf(role, sizeof(role), "host/%u/worker", h->number);
+    return pt_tls_ca_issue(h->run->ca, role, &h->identity, err);
+}
+
 /* The run's own authority, and what each host shows of itself by it. */
 static int make_keys(struct pt_run *run, struct pt_err *err)
 {
-    char role[64];
     if (!(run->ca = pt_tls_ca_create(run->id, CERT_SECONDS, err)) ||
         pt_tls_ca_issue(run->ca, "master", &run->identity, err) < 0)
         return -1;
-    for (size_t i = 0; i < run->hosts.n; i++) {
-        snprintf(role, sizeof(role), "host/%zu/worker", i);
-        if (pt_tls_ca_issue(run->ca, role, &run->at[i].identity, err) < 0)
+    for (size_t i = 0; i < run->hosts.n; i++)
+        if (pt_run_host_identity(&run->at[i], err) < 0)
             return -1;
-    }
     return 0;
 }
 
@@ -139,5 +152,7 @@ int pt_run_record(struct pt_run *run, struct pt_err *err)
         return 0;
     if (!run->opts->dry_run && !(run->logs = pt_logs_create(run->state_dir, run->id, err)))
         return -1;
+    if (!run->opts->dry_run)
+        pt_run_door_open(run);
     return pt_run_units_begin(run, err);
 }

@@ -170,7 +170,7 @@ static void tell_impossible(struct pt_run *run)
 static bool wants_more_hosts(const struct pt_run *run)
 {
     for (size_t i = 0; run->opts->require_all_hosts && i < run->hosts.n; i++)
-        if (run->at[i].joined == 0)
+        if (run->at[i].joined == 0 && !run->at[i].late && !run->at[i].leaves)
             return true;
     return false;
 }

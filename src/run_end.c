@@ -51,19 +51,23 @@ void pt_run_hosts_part(struct pt_run *run)
     }
 }
 
+void pt_run_host_quit(struct pt_run_host *h)
+{
+    struct pt_run *run = h->run;
+    if (h->state == PT_HOST_WORKING && h->link) {
+        h->quits = true;
+        h->timer = pt_loop_after(run->loop, run->opts->grace_ms + LED_MS, on_led_too_long, h);
+        pt_run_host_set(h, PT_HOST_ENDING);
+        pt_run_host_show(h, "ending");
+    } else if (h->state < PT_HOST_ENDING) {
+        stop_host(h, 0);
+    }
+}
+
 void pt_run_hosts_quit(struct pt_run *run)
 {
-    for (size_t i = 0; i < run->hosts.n; i++) {
-        struct pt_run_host *h = &run->at[i];
-        if (h->state == PT_HOST_WORKING && h->link) {
-            h->quits = true;
-            h->timer = pt_loop_after(run->loop, run->opts->grace_ms + LED_MS, on_led_too_long, h);
-            pt_run_host_set(h, PT_HOST_ENDING);
-            pt_run_host_show(h, "ending");
-        } else if (h->state < PT_HOST_STOPPING) {
-            stop_host(h, 0);
-        }
-    }
+    for (size_t i = 0; i < run->hosts.n; i++)
+        pt_run_host_quit(&run->at[i]);
     pt_run_hosts_part(run);
 }
 

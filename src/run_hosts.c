@@ -225,6 +225,13 @@ static void on_stale(struct pt_run_host *h, const struct pt_lane_event *e)
 {
     struct pt_run *run = h->run;
     struct pt_err err = PT_ERR_INIT;
+    if (h->late && run->scans >= PT_RUN_SCANS && !run->scanning) {
+        pt_run_host_note(h, "the tree was edited too often since the run began");
+        pt_run_host_give_up(h, "the tree was edited too often since the run began");
+        return;
+    }
+    if (h->late)
+        pt_run_host_note(h, "the tree was edited since the run began: it gets the tree as it is now");
     if (run->scans >= PT_RUN_SCANS) {
         pt_err_set_kind(&err, PT_ERR_USAGE, "the tree in %s keeps changing while it is sent%s%s", run->root,
                         e->text && e->text[0] ? ": " : "", e->text ? e->text : "");
@@ -397,9 +404,17 @@ int pt_run_host_attach(struct pt_run_host *h)
     return new_lane(h, &attach, &err) ? 0 : -1;
 }
 
-static void prepare(struct pt_run *run, struct pt_run_host *h)
+void pt_run_host_init(struct pt_run *run, uint32_t number)
 {
-    h->setup.host = h->number;
+    run->at[number] = (struct pt_run_host){.run = run,
+                                           .number = number,
+                                           .host = &run->hosts.items[number],
+                                           .slots = run->hosts.items[number].slots};
+}
+
+void pt_run_host_prepare(struct pt_run_host *h)
+{
+    struct pt_run *run = h->run;
     h->setup.slots = h->host->slots;
     h->room = PT_NONE;
     pt_plan_labels(run->plan, h->number, h->host->labels);
@@ -414,7 +429,7 @@ int pt_run_hosts_start(struct pt_run *run, struct pt_err *err)
         !(run->listener = pt_listener_create(run->loop, run->opts->listen, on_accepted, run, err)))
         return -1;
     for (size_t i = 0; i < run->hosts.n; i++)
-        prepare(run, &run->at[i]);
+        pt_run_host_prepare(&run->at[i]);
     run->lanes_started = true;
     for (size_t i = 0; i < run->hosts.n; i++)
         pt_run_host_connect(&run->at[i]);
@@ -440,14 +455,16 @@ void pt_run_hosts_wake(struct pt_run *run)
     }
 }
 
-/* With --target, the first hosts that are there get the slots. */
+/* With --target, the first hosts that are there get the slots; who joined later was asked for. */
 static void share_slots(struct pt_run *run)
 {
     uint32_t left = run->aim;
     for (size_t i = 0; i < run->hosts.n; i++) {
         struct pt_run_host *h = &run->at[i];
         uint32_t slots = h->slots ? h->slots : 1;
-        h->room = h->state >= PT_HOST_ENDING ? 0 : slots < left ? slots : left;
+        if (h->late)
+            continue;
+        h->room = h->state >= PT_HOST_ENDING || h->leaves ? 0 : slots < left ? slots : left;
         left -= h->room;
         if (h->state == PT_HOST_WORKING && h->link) {
             pt_run_host_limits(h);

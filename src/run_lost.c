@@ -34,7 +34,7 @@ void pt_run_host_give_up(struct pt_run_host *h, const char *why)
 {
     lose_work(h, why);
     snprintf(h->why, sizeof(h->why), "%s", why);
-    h->lost = true;
+    h->lost = !h->leaves;
     if (h->state < PT_HOST_STOPPING) {
         pt_run_host_set(h, PT_HOST_STOPPING);
         pt_lane_stop(h->lane, 0);
@@ -47,6 +47,12 @@ void pt_run_host_workers_lost(struct pt_run_host *h, const char *why)
     lose_work(h, why);
     if (h->state == PT_HOST_ENDING) {
         pt_run_host_note(h, "the workers ended before their sessions did: %s", why);
+        pt_run_host_set(h, PT_HOST_STOPPING);
+        pt_lane_stop(h->lane, 0);
+        return;
+    }
+    if (h->leaves) {
+        pt_run_host_note(h, "%s; it was to leave: others do what it had", why);
         pt_run_host_set(h, PT_HOST_STOPPING);
         pt_lane_stop(h->lane, 0);
         return;
@@ -74,7 +80,8 @@ static bool others_work(const struct pt_run_host *h)
 static bool may_come_back(const struct pt_run_host *h, const struct pt_lane_event *e, bool was_away)
 {
     const struct pt_run *run = h->run;
-    if (!e->err.msg[0] || (e->level && !was_away) || run->ending || run->stopping || pt_run_host_spent(h))
+    if (!e->err.msg[0] || (e->level && !was_away) || run->ending || run->stopping || h->leaves ||
+        pt_run_host_spent(h))
         return false;
     if (h->state == PT_HOST_CONNECTING || h->state == PT_HOST_PREPARING)
         return h->lost_at && (others_work(h) || pt_now_ms() - h->lost_at < ALONE_MS);
@@ -118,11 +125,13 @@ void pt_run_host_down(struct pt_run_host *h, const struct pt_lane_event *e)
     pt_plan_never(run->plan, h->number);
     pt_run_host_offer_tree(h, false);
     if (e->err.msg[0] && was != PT_HOST_STOPPING && !run->interrupted) {
-        h->lost = true;
+        h->lost = !h->leaves;
         snprintf(h->why, sizeof(h->why), "%s", e->err.msg);
         pt_run_host_note(h, "%s%s%s", e->err.msg, e->err.hint[0] ? "; next: " : "", e->err.hint);
     }
     pt_run_host_show(h, h->lost ? "lost" : "done");
+    if (h->leaves && !run->ending && !run->stopping)
+        pt_run_host_note(h, "has left the run");
     if (run->collected)
         pt_run_hosts_collected(run);
     pt_run_deal(run);

@@ -5,7 +5,8 @@
  *   (--sync-only), run_resume.c (what an earlier run left), run_failures.c (what failed before)
  * run_collect.c (what there is to run), run_units.c (what is dealt as one), run_ahead.c (what hosts do ahead)
  * run_hosts.c (each host's state), run_lost.c, run_away.c and run_end.c (the ends of that), run_deaths.c
- *   (whose fault they are)
+ *   (whose fault they are), run_join.c and run_leave.c (hosts that come and go meanwhile), run_door.c (who
+ *   asks for that)
  * run_links.c (its workers), run_deal.c (what they are dealt), run_nodes.c (slots as plugins see them),
  *   run_across.c and run_relays.c (tests over several hosts)
  * run_messages.c, run_groups.c and run_notes.c (what workers say), run_results.c (what tests gave)
@@ -39,6 +40,7 @@
 #define PT_RUN_COMMIT_MS 50
 #define PT_RUN_GUESTS    256 /* connections that have not said who they are */
 #define PT_RUN_SCANS     5   /* of a tree that changes while it is sent */
+#define PT_RUN_JOINS     64  /* hosts that may join a run that goes on */
 
 enum pt_host_state {
     PT_HOST_CONNECTING, /* the lane opens the connection and boots the agent */
@@ -90,6 +92,8 @@ struct pt_run_host {
     bool broken;                     /* said that pytest cannot start */
     bool quits;                      /* is to be told to end its sessions */
     bool unsafe;                     /* said why it does not fork */
+    bool late;                       /* joined while the run went on */
+    bool leaves;                     /* gets nothing more, and is done once what it has is */
     uint32_t base;                   /* number of its first node: rank r is gw{base+r} */
 };
 
@@ -117,7 +121,8 @@ struct pt_run {
     double started;
 
     struct pt_hosts hosts;
-    struct pt_run_host *at;                       /* one for each host */
+    struct pt_run_host *at;                       /* one for each host, and room for more */
+    uint32_t room;                                /* how many it can be; what is above is none of ours */
     struct pt_transport_options transport, again; /* again: for hosts that are away */
     volatile int cancel;
     struct pt_tls_ca *ca;
@@ -163,6 +168,7 @@ struct pt_run {
     struct pt_rerun *rerun;   /* NULL: nothing runs again */
     struct pt_logs *logs;     /* NULL: none are kept */
     struct pt_status *status; /* NULL: nobody can ask */
+    struct pt_door *door;     /* NULL: nobody can ask for hosts to come or go */
     uint64_t commit_timer, tick_timer, end_timer;
     int64_t committed_at; /* ms; 0: never */
     bool committing;      /* at once */
@@ -184,6 +190,9 @@ void pt_run_make_id(struct pt_run *run);
 int pt_run_open(struct pt_run *run, const char *root, struct pt_err *err);
 /* What need not be there before the first host answers: keys and ledger. */
 int pt_run_record(struct pt_run *run, struct pt_err *err);
+/* What the host is told at first; what it shows of itself. */
+void pt_run_host_setup(struct pt_run_host *h);
+int pt_run_host_identity(struct pt_run_host *h, struct pt_err *err);
 
 /* run_tree.c */
 /* Scan the tree (again) in a thread; hosts get it when it is done. */
@@ -211,6 +220,9 @@ void pt_run_host_set(struct pt_run_host *h, enum pt_host_state state);
 /* Its state in a word. */
 const char *pt_run_host_state(const struct pt_run_host *h);
 void pt_run_host_show(struct pt_run_host *h, const char *state);
+/* run->hosts has it, and run->at room; then, once it has its setup, it may be connected to. */
+void pt_run_host_init(struct pt_run *run, uint32_t number);
+void pt_run_host_prepare(struct pt_run_host *h);
 int pt_run_hosts_start(struct pt_run *run, struct pt_err *err);
 void pt_run_hosts_tree(struct pt_run *run);    /* the tree is there */
 void pt_run_hosts_session(struct pt_run *run); /* the session is there */
@@ -302,11 +314,29 @@ void pt_run_ahead_keep(const struct pt_run *run);
 /* run_end.c */
 /* The sessions end; hosts that have none stop at once. */
 void pt_run_hosts_quit(struct pt_run *run);
+/* The same for one host, unless it ends already; pt_run_hosts_part follows. */
+void pt_run_host_quit(struct pt_run_host *h);
 /* Hosts that are to end their sessions, and have ranks that others lead: these may have ended. */
 void pt_run_hosts_part(struct pt_run *run);
 void pt_run_hosts_stop(struct pt_run *run, uint32_t grace_ms);
 /* All its sessions have ended. */
 void pt_run_host_bye(struct pt_run_host *h);
+
+/* run_join.c */
+/* Why no host can join this run or leave it, or NULL. */
+const char *pt_run_hosts_fixed(const struct pt_run *run);
+/* Hosts of such a list join: all of them, and these are the last of run->hosts, or -1. */
+int pt_run_join(struct pt_run *run, const char *list, struct pt_err *err);
+
+/* run_leave.c */
+/* The host of that name is drained, and leaves when it has nothing more. */
+int pt_run_leave(struct pt_run *run, const char *name, struct pt_err *err);
+/* After every event: is one free that leaves? */
+void pt_run_leave_look(struct pt_run *run);
+
+/* run_door.c */
+/* The run is recorded: who asks for hosts to come or go is heard. */
+void pt_run_door_open(struct pt_run *run);
 
 /* run_links.c */
 /* A connection that should be a worker's; host -1: any of the run. Takes fd over. */

@@ -53,7 +53,8 @@ int pt_run_resume_open(struct pt_run *run, const char *state_dir, struct pt_err 
 
 /* --- its hosts --- */
 
-/* The number that its host of that number has here: that of the same name, else one of its own behind ours.
+/* The number that its host of that number has here: that of the same name, else one of its own behind all of
+ * ours.
  */
 static uint32_t host_of(struct pt_run *run, uint32_t then, struct pt_err *err)
 {
@@ -63,7 +64,7 @@ static uint32_t host_of(struct pt_run *run, uint32_t then, struct pt_err *err)
     for (size_t i = 0; i < run->hosts.n; i++)
         if (strcmp(run->hosts.items[i].name, name) == 0)
             return (uint32_t)i;
-    struct pt_ledger_host row = {.number = (uint32_t)run->hosts.n + then,
+    struct pt_ledger_host row = {.number = run->room + then,
                                  .name = name,
                                  .state = "of the run before",
                                  .connect = -1,

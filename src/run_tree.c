@@ -14,6 +14,7 @@ struct scan {
     struct pt_run *run;
     struct pt_tree_spec spec;
     char *cache, *own;
+    unsigned lanes;
     struct pt_fanout *tree;
     struct pt_err err;
 };
@@ -49,7 +50,7 @@ static void *scan_main(void *arg)
     const struct pt_run *run = scan->run;
     struct pt_manifest *m = pt_manifest_scan(&scan->spec, &scan->err);
     if (m)
-        scan->tree = pt_fanout_create(m, run->state_dir, (unsigned)run->hosts.n, &scan->err);
+        scan->tree = pt_fanout_create(m, run->state_dir, scan->lanes, &scan->err);
     if (pt_loop_post(scan->run->loop, scan_done, scan) < 0)
         abort();
     return NULL;
@@ -64,6 +65,7 @@ int pt_run_scan(struct pt_run *run)
         return -1;
     }
     scan->run = run;
+    scan->lanes = (unsigned)run->hosts.n; /* one that joins later finds its own way */
     scan->err = PT_ERR_INIT;
     scan->own = pt_below(run->root, run->state_dir);
     scan->spec = (struct pt_tree_spec){

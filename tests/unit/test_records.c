@@ -61,6 +61,12 @@ Test(records, words_are_read)
     cr_expect_str_eq(o.junitxml, "x.xml");
     cr_assert_eq(parse("history -- -x", &o, &err), 0);
     cr_expect_str_eq(o.word, "-x");
+    cr_assert_eq(parse("add-host h1:8,h2", &o, &err), 0);
+    cr_expect_null(o.word);
+    cr_expect_str_eq(o.last, "h1:8,h2");
+    cr_assert_eq(parse("drain-host 2026 --state-dir s h1", &o, &err), 0);
+    cr_expect_str_eq(o.word, "2026");
+    cr_expect_str_eq(o.last, "h1");
 }
 
 Test(records, what_is_wrong_is_said_with_the_command_in_front)
@@ -80,6 +86,10 @@ Test(records, what_is_wrong_is_said_with_the_command_in_front)
         {"report", "report: want --junitxml FILE, --json FILE or both"},
         {"report a", "report: want --junitxml FILE, --json FILE or both"},
         {"history --n 5", "history: unknown option '--n'"},
+        {"add-host", "add-host: want HOSTS"},
+        {"drain-host --project p", "drain-host: want HOST"},
+        {"add-host R h1 h2", "add-host: unknown argument 'h2'"},
+        {"drain-host R ''", "drain-host: HOST is empty"},
     };
     for (size_t i = 0; i < sizeof(lines) / sizeof(*lines); i++) {
         struct pt_record_options o;
