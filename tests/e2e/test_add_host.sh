@@ -6,13 +6,13 @@
 lab_up 3
 chmod 755 "$work"
 
-# files_suite N: N files of one test that says on its host that it ran and by whom, and waits there for `go`.
+# files_suite N: N files of one test that says on its host that it ran and by whom, and waits there for `go` or `go-fI`.
 files_suite() {
     local i host
     project files
     git init -q .
     for host in h1 h2 h3; do
-        rm -rf "$(host_disk $host)"/var/tmp/{go,ran}
+        rm -rf "$(host_disk $host)"/var/tmp/{go,go-*,ran}
     done
     for i in $(seq "$1"); do
         cat >"test_f$i.py" <<PY
@@ -24,7 +24,7 @@ def test_it():
     with open("/var/tmp/ran/f$i", "a") as file:
         print(os.environ["PYTEST_XDIST_WORKER"], file=file)
     end = time.time() + 100
-    while not os.path.exists("/var/tmp/go") and time.time() < end:
+    while not os.path.exists("/var/tmp/go") and not os.path.exists("/var/tmp/go-f$i") and time.time() < end:
         time.sleep(0.02)
 PY
     done
@@ -225,6 +225,50 @@ test_a_detached_run_with_a_long_path() {
     want_rc 0
     want_words "h2: joins the run" "h1: leaves the run"
     each_ran_once 8
+    nothing_left h1 h2
+}
+
+test_a_resumed_run_takes_hosts() {
+    files_suite 9
+    begin_run --hosts h3:1
+    begins h3 1
+    touch "$(host_disk h3)/var/tmp/go-$(ls "$(host_disk h3)/var/tmp/ran")"
+    wait_for 30 "nothing is recorded" runs_says " 1 passed"
+    kill -9 "$master"
+    pt_end
+    nothing_left h3
+    begin_run --resume --hosts h1:1
+    begins h1 1
+    record add-host h2:1
+    want_rc 0
+    begins h2 1
+    lets_go h1 && lets_go h2
+    end_run
+    want_rc 0
+    want_summary "$work/files.json" "passed=9"
+    "$python" - "$work/files.json" <<'PY' || fail "who ran what is not told"
+import json, sys
+told = json.load(open(sys.argv[1]))
+assert sorted(host["name"] for host in told["hosts"]) == ["h1", "h2", "h3"], told["hosts"]
+assert {test["host"] for test in told["tests"]} == {"h1", "h2", "h3"}, told["tests"]
+PY
+    nothing_left h1 h2 h3
+}
+
+test_a_host_leaves_while_it_is_away() {
+    files_suite 6
+    begin_run --hosts h1:2,h2:2 --linger 60s --heartbeat 1s
+    begins h1 2
+    begins h2 2
+    "$lab" exec h1 pkill -9 -f 'ptremote-agent proxy'
+    record drain-host h1
+    want_rc 0
+    lets_go h1
+    wait_for 60 "h1 does not leave" run_says "^h1: has left the run"
+    lets_go h2
+    end_run
+    want_rc 0
+    each_ran_once 6
     nothing_left h1 h2
 }
 
