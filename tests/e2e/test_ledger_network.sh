@@ -65,6 +65,20 @@ test_written_and_read_at_once() {
     no_log
 }
 
+test_without_sockets_no_host_can_join() {
+    waits
+    pt_start --hosts local:1 --state-dir "$net"
+    wait_for 60 "the run is not told as one that goes on" runs_says "running (process $master)"
+    record add-host h1 --state-dir "$net"
+    want_rc 6
+    want_line "^ptremote: run [0-9a-f-]* cannot be asked: $net/doors"
+    touch "$work/go"
+    pt_end 60
+    pt --hosts local:1 --state-dir "$net"
+    want_rc 1
+    want_line "^hosts can neither join this run nor leave it: $net/doors: "
+}
+
 test_killed_and_resumed() {
     waits
     pt_start --hosts local:1 --state-dir "$net"
