@@ -147,7 +147,8 @@ test_a_host_dies_while_it_leaves() {
     begins h2 2
     record drain-host h1
     want_rc 0
-    "$lab" exec h1 pkill -9 -f ptremote-worker
+    # shellcheck disable=SC2046
+    kill -9 $("$lab" pids h1 | grep 'ptremote-worker --run-dir' | grep -v mpirun | cut -d' ' -f1)
     wait_for 30 "h1 does not become quiet" host_is_quiet h1
     lets_go h2
     end_run
@@ -260,7 +261,8 @@ test_a_host_leaves_while_it_is_away() {
     begin_run --hosts h1:2,h2:2 --linger 60s --heartbeat 1s
     begins h1 2
     begins h2 2
-    "$lab" exec h1 pkill -9 -f 'ptremote-agent proxy'
+    # shellcheck disable=SC2046
+    kill -9 $("$lab" pids h1 | grep 'ptremote-agent proxy' | cut -d' ' -f1)
     record drain-host h1
     want_rc 0
     lets_go h1
