@@ -177,7 +177,7 @@ static int on_message(void *arg, struct pt_link *link, uint8_t type, struct pt_r
     struct gathered *h = arg;
     (void)link;
     h->bytes += body->left;
-    if (type == PT_L_GOT || type == PT_L_STARTED)
+    if (type == PT_L_GOT || type == PT_L_STARTED || type == PT_L_WAITS)
         return 0;
     uint64_t seq = pt_get_u64(body);
     if (body->bad || (seq > h->seq && seq != h->seq + 1))

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "master.h"
 
+#include <pwd.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -47,6 +48,22 @@ void pt_master_self(char out[PT_MASTER_MAX])
     where(host, boot);
     snprintf(out, PT_MASTER_MAX, "%s %s %ld %llu", host[0] ? host : "?", boot[0] ? boot : "?", (long)getpid(),
              started(getpid()));
+}
+
+void pt_master_who(char out[PT_MASTER_WHO])
+{
+    char host[NAME_MAX_], text[1024];
+    struct passwd pw, *found = NULL;
+    if (gethostname(host, sizeof(host)) < 0)
+        host[0] = '\0';
+    host[sizeof(host) - 1] = '\0';
+    host[strcspn(host, ".")] = '\0';
+    if (getpwuid_r(geteuid(), &pw, text, sizeof(text), &found) != 0)
+        found = NULL;
+    if (found)
+        snprintf(out, PT_MASTER_WHO, "%.60s@%.60s", found->pw_name, host[0] ? host : "?");
+    else
+        snprintf(out, PT_MASTER_WHO, "%u@%.60s", (unsigned)geteuid(), host[0] ? host : "?");
 }
 
 enum pt_master_state pt_master_state(const char *word, long *pid)

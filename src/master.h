@@ -4,6 +4,7 @@
 #include <stddef.h>
 
 #define PT_MASTER_MAX 320
+#define PT_MASTER_WHO 128
 
 enum pt_master_state {
     PT_MASTER_GONE,
@@ -13,5 +14,7 @@ enum pt_master_state {
 
 /* "HOST BOOT PID START": this process. */
 void pt_master_self(char out[PT_MASTER_MAX]);
+/* "USER@MACHINE": whose it is, for others who wait for it. */
+void pt_master_who(char out[PT_MASTER_WHO]);
 /* What became of that one; pid (may be NULL) is filled when it lives. */
 enum pt_master_state pt_master_state(const char *word, long *pid);

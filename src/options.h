@@ -17,6 +17,7 @@ struct pt_err;
 
 enum pt_collect_where { PT_COLLECT_HERE, PT_COLLECT_REMOTE };
 enum pt_options_isolate { PT_ISOLATE_SESSION, PT_ISOLATE_BUNDLE, PT_ISOLATE_TEST };
+enum pt_options_share { PT_SHARE_SLOTS, PT_SHARE_NONE };
 enum pt_options_split { PT_SPLIT_AUTO, PT_SPLIT_NEVER };
 enum pt_options_digest { PT_OPTIONS_BLAKE2B, PT_OPTIONS_SHA256 };
 enum pt_options_from { PT_OPTIONS_COMMAND, PT_OPTIONS_PROJECT, PT_OPTIONS_USER };
@@ -58,6 +59,7 @@ struct pt_options {
     char *resume;  /* RUN, "changed", both, or ""; after pt_resume_options the run's whole name */
     bool resume_changed;
     bool speculate;
+    enum pt_options_share share;
     enum pt_options_isolate isolate;
     char *preload; /* "auto", "none" or names with commas; NULL: auto */
     char *runtime_data;

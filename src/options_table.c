@@ -74,6 +74,7 @@ static const char *const schedules[] = {"dynamic", "static", "sequential", NULL}
 static const char *const dists[] = {"file", "scope", "group", "test", "each", NULL};
 static const char *const splits[] = {"auto", "never", NULL};
 static const char *const isolates[] = {"session", "bundle", "test", NULL};
+static const char *const shares[] = {"slots", "none", NULL};
 static const char *const digests[] = {"blake2b", "sha256", NULL};
 static const char *const colors[] = {"auto", "yes", "no", NULL};
 
@@ -201,6 +202,9 @@ const struct pt_option_row pt_option_rows[] = {
      .help = "End the whole run after that time; what did not run is told as notrun, and the exit code is 2."},
     {"grace", 0, PT_OPTION_SECONDS, PT_GROUP_RUN, PT_FILES_ANY, AT(grace_ms), .max = WEEK_SECONDS, .value = "SECONDS",
      .help = "How long tear-downs may take when sessions end, before they are killed. Default 10."},
+    {"share", 0, PT_OPTION_CHOICE, PT_GROUP_RUN, PT_FILES_ANY, AT(share), .choices = shares,
+     .help = "What runs of one user do that meet on a host. slots, the default: they share its slots, all together never run more than "
+             "the larger number of them at once, and each is told whom it waits for. none: this run heeds no other, and none heeds it."},
     {"heartbeat", 0, PT_OPTION_SECONDS, PT_GROUP_RUN, PT_FILES_ANY, AT(heartbeat_ms), .min = 1, .max = 3600, .value = "SECONDS",
      .help = "A host, or the master seen from a host, that was not heard of for two and a half times that long is lost: what it ran goes "
              "to others. Default 5."},

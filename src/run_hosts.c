@@ -13,6 +13,7 @@
 
 #include "common/auto.h"
 #include "common/log.h"
+#include "master.h"
 #include "report.h"
 #include "status.h"
 
@@ -111,12 +112,16 @@ static bool is_needed(const struct pt_run_host *h)
 void pt_run_host_keys(const struct pt_run_host *h, uint8_t type, struct pt_buf *out)
 {
     const struct pt_run *run = h->run;
+    char who[PT_MASTER_WHO] = "";
+    if (run->opts->share == PT_SHARE_SLOTS)
+        pt_master_who(who);
     struct pt_launch m = {.launch = h->launches,
                           .slots = h->launch_slots,
                           .cert = h->identity.cert_pem,
                           .key = h->identity.key_pem,
                           .ca = h->identity.ca_pem,
-                          .address = run->listener ? (char *)pt_listener_address(run->listener) : (char *)""};
+                          .address = run->listener ? (char *)pt_listener_address(run->listener) : (char *)"",
+                          .share = who};
     pt_launch_encode(&m, type, out);
 }
 

@@ -13,6 +13,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#define WAITS_MAX 100 /* runs that a host may say it waits for */
+
 static bool is_rank(const struct pt_run_host *h, uint32_t rank)
 {
     return rank < h->launch_slots;
@@ -314,6 +316,28 @@ static int on_got(struct pt_run_host *h, struct pt_reader *r, struct pt_err *err
     return 0;
 }
 
+/* Words of another run, which nobody vouches for. */
+static void clean(char *text)
+{
+    for (; *text; text++)
+        if ((unsigned char)*text <= ' ' || (unsigned char)*text > '~')
+            *text = '?';
+}
+
+static int on_waits(struct pt_run_host *h, struct pt_reader *r, struct pt_err *err)
+{
+    struct pt_waits waits;
+    if (pt_waits_decode(r, &waits, err) < 0)
+        return -1;
+    clean(waits.run);
+    clean(waits.who);
+    if (h->waits++ < WAITS_MAX)
+        pt_run_host_note(h, "waits for run %.64s of %.128s (%u of %u slots)", waits.run, waits.who,
+                         waits.held, waits.slots);
+    pt_waits_fini(&waits);
+    return 0;
+}
+
 int pt_run_message(struct pt_run_host *h, uint8_t type, struct pt_reader *body, struct pt_err *err)
 {
     static int (*const handlers[])(struct pt_run_host *, struct pt_reader *, struct pt_err *) = {
@@ -324,6 +348,8 @@ int pt_run_message(struct pt_run_host *h, uint8_t type, struct pt_reader *body, 
     };
     if (type == PT_L_GOT)
         return on_got(h, body, err);
+    if (type == PT_L_WAITS)
+        return on_waits(h, body, err);
     if (type >= PT_COUNT(handlers) || !handlers[type])
         return pt_err_set(err, "unknown link message %u", type);
     uint64_t seq = pt_get_u64(body);

@@ -77,6 +77,7 @@ struct pt_run_host {
     uint64_t sizes;   /* of MPI tests to come, as it was told last: a digest, 0 none */
     uint32_t launch_slots;
     struct pt_link *link;
+    uint32_t waits;            /* times that it said whom it waits for */
     uint64_t seq, acked;       /* last received of this launch; last acknowledged */
     int64_t lost_at;           /* ms; when its connection was, if it was there before; 0: never */
     char *dir;                 /* the run's folder there; NULL until READY */

@@ -59,6 +59,18 @@ static int make_environ(const struct pt_agent *a, const char *program, const str
     return env->bad ? pt_err_set(err, "out of memory") : 0;
 }
 
+/* Where the workers meet those of other runs. */
+static void add_share(const struct pt_job_spec *spec, struct pt_environ *env)
+{
+    const char *who = spec->group == PT_NONE ? spec->launch->share : NULL;
+    char path[PT_RUNDIR_SHARE];
+    if (!who || !who[0])
+        return;
+    pt_rundir_share(path);
+    pt_environ_set(env, "PTREMOTE_SHARE", who);
+    pt_environ_set(env, "PTREMOTE_SHARE_DIR", path);
+}
+
 static int start(struct pt_job *job, struct pt_agent *a, const char *program, struct pt_words *argv,
                  const struct pt_environ *env, bool guarded, struct pt_err *err)
 {
@@ -115,6 +127,7 @@ static int start_mpirun(struct pt_job *job, struct pt_agent *a, const struct pt_
     if (rc == 0)
         rc = make_environ(a, program, job, spec->launch->slots, &env, err);
     if (rc == 0) {
+        add_share(spec, &env);
         pt_mpirun_argv(&m, &argv);
         rc = start(job, a, program, &argv, &env, spec->group != PT_NONE, err);
     }

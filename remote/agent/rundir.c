@@ -120,6 +120,43 @@ static const char *runtime_dir(void)
     return dir;
 }
 
+void pt_rundir_share(char path[PT_RUNDIR_SHARE])
+{
+    char user[48];
+    const char *base = runtime_dir();
+    struct stat st;
+    snprintf(user, sizeof(user), "/run/user/%u", (unsigned)geteuid());
+    if (!base && stat(user, &st) == 0 && st.st_uid == geteuid() && !(st.st_mode & 077))
+        base = user; /* where a login that was told of it would be */
+    if (base && strlen(base) <= BASE_MAX)
+        snprintf(path, PT_RUNDIR_SHARE, "%.80s/" NAME "share", base);
+    else
+        snprintf(path, PT_RUNDIR_SHARE, "/tmp/" NAME "share-%u", (unsigned)geteuid());
+}
+
+/* Files that no run has locked go, then the folder, if none is left. Whoever has one open sees that it has no
+ * name any more once it gets the lock. */
+static void tidy_share(void)
+{
+    char path[PT_RUNDIR_SHARE];
+    struct stat st;
+    pt_rundir_share(path);
+    pt_auto_fd int at = open(path, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
+    pt_auto_fd int copy = at < 0 ? -1 : fcntl(at, F_DUPFD_CLOEXEC, 0);
+    DIR *dir = copy < 0 || fstat(at, &st) < 0 || st.st_uid != geteuid() ? NULL : fdopendir(copy);
+    if (!dir)
+        return;
+    copy = -1;
+    for (const struct dirent *d; (d = readdir(dir));) {
+        pt_auto_fd int fd =
+            d->d_name[0] == '.' ? -1 : openat(at, d->d_name, O_RDONLY | O_NOFOLLOW | O_CLOEXEC | O_NONBLOCK);
+        if (fd >= 0 && flock(fd, LOCK_EX | LOCK_NB) == 0)
+            unlinkat(at, d->d_name, 0);
+    }
+    closedir(dir);
+    rmdir(path);
+}
+
 int pt_rundir_create(struct pt_rundir *dir, struct pt_err *err)
 {
     const char *const bases[] = {runtime_dir(), "/tmp", "/var/tmp"};
@@ -180,4 +217,5 @@ void pt_rundir_remove(const struct pt_rundir *dir)
         remove_folder(dir->path);
     if (dir->shm)
         pt_sweep_folder(dir->shm);
+    tidy_share();
 }

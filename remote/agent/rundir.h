@@ -14,6 +14,10 @@ struct pt_rundir {
 
 /* The first usable of $XDG_RUNTIME_DIR, /tmp and /var/tmp; err names each that is not, and why. */
 int pt_rundir_create(struct pt_rundir *dir, struct pt_err *err);
+/* Where runs of this user on this machine meet (a folder that any of them makes and removes): below
+ * $XDG_RUNTIME_DIR, /run/user/UID or /tmp, whichever is usable first. */
+#define PT_RUNDIR_SHARE 128
+void pt_rundir_share(char path[PT_RUNDIR_SHARE]);
 /* Is this the name of a folder as pt_rundir_create makes them, and the folder this user's alone? */
 bool pt_rundir_is_ours(const char *path);
 /* Removes what killed runs left beside them. */

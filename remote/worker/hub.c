@@ -118,6 +118,7 @@ static int on_order(struct pt_hub *hub, struct pt_frame *frame, struct pt_err *e
         pt_hub_set_deadline(hub, (int64_t)grace + QUIT_MS);
     }
     pt_hub_groups_order(hub->groups, frame);
+    pt_hub_let_go(hub);
     pt_hub_close_when_done(hub);
     return 0;
 }
@@ -226,16 +227,20 @@ static void note(struct pt_hub_peer *peer, uint8_t type)
     struct pt_hub *hub = peer->hub;
     if (type == PT_L_DONE) {
         peer->bundle = PT_NONE;
+        pt_hub_let_go(hub);
     } else if (type == PT_L_BROKEN) {
         peer->broken = true;
         peer->ready = false;
         pt_hub_give_back(peer);
+        pt_hub_let_go(hub);
         pt_hub_start(hub);
     } else if (type == PT_L_OUTPUT) {
         pt_hub_stir(hub);
     } else if (type == PT_L_BYE && !peer->gone) {
         peer->gone = true;
+        peer->bundle = PT_NONE;
         hub->gone++;
+        pt_hub_let_go(hub);
         pt_hub_close_when_done(hub);
     }
 }
@@ -346,6 +351,7 @@ struct pt_hub *pt_hub_create(struct pt_loop *loop, const struct pt_hub_config *c
         .loop = loop, .config = *config, .over = over, .arg = arg, .listener = -1, .runners = PT_NONE};
     pt_queue_init(&hub->queue);
     pt_outbox_init(&hub->outbox);
+    pt_hub_share(hub);
     if (add_peer(hub, own, err) < 0 || !(hub->groups = pt_hub_groups_create(hub, err)) ||
         start_listener(hub, err) < 0 || pt_hub_connect(hub, err) < 0) {
         pt_hub_destroy(hub);
@@ -370,6 +376,7 @@ void pt_hub_destroy(struct pt_hub *hub)
         close(hub->listener);
     }
     pt_hub_disconnect(hub);
+    pt_sharing_destroy(hub->sharing);
     pt_outbox_fini(&hub->outbox);
     pt_queue_fini(&hub->queue);
     pt_buf_fini(&hub->session);

@@ -12,6 +12,8 @@ struct pt_loop;
 struct pt_hub_config {
     const char *run_dir;
     uint32_t host, launch, slots;
+    const char *run, *who,
+        *share; /* share: the folder where runs share slots (sharing.h), NULL: they do not */
 };
 
 /* Called once. `why` is NULL when all ranks said BYE and the master has everything. */

@@ -40,12 +40,20 @@ void pt_hub_start(struct pt_hub *hub)
     }
 }
 
+static bool has_bundle(const struct pt_hub_peer *peer)
+{
+    const struct pt_queue *queue = &peer->hub->queue;
+    return peer->ready && (pt_queue_pinned(queue, PT_NONE) || pt_queue_pinned(queue, peer->rank));
+}
+
 void pt_hub_deal(struct pt_hub *hub)
 {
     for (struct pt_hub_peer *peer = hub->peers; peer && hub->queue.head; peer = peer->next) {
-        struct pt_queue_item *item = peer->ready ? pt_queue_take(&hub->queue, peer->rank) : NULL;
-        if (!item)
+        if (!has_bundle(peer))
             continue;
+        struct pt_queue_item *item = pt_hub_may_run(hub, 1) ? pt_queue_take(&hub->queue, peer->rank) : NULL;
+        if (!item)
+            return;
         peer->ready = false;
         peer->bundle = item->bundle;
         peer->attempt = item->attempt;

@@ -157,13 +157,16 @@ void pt_hub_groups_deal(struct pt_hub_groups *groups)
     struct pt_hub *hub = groups->hub;
     struct pt_live *idle;
     uint32_t ranks = PT_NONE;
+    pt_hub_let_go(hub);
     if (hub->order.len || hub->ended)
         return;
+    hub->group_waits = 0;
     pt_spread_deal(groups);
     if (!hub->queue.head && !groups->sizes.n)
         return;
     while ((ranks = pt_queue_largest(&hub->queue, ranks)))
-        while (pt_queue_count(&hub->queue, ranks) && (idle = find_idle(groups, ranks, false)))
+        while (pt_queue_count(&hub->queue, ranks) && (idle = find_idle(groups, ranks, false)) &&
+               !hub->group_waits && pt_hub_may_run(hub, ranks))
             pt_live_give(idle);
     bool agent = pt_queue_largest(&hub->queue, PT_NONE) || groups->sizes.n ? pt_live_agent(groups) : true;
     for (ranks = PT_NONE; (ranks = pt_queue_largest(&hub->queue, ranks));)

@@ -7,6 +7,7 @@
 #include "remote/worker/hub_groups.h"
 #include "remote/worker/outbox.h"
 #include "remote/worker/queue.h"
+#include "remote/worker/sharing.h"
 #include "remote/worker/uplink.h"
 
 struct pt_live;
@@ -37,6 +38,8 @@ struct pt_hub {
     struct pt_outbox outbox;
     struct pt_hub_peer *peers; /* but those of groups */
     struct pt_hub_groups *groups;
+    struct pt_sharing *sharing;          /* NULL: all slots are this run's */
+    uint32_t group_waits;                /* ranks of a group that was refused slots, or 0 */
     struct pt_queue queue;               /* bundles that no rank and no group has */
     struct pt_buf session, limit, order; /* SESSION, LIMITS; CANCEL and QUIT: for ranks that join later */
     uint32_t runners;                    /* ranks that may have a session */
@@ -78,6 +81,13 @@ void pt_hub_unlink(struct pt_hub_peer *peer);
 void pt_hub_start(struct pt_hub *hub);
 /* Give bundles that wait to ranks that are ready. */
 void pt_hub_deal(struct pt_hub *hub);
+/* Slots are shared from here on, if they are to be. */
+void pt_hub_share(struct pt_hub *hub);
+/* There are slots for so many more ranks: of a bundle, or (more than 1) of a group's. Where not, both are
+ * dealt again when there may be. */
+bool pt_hub_may_run(struct pt_hub *hub, uint32_t ranks);
+/* A bundle came to its end, or none waits any more: others may have the slots. */
+void pt_hub_let_go(struct pt_hub *hub);
 /* What the master says of bundles: BUNDLE, RECALL, STEAL, DROP. -1 when it makes no sense. */
 int pt_hub_bundle(struct pt_hub *hub, struct pt_frame *frame, struct pt_err *err);
 int pt_hub_recall(struct pt_hub *hub, struct pt_reader *r, struct pt_err *err);

@@ -60,7 +60,8 @@ static void give_or_end(struct pt_hub_groups *groups)
             continue;
         if (!find_waiting(groups, live->bundle))
             pt_live_end(live);
-        else if (state == PT_GROUP_IDLE)
+        else if (state == PT_GROUP_IDLE && !groups->hub->group_waits &&
+                 pt_hub_may_run(groups->hub, live->spread[0].ranks))
             pt_live_give(live);
     }
 }

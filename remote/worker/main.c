@@ -106,10 +106,25 @@ static void harden(void)
     prctl(PR_SET_DUMPABLE, 0);
 }
 
+static char *get_env(const char *name, const char *otherwise)
+{
+    static char empty[] = "";
+    char *value = getenv(name);
+    if (!value && otherwise)
+        value = getenv(otherwise);
+    return value ? value : empty;
+}
+
 static int start_hub(struct worker *worker, int *own, struct pt_err *err)
 {
     int ends[2];
-    struct pt_hub_config config = {worker->run_dir, worker->host, worker->launch, worker->size};
+    struct pt_hub_config config = {.run_dir = worker->run_dir,
+                                   .host = worker->host,
+                                   .launch = worker->launch,
+                                   .slots = worker->size,
+                                   .run = get_env("PTREMOTE_RUN", NULL),
+                                   .who = get_env("PTREMOTE_SHARE", NULL),
+                                   .share = getenv("PTREMOTE_SHARE_DIR")};
     harden();
     if (socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, ends) < 0)
         return pt_err_set(err, "socketpair: %s", strerror(errno));
@@ -133,15 +148,6 @@ static int reach_hub(const struct worker *worker, struct pt_err *err)
     if (fd < 0 || pt_local_check_peer(fd, err) < 0)
         return pt_err_wrap(err, "rank 0");
     return pt_steal_fd(&fd);
-}
-
-static char *get_env(const char *name, const char *otherwise)
-{
-    static char empty[] = "";
-    char *value = getenv(name);
-    if (!value && otherwise)
-        value = getenv(otherwise);
-    return value ? value : empty;
 }
 
 /* Which rank this is, of how many. mpirun ends all members when MPI lost one of their runners: what became of

@@ -223,6 +223,7 @@ void pt_launch_encode(const struct pt_launch *m, uint8_t type, struct pt_buf *ou
     pt_put_str(out, m->key);
     pt_put_str(out, m->ca);
     pt_put_str(out, m->address);
+    pt_put_str(out, m->share);
     pt_frame_end(out, mark);
 }
 
@@ -234,6 +235,7 @@ int pt_launch_decode(struct pt_reader *r, struct pt_launch *m, struct pt_err *er
     m->key = pt_get_str(r, PT_MAX_PATH);
     m->ca = pt_get_str(r, PT_MAX_PATH);
     m->address = pt_get_str(r, 255);
+    m->share = pt_get_str(r, 255);
     if (finish(r, "launch", err) < 0) {
         pt_launch_fini(m);
         return -1;
@@ -249,7 +251,40 @@ void pt_launch_fini(struct pt_launch *m)
     free(m->cert);
     free(m->ca);
     free(m->address);
+    free(m->share);
     *m = (struct pt_launch){0};
+}
+
+/* --- waits --- */
+
+void pt_waits_encode(const struct pt_waits *m, struct pt_buf *out)
+{
+    size_t mark = pt_frame_begin(out, PT_L_WAITS);
+    pt_put_str(out, m->run);
+    pt_put_str(out, m->who);
+    pt_put_u32(out, m->held);
+    pt_put_u32(out, m->slots);
+    pt_frame_end(out, mark);
+}
+
+int pt_waits_decode(struct pt_reader *r, struct pt_waits *m, struct pt_err *err)
+{
+    *m = (struct pt_waits){.run = pt_get_str(r, 255)};
+    m->who = pt_get_str(r, 255);
+    m->held = pt_get_u32(r);
+    m->slots = pt_get_u32(r);
+    if (finish(r, "waits", err) < 0) {
+        pt_waits_fini(m);
+        return -1;
+    }
+    return 0;
+}
+
+void pt_waits_fini(struct pt_waits *m)
+{
+    free(m->run);
+    free(m->who);
+    *m = (struct pt_waits){0};
 }
 
 /* --- limits --- */

@@ -110,6 +110,7 @@ enum pt_link_message {
     PT_L_OUTPUT = 42, /* w>m: u64 seq, u32 rank, u32 bundle or NONE, u32 test or NONE, bytes written */
     PT_L_GOT = 45,    /* w>m: u64 messages taken of this launch, over all its links; WELCOME, REFUSED and ACK
                        * are not counted. Said only where the run lingers */
+    PT_L_WAITS = 46,  /* w>m: struct pt_waits: slots are another run's; once for each such run in turn */
 };
 
 /* Rank and its runner, over a socket pair. */
@@ -233,6 +234,7 @@ struct pt_launch {
     uint32_t slots;
     char *cert, *key, *ca; /* PEM */
     char *address;         /* "" through the agent, else ADDR:PORT of the master */
+    char *share;           /* slots are shared with other runs, which are told this: USER@MACHINE; "": not */
 };
 /* type is PT_C_LAUNCH or PT_C_RELINK: the fields are the same. */
 void pt_launch_encode(const struct pt_launch *m, uint8_t type, struct pt_buf *out);
@@ -283,6 +285,15 @@ struct pt_share *pt_get_spread(struct pt_reader *r, uint32_t ranks, uint32_t *n)
 void pt_bundle_encode(const struct pt_bundle *m, uint8_t type, struct pt_buf *out);
 int pt_bundle_decode(struct pt_reader *r, struct pt_bundle *m, struct pt_err *err);
 void pt_bundle_fini(struct pt_bundle *m);
+
+/* Whom the host's workers wait for. */
+struct pt_waits {
+    char *run, *who;      /* as LAUNCH of that run had it */
+    uint32_t held, slots; /* what it has, of how many */
+};
+void pt_waits_encode(const struct pt_waits *m, struct pt_buf *out); /* a whole WAITS frame */
+int pt_waits_decode(struct pt_reader *r, struct pt_waits *m, struct pt_err *err);
+void pt_waits_fini(struct pt_waits *m);
 
 enum pt_fresh { PT_FRESH_NOT, PT_FRESH_BUNDLE, PT_FRESH_TEST };
 

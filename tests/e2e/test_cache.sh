@@ -76,7 +76,7 @@ test_what_is_in_use_stays() {
     first=$master
     older h1 100
     heavy five
-    on_hosts --hosts h1:1 -q --cache-size 1k
+    on_hosts --hosts h1:1 -q --cache-size 1k --share none
     want_rc 0
     [ "$(workspaces h1)" = "five four" ] || fail "the cache holds $(workspaces h1)"
     [ ! -e "$(cache h1)/gone" ] || fail "something is half removed"

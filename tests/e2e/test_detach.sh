@@ -213,15 +213,15 @@ test_which_run() {
     waiting_suite
     start_detached
     local first=$run
-    pt --hosts local:1 test_waits.py::test_first
+    pt --hosts local:1 --share none test_waits.py::test_first
     want_rc 0
-    start_detached test_waits.py::test_last
+    start_detached --share none test_waits.py::test_last
     record attach "$run"
     want_rc 1
     attach_start # the one that goes on, though others are newer
     wait_for 20 "not the one that goes on" says "-- run $first$"
     out=$work/out
-    pt_start --hosts local:1 test_waits.py::test_waits
+    pt_start --hosts local:1 --share none test_waits.py::test_waits
     wait_for 60 "the run does not begin" runs_says "running (process $master)"
     local foreground
     foreground=$(sed -n 's/^\([^ ]*\) .* running (process.*/\1/p' "$work/runs")

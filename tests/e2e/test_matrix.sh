@@ -171,7 +171,7 @@ isolated() {
 pt_in_background() { # NAME ARGS...
     local name=$1
     shift
-    timeout -k 5 "$limit" "$ptremote" --python "$python" "$@" >"$work/$name.out" 2>&1 </dev/null &
+    timeout -k 5 "$limit" "$ptremote" --python "$python" --share none "$@" >"$work/$name.out" 2>&1 </dev/null &
 }
 
 no_sleepers() {

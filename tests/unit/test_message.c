@@ -23,6 +23,7 @@ DECODER(setup)
 DECODER(ready)
 DECODER(attach)
 DECODER(launch)
+DECODER(waits)
 DECODER(bundle)
 DECODER(death)
 DECODER(steal)
@@ -213,7 +214,8 @@ Test(message, launch)
                                      .cert = (char *)"CERT",
                                      .key = (char *)"KEY",
                                      .ca = (char *)"CA",
-                                     .address = (char *)"10.0.0.1:99"};
+                                     .address = (char *)"10.0.0.1:99",
+                                     .share = (char *)"ann@laptop"};
     struct pt_buf b = {0};
     struct pt_launch got;
     pt_launch_encode(&launch, PT_C_LAUNCH, &b);
@@ -221,8 +223,25 @@ Test(message, launch)
     cr_assert_eq(pt_launch_decode(&r, &got, NULL), 0);
     cr_expect_str_eq(got.key, "KEY");
     cr_expect_str_eq(got.address, "10.0.0.1:99");
+    cr_expect_str_eq(got.share, "ann@laptop");
     pt_launch_fini(&got);
     check(launch_once, &b);
+}
+
+Test(message, waits)
+{
+    const struct pt_waits waits = {
+        .run = (char *)"20261121-1", .who = (char *)"ann@laptop", .held = 3, .slots = 8};
+    struct pt_buf b = {0};
+    struct pt_waits got;
+    pt_waits_encode(&waits, &b);
+    struct pt_reader r = body_of(&b);
+    cr_assert_eq(pt_waits_decode(&r, &got, NULL), 0);
+    cr_expect_str_eq(got.run, "20261121-1");
+    cr_expect_str_eq(got.who, "ann@laptop");
+    cr_expect(got.held == 3 && got.slots == 8);
+    pt_waits_fini(&got);
+    check(waits_once, &b);
 }
 
 Test(message, bundle)

@@ -174,13 +174,14 @@ Test(options, how_tests_are_dealt)
     take("--schedule static --dist=scope --split never --isolate test --preload numpy,yaml --target 10m "
          "--speculate --mpi-across "
          "--reruns 2 --only-rerun 'Time ?out' --only-rerun x --run-timeout 1h --grace 30 --mpi-grace 1.5 "
-         "--memory-per-slot 512m --live --detach --shuffle");
+         "--memory-per-slot 512m --live --detach --share none --shuffle");
     cr_assert(opts.schedule == PT_SCHEDULE_STATIC && opts.dist == PT_DIST_SCOPE &&
               opts.split == PT_SPLIT_NEVER);
     cr_assert(opts.isolate == PT_ISOLATE_TEST && opts.speculate && opts.mpi_across && opts.live &&
               opts.detach);
     cr_assert_str_eq(opts.preload, "numpy,yaml");
     cr_assert_str_eq(opts.shuffle, "");
+    cr_assert(opts.share == PT_SHARE_NONE);
     cr_assert_eq(opts.only_rerun.n, 2);
     cr_assert(opts.target_ms == 600000 && opts.run_timeout_ms == 3600000 && opts.grace_ms == 30000 &&
               opts.mpi_grace_ms == 1500);
@@ -194,6 +195,7 @@ Test(options, how_tests_are_dealt)
     refuse("--shuffle=18446744073709551616",
            "--shuffle: want a number up to 18446744073709551615, got '18446744073709551616'", NULL);
     refuse("--shuffle=-1", "--shuffle: want a number up to 18446744073709551615, got '-1'", NULL);
+    refuse("--share all", "--share: want slots or none, got 'all'", NULL);
     refuse("--dist load", "--dist: want file, scope, group, test or each, got 'load'", NULL);
     refuse("--only-rerun (", "--only-rerun: want a POSIX extended regular expression, got '('", NULL);
     static const char *const bad[] = {"", "1", "5x", "m", "-5m", "1.5g", "16383k", "99999999999g", "1mm"};

@@ -277,6 +277,7 @@ Test(run_results, every_truncation_is_refused)
 {
     static const uint8_t types[] = {PT_L_REPORT,   PT_L_DEATH, PT_L_NOTE,   PT_L_DONE,   PT_L_BROKEN,
                                     PT_L_RECALLED, PT_L_BYE,   PT_L_STOLEN, PT_L_OUTPUT, PT_L_STARTED};
+    static const uint8_t waits[12];
     start(0, 0);
     add_file("a.py", 1);
     collected();
@@ -293,6 +294,10 @@ Test(run_results, every_truncation_is_refused)
     pt_put_u32(&m, 1);
     pt_put_u32(&m, 0x40000000); /* more tests than there are bytes */
     cr_assert_eq(send(&at[0], PT_L_STOLEN, &m), -1);
+    for (size_t n = 0; n < sizeof(waits); n++) {
+        struct pt_reader r = {.p = waits, .left = n};
+        cr_assert_eq(pt_run_message(&at[0], PT_L_WAITS, &r, NULL), -1, "WAITS of %zu bytes", n);
+    }
     cr_assert_eq(send(&at[0], 63, &m), -1);
     stop();
 }
