@@ -28,10 +28,10 @@ uint32_t pt_fair_part(const struct pt_fair *runs, size_t n)
     return live && total > live ? total / live : 1;
 }
 
-/* What a wish is sure to get. */
+/* What a wish is sure to get. One of more than a part has no use for a part. */
 static uint32_t get_claim(const struct pt_fair *run, uint32_t part)
 {
-    return run->step ? least(least(run->want, run->slots), part) : 0;
+    return run->step && run->step <= part ? least(least(run->want, run->slots), part) : 0;
 }
 
 bool pt_fair_waits(const struct pt_fair *run, uint32_t part)

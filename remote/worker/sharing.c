@@ -49,6 +49,7 @@ struct pt_sharing {
     uint64_t timer;
     int64_t short_since; /* ms; 0: it has all it could use */
     bool met;            /* it had its part when it was looked at last */
+    bool served;         /* then a bundle ended: what it wishes from there on is a new wish */
     bool off;            /* nothing is locked any more */
     char told[64];       /* the run that it said it waits for */
 };
@@ -188,7 +189,7 @@ static bool lock_more(struct pt_sharing *s, uint32_t n)
     return n == 0;
 }
 
-void pt_sharing_keep(struct pt_sharing *s, uint32_t held)
+static void unlock_beyond(struct pt_sharing *s, uint32_t held)
 {
     for (uint32_t i = 0; i < s->nslots && s->self.fair.held > held; i++)
         if (s->slots[i].held) {
@@ -196,6 +197,12 @@ void pt_sharing_keep(struct pt_sharing *s, uint32_t held)
             s->slots[i].held = false;
             s->self.fair.held--;
         }
+}
+
+void pt_sharing_keep(struct pt_sharing *s, uint32_t held)
+{
+    s->served |= s->met && s->self.fair.held > held;
+    unlock_beyond(s, held);
     say(s);
 }
 
@@ -244,11 +251,11 @@ static void on_again(void *arg)
 static void begin_wish(struct pt_sharing *s, const struct pt_sharing_wish *wish)
 {
     struct pt_fair *fair = &s->self.fair;
-    if (!fair->step || s->met)
+    if (!fair->step || s->served)
         fair->since = clock_ns();
     fair->step = wish->step < fair->slots ? wish->step : fair->slots;
     fair->want = wish->want < fair->slots ? wish->want : fair->slots;
-    s->met = false;
+    s->served = false;
 }
 
 /* There is more that it could use. */
@@ -284,7 +291,7 @@ bool pt_sharing_take(struct pt_sharing *s, uint32_t n, uint32_t spare, const str
         return refuse(s);
     if (!lock_more(s, n)) {
         if (!s->off)
-            pt_sharing_keep(s, held);
+            unlock_beyond(s, held);
         return refuse(s);
     }
     find_most(s);

@@ -69,10 +69,10 @@ Test(worker_fair, one_that_needs_all)
     cr_expect_eq(most(runs, 2, 0), 0, "it takes no more until the other has run");
     cr_expect_eq(most(runs, 2, 1), 4);
     runs[0].since = 5;
-    cr_expect_eq(most(runs, 2, 0), 2, "its part, as it has more than that");
+    cr_expect_eq(most(runs, 2, 0), 4, "in its turn it may have all, as the other has no use for a part");
     runs[0].held = 1;
     cr_expect_eq(most(runs, 2, 1), 2, "the other waited before");
-    cr_expect_eq(most(runs, 2, 0), 2);
+    cr_expect_eq(most(runs, 2, 0), 4);
     runs[1].step = 3; /* leaves one */
     runs[0] = (struct pt_fair){.slots = 4, .step = 1, .want = 4, .since = 20};
     cr_expect_eq(most(runs, 2, 0), 1);
@@ -96,7 +96,7 @@ struct sim {
     uint32_t step;     /* slots of each of its bundles */
     uint32_t left[64]; /* by bundle at work: steps to go */
     uint32_t bundles;  /* still to run */
-    bool met;
+    bool met, served;
 };
 
 static uint32_t sum(const struct sim *sims)
@@ -111,8 +111,9 @@ static bool may(struct sim *sims, int me, uint32_t slots, int64_t now)
 {
     struct pt_fair runs[RUNS];
     struct pt_fair *run = &sims[me].run;
-    if (!run->step || sims[me].met)
+    if (!run->step || sims[me].served)
         run->since = now;
+    sims[me].served = false;
     run->step = sims[me].step;
     run->want = run->held + sims[me].bundles * sims[me].step;
     run->want = run->want > slots ? slots : run->want;
@@ -132,8 +133,10 @@ static void play(struct sim *sims, int me, uint32_t slots, int64_t now)
 {
     struct sim *sim = &sims[me];
     for (int i = 0; i < 64; i++)
-        if (sim->left[i] && --sim->left[i] == 0)
+        if (sim->left[i] && --sim->left[i] == 0) {
             sim->run.held -= sim->step;
+            sim->served |= sim->met;
+        }
     for (int i = 0; i < 64 && sim->bundles; i++)
         if (!sim->left[i]) {
             if (!may(sims, me, slots, now))
