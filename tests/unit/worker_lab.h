@@ -297,6 +297,14 @@ static inline void decode_event(struct event *e, struct pt_reader *r)
         cr_assert(pt_get_end(r));
         return;
     }
+    if (e->type == PT_L_WAITS) {
+        struct pt_waits waits;
+        cr_assert_eq(pt_waits_decode(r, &waits, &err), 0, "%s", err.msg);
+        cr_assert_gt(asprintf(&e->text, "%s of %s: %u of %u", waits.run, waits.who, waits.held, waits.slots),
+                     0);
+        pt_waits_fini(&waits);
+        return;
+    }
     e->seq = pt_get_u64(r);
     if (e->type == PT_L_RANKS || e->type == PT_L_FALL) {
         decode_group(e, r);
