@@ -57,7 +57,7 @@ fresh() { rm -rf "$there"/{at,most,hold-*}; }
 # begin NAME ARGS...: the run of that project, in the background; end NAME waits for it.
 begin() {
     cd "$work/$1" || exit 1
-    "$ptremote" --python "$python" --ssh-config "$LAB_SSH_CONFIG" --hosts h1:2 --json "$work/$1.json" "${@:2}" \
+    "$ptremote" --python "$python" --ssh-config "$LAB_SSH_CONFIG" --hosts h1:${slots:-2} --json "$work/$1.json" "${@:2}" \
         >"$work/$1.out" 2>"$work/$1.err" </dev/null &
     eval "run_$1=$!"
     look_at "$1"
@@ -91,6 +91,18 @@ test_two_runs_share() {
     end two 12
     never_more_than_slots
     [ "$(sort "$there/most" | uniq | wc -l)" -ge 4 ] || fail "one went on alone"
+    nothing_left h1
+}
+
+test_three_runs_of_other_sizes() {
+    fresh
+    local n
+    for n in small middle large; do suite $n 10; done
+    slots=1 begin small
+    slots=2 begin middle
+    slots=3 begin large
+    for n in small middle large; do end $n 10; done
+    [ "$(most)" -le 3 ] || { sort "$there/most" | uniq -c; fail "$(most) tests at once on 3 slots"; }
     nothing_left h1
 }
 
