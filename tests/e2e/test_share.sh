@@ -57,7 +57,7 @@ fresh() { rm -rf "$there"/{at,most,hold-*}; }
 # begin NAME ARGS...: the run of that project, in the background; end NAME waits for it.
 begin() {
     cd "$work/$1" || exit 1
-    "$ptremote" --python "$python" --ssh-config "$LAB_SSH_CONFIG" --hosts h1:${slots:-2} --json "$work/$1.json" "${@:2}" \
+    "$ptremote" --python "$python" --ssh-config "$LAB_SSH_CONFIG" --hosts "h1:${slots:-2}" --json "$work/$1.json" "${@:2}" \
         >"$work/$1.out" 2>"$work/$1.err" </dev/null &
     eval "run_$1=$!"
     look_at "$1"
@@ -135,6 +135,22 @@ PY
     end lives 2
     wait "$run_dies"
     nothing_left h1
+}
+
+test_workers_without_a_master_keep_their_slots() {
+    fresh
+    suite away 2
+    suite next 4
+    hold away
+    begin away --linger 30
+    wait_for 60 "it does not begin" works away 2
+    kill -9 "$run_away"
+    begin next
+    wait_for 60 "it does not wait" says 'h1: waits for run'
+    let_go away
+    end next 4
+    never_more_than_slots
+    wait_for 60 "left behind on h1" host_is_quiet h1
 }
 
 test_a_run_alone_waits_for_nobody() {
