@@ -13,7 +13,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#define WAITS_MAX 100 /* runs that a host may say it waits for */
+#define WAITS_MAX 32 /* runs that a host may say it waits for */
 
 static bool is_rank(const struct pt_run_host *h, uint32_t rank)
 {

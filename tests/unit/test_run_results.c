@@ -273,6 +273,27 @@ Test(run_results, who_runs_what)
     stop();
 }
 
+/* Whom a host waits for is another run's word, and a host may say it as often as it likes. */
+Test(run_results, whom_a_host_waits_for)
+{
+    const struct pt_waits waits = {
+        .run = (char *)"20261122-1", .who = (char *)"a\x1b[2J\n@b", .held = 3, .slots = 8};
+    struct pt_buf m = {0};
+    size_t lines = 0;
+    start(0, 0);
+    pt_waits_encode(&waits, &m);
+    for (int i = 0; i < 500; i++) {
+        struct pt_reader r = {.p = m.data + PT_FRAME_HEAD, .left = m.len - PT_FRAME_HEAD};
+        cr_assert_eq(pt_run_message(&at[0], PT_L_WAITS, &r, NULL), 0);
+    }
+    pt_buf_fini(&m);
+    cr_expect(strstr(said, "h1: waits for run 20261122-1 of a?[2J?@b (3 of 8 slots)\n"), "%s", said);
+    for (const char *p = said; (p = strstr(p, "waits for")); p++)
+        lines++;
+    cr_expect_eq(lines, 32);
+    stop();
+}
+
 Test(run_results, every_truncation_is_refused)
 {
     static const uint8_t types[] = {PT_L_REPORT,   PT_L_DEATH, PT_L_NOTE,   PT_L_DONE,   PT_L_BROKEN,
