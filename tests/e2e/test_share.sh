@@ -179,11 +179,10 @@ test_share_none() {
     nothing_left h1
 }
 
-test_all_ranks_beside_single_tests() {
+# wide NAME: tests of two ranks, which take all slots.
+wide() {
     . "$source_dir/tests/e2e/mpi_lib.sh"
-    fresh
-    suite single 30
-    suite wide 0
+    suite "$1" 0
     cat >test_wide.py <<'PY'
 import ptremote
 import pytest
@@ -195,6 +194,12 @@ def test_pair(comm, n):
     with working():
         assert comm.allreduce(1) == 2
 PY
+}
+
+test_all_ranks_beside_single_tests() {
+    fresh
+    wide wide
+    suite single 30
     hold single
     begin single
     wait_for 60 "it does not begin" works single 2
@@ -203,6 +208,22 @@ PY
     let_go single
     end wide 4
     end single 30
+    never_more_than_slots
+    nothing_left h1
+}
+
+test_all_ranks_beside_all_ranks() {
+    fresh
+    wide this
+    wide that
+    hold this
+    begin this
+    wait_for 60 "it does not begin" works this 2
+    begin that
+    wait_for 60 "it does not wait" says 'h1: waits for run'
+    let_go this
+    end this 4
+    end that 4
     never_more_than_slots
     nothing_left h1
 }
