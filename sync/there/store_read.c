@@ -14,7 +14,8 @@
 #define SLOTS    4
 #define CUT_SOON (1u << 20) /* a batch of so much work ends where no segment is shared with the next */
 #define CUT_NOW  (4u << 20) /* ... and so much ends it anywhere */
-#define ROUNDS   3
+#define ROUNDS   50         /* while others merge what is read */
+#define STILL    2          /* rounds without a change after which nothing more is hoped for */
 #define DAY      (24 * 60 * 60)
 
 enum found { FAILED, GOOD, DAMAGED, GONE };
@@ -451,10 +452,11 @@ int pt_store_read(struct pt_store *s, struct pt_store_want *wants, size_t n, giv
     int rc = 0;
     for (size_t i = 0; i < n; i++)
         wants[i].lost = true;
-    for (int i = 0; again && i < ROUNDS; i++) {
+    for (int i = 0, still = 0; again && i < ROUNDS && still < STILL; i++) {
         if (i > 1)
             pt_store_look(s);
         rc = read_once(s, wants, n, give, arg, err);
+        still = rc == 1 ? 0 : still + 1;
         again = rc >= 0 && (i > 0 || rc == 1) && any_lost(wants, n);
     }
     return rc < 0 ? -1 : 0;
