@@ -1,6 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Tests that bring their host down: found whatever the order of events, and nothing else is blamed. */
+#include "orders.h"
 #include "plan_lab.h"
+
+TestSuite(plan_suspects, .fini = orders_show);
 
 #define HOSTS 2
 #define TESTS 64
@@ -147,31 +150,7 @@ static void world_end(struct world *w)
 
 #define DEPTH 6
 
-static struct {
-    uint32_t digit[DEPTH], radix[DEPTH], at;
-} path;
-
-static uint32_t choose(uint32_t n)
-{
-    if (path.at == DEPTH)
-        return 0;
-    path.radix[path.at] = n;
-    return path.digit[path.at++];
-}
-
-static bool next_path(void)
-{
-    while (path.at > 0) {
-        if (++path.digit[path.at - 1] < path.radix[path.at - 1])
-            break;
-        path.digit[--path.at] = 0;
-    }
-    bool any = path.at > 0;
-    path.at = 0;
-    return any;
-}
-
-static void run_path(struct world *w)
+static void run_order(struct world *w)
 {
     for (uint32_t h = 0; h < w->hosts; h++) { /* each has told of a test: what follows is not its start */
         deal(w);
@@ -196,14 +175,15 @@ static uint32_t all_orders(uint32_t hosts, uint32_t slots, uint32_t first, uint3
 {
     uint32_t most = 0;
     struct world w;
-    memset(&path, 0, sizeof(path));
+    orders_begin(DEPTH);
     do {
         world_begin(&w, hosts, slots, 2);
         w.killers[0] = first;
         w.killers[1] = second;
-        run_path(&w);
+        run_order(&w);
         most = w.deaths > most ? w.deaths : most;
-    } while (next_path());
+    } while (orders_next());
+    cr_assert_gt(orders.n, 2000);
     return most;
 }
 
