@@ -205,6 +205,7 @@ bool pt_plan_done(struct pt_plan *plan, uint32_t host, uint32_t bundle, uint32_t
     if (!task || task->last->bundle.attempt != attempt)
         return false;
     struct given_up up = {given_up, arg};
+    task->unanswered |= task->recalled;
     pt_plan_unhold(plan, task);
     if (!task->twin && !task->last->gone)
         lose_tests(plan, task, &up);

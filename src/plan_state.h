@@ -40,6 +40,7 @@ struct task {
     uint64_t since;  /* when it was last heard of, in events */
     bool recalled;   /* asked for, no answer yet */
     bool kept;       /* asked for, came too late */
+    bool unanswered; /* an attempt ended before the answer: as that says no number, it is not asked again */
     bool held;       /* by the host of its last attempt */
     bool firm;       /* nothing more can be stolen from this attempt */
     bool packed;     /* its rank is our choice, not the caller's */

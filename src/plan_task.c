@@ -231,7 +231,8 @@ static int hold(struct pt_plan *plan, uint32_t number, const struct pt_plan_spre
         return pt_plan_no_memory(err);
     struct host *host = &plan->hosts[number];
     task->last = try;
-    task->recalled = task->kept = task->surplus = task->isolated = false;
+    task->recalled = task->surplus = task->isolated = false;
+    task->kept = task->unanswered;
     task->firm = task->pieces->alone;
     task->held = true;
     task->left = work_of(plan, try);

@@ -5,7 +5,9 @@
 #include "plan_lab.h"
 
 #define HOSTS_MAX 8
+#ifndef TESTS_MAX
 #define TESTS_MAX 4000
+#endif
 #define LIVE_MAX  512
 #define ASKED_MAX 64
 
