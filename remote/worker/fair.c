@@ -20,11 +20,17 @@ static uint32_t count_slots(const struct pt_fair *runs, size_t n)
     return total;
 }
 
-uint32_t pt_fair_part(const struct pt_fair *runs, size_t n)
+static uint32_t count_live(const struct pt_fair *runs, size_t n)
 {
-    uint32_t live = 0, total = count_slots(runs, n);
+    uint32_t live = 0;
     for (size_t i = 0; i < n; i++)
         live += runs[i].held > 0 || runs[i].step > 0;
+    return live;
+}
+
+uint32_t pt_fair_part(const struct pt_fair *runs, size_t n)
+{
+    uint32_t live = count_live(runs, n), total = count_slots(runs, n);
     return live && total > live ? total / live : 1;
 }
 
@@ -70,10 +76,24 @@ static bool others_waited(const struct pt_fair *runs, size_t n, size_t me, uint3
     return false;
 }
 
+/* There are more runs than slots, so not each can have its part: who waited before comes first. */
+static uint32_t in_turn(const struct pt_fair *runs, size_t n, size_t me, uint32_t part)
+{
+    uint32_t left = count_slots(runs, n);
+    for (size_t i = 0; i < n; i++) {
+        bool before = i != me && pt_fair_waits(&runs[i], part) && is_older(&runs[i], &runs[me]);
+        if (i != me)
+            left = minus(left, before ? get_claim(&runs[i], part) : runs[i].held);
+    }
+    return least(left, part);
+}
+
 /* A part, and what the others neither have nor may claim. */
 static uint32_t ordinary(const struct pt_fair *runs, size_t n, size_t me, uint32_t part)
 {
     uint32_t left = count_slots(runs, n);
+    if (count_live(runs, n) > left)
+        return in_turn(runs, n, me, part);
     for (size_t i = 0; i < n; i++) {
         uint32_t claim = get_claim(&runs[i], part);
         if (i != me)
@@ -104,4 +124,31 @@ uint32_t pt_fair_most(const struct pt_fair *runs, size_t n, size_t me)
     if (wide < n && is_older(&runs[wide], &runs[me]))
         most = least(most, beside(runs, n, me, wide));
     return least(most, runs[me].slots);
+}
+
+/* --- the run that asks --- */
+
+void pt_fair_wish(struct pt_fair *me, struct pt_fair_turn *turn, uint32_t step, uint32_t want, int64_t now)
+{
+    if (!me->step || turn->served)
+        me->since = now;
+    me->step = least(step, me->slots);
+    me->want = least(want, me->slots);
+    turn->served = false;
+}
+
+uint32_t pt_fair_look(const struct pt_fair *runs, size_t n, struct pt_fair_turn *turn)
+{
+    turn->met = !pt_fair_waits(&runs[0], pt_fair_part(runs, n));
+    return pt_fair_most(runs, n, 0);
+}
+
+bool pt_fair_rests(const struct pt_fair *me, uint32_t n)
+{
+    return n > 1 || me->held >= me->want;
+}
+
+void pt_fair_keep(const struct pt_fair *me, struct pt_fair_turn *turn, uint32_t held)
+{
+    turn->served |= turn->met && me->held > held;
 }

@@ -16,7 +16,14 @@ struct pt_fair {
     uint32_t order; /* when they began together: the lower */
 };
 
-/* What each has for sure when all of them wish: an equal part, at least 1. */
+/* How the wish of one run goes on; zero-initialise. */
+struct pt_fair_turn {
+    bool met;    /* it had its part when it looked last */
+    bool served; /* then a bundle ended: what it wishes from there on is a new wish */
+};
+
+/* What each has for sure when all of them wish: an equal part, at least 1. Where there are more runs than
+ * slots, each has that in turn. */
 uint32_t pt_fair_part(const struct pt_fair *runs, size_t n);
 /* How many run `me` may hold in all now; it takes no more until it was asked again. Nobody has to give what
  * it uses. A wish of more than a part at once (MPI) is served in turn: the oldest such run is left alone with
@@ -24,3 +31,14 @@ uint32_t pt_fair_part(const struct pt_fair *runs, size_t n);
 uint32_t pt_fair_most(const struct pt_fair *runs, size_t n, size_t me);
 /* It wishes, and has less than a part, or needs more than that at once. */
 bool pt_fair_waits(const struct pt_fair *run, uint32_t part);
+
+/* --- the run that asks; it is the first of them --- */
+
+/* It wishes for `step` more at least, `want` in all. */
+void pt_fair_wish(struct pt_fair *me, struct pt_fair_turn *turn, uint32_t step, uint32_t want, int64_t now);
+/* As pt_fair_most. */
+uint32_t pt_fair_look(const struct pt_fair *runs, size_t n, struct pt_fair_turn *turn);
+/* It got n more: does that end its wish? */
+bool pt_fair_rests(const struct pt_fair *me, uint32_t n);
+/* It is about to hold no more than that. */
+void pt_fair_keep(const struct pt_fair *me, struct pt_fair_turn *turn, uint32_t held);

@@ -48,10 +48,9 @@ struct pt_sharing {
     struct slot *slots;
     uint64_t timer;
     int64_t short_since; /* ms; 0: it has all it could use */
-    bool met;            /* it had its part when it was looked at last */
-    bool served;         /* then a bundle ended: what it wishes from there on is a new wish */
-    bool off;            /* nothing is locked any more */
-    char told[64];       /* the run that it said it waits for */
+    struct pt_fair_turn turn;
+    bool off;      /* nothing is locked any more */
+    char told[64]; /* the run that it said it waits for */
 };
 
 /* --- the clock that all processes of a machine have, and that does not stop in its sleep --- */
@@ -201,7 +200,7 @@ static void unlock_beyond(struct pt_sharing *s, uint32_t held)
 
 void pt_sharing_keep(struct pt_sharing *s, uint32_t held)
 {
-    s->served |= s->met && s->self.fair.held > held;
+    pt_fair_keep(&s->self.fair, &s->turn, held);
     unlock_beyond(s, held);
     say(s);
 }
@@ -214,8 +213,7 @@ static uint32_t find_most(struct pt_sharing *s)
     runs[0] = s->self.fair;
     for (uint32_t i = 0; i < s->nothers; i++)
         runs[1 + i] = s->others[i].fair;
-    s->met = !pt_fair_waits(&runs[0], pt_fair_part(runs, 1 + s->nothers));
-    return pt_fair_most(runs, 1 + s->nothers, 0);
+    return pt_fair_look(runs, 1 + s->nothers, &s->turn);
 }
 
 /* As long as the one that was named has any, it is not said again. */
@@ -248,16 +246,6 @@ static void on_again(void *arg)
         tell(s);
 }
 
-static void begin_wish(struct pt_sharing *s, const struct pt_sharing_wish *wish)
-{
-    struct pt_fair *fair = &s->self.fair;
-    if (!fair->step || s->served)
-        fair->since = clock_ns();
-    fair->step = wish->step < fair->slots ? wish->step : fair->slots;
-    fair->want = wish->want < fair->slots ? wish->want : fair->slots;
-    s->served = false;
-}
-
 /* There is more that it could use. */
 static void wait_for_more(struct pt_sharing *s)
 {
@@ -283,7 +271,7 @@ bool pt_sharing_take(struct pt_sharing *s, uint32_t n, uint32_t spare, const str
     uint32_t held = fair->held;
     if (s->off)
         return true;
-    begin_wish(s, wish);
+    pt_fair_wish(fair, &s->turn, wish->step, wish->want, clock_ns());
     look(s);
     if (held == 0)
         find_base(s);
@@ -295,7 +283,7 @@ bool pt_sharing_take(struct pt_sharing *s, uint32_t n, uint32_t spare, const str
         return refuse(s);
     }
     find_most(s);
-    if (n > 1 || fair->held >= fair->want)
+    if (pt_fair_rests(fair, n))
         pt_sharing_rest(s);
     else
         wait_for_more(s);

@@ -47,8 +47,14 @@ Test(worker_fair, more_runs_than_slots)
     struct pt_fair runs[3];
     for (int i = 0; i < 3; i++)
         runs[i] = (struct pt_fair){.slots = 2, .step = 1, .want = 2, .since = i};
-    for (size_t i = 0; i < 3; i++)
-        cr_expect_eq(most(runs, 3, i), 1);
+    cr_expect_eq(most(runs, 3, 0), 1);
+    cr_expect_eq(most(runs, 3, 1), 1);
+    cr_expect_eq(most(runs, 3, 2), 0, "two waited before");
+    runs[0] = (struct pt_fair){.slots = 2, .step = 1, .want = 2, .since = 3};
+    runs[1].held = 1;
+    cr_expect_eq(most(runs, 3, 0), 0, "it had a slot until now");
+    cr_expect_eq(most(runs, 3, 1), 1);
+    cr_expect_eq(most(runs, 3, 2), 1);
 }
 
 Test(worker_fair, runs_of_other_sizes)
@@ -96,7 +102,7 @@ struct sim {
     uint32_t step;     /* slots of each of its bundles */
     uint32_t left[64]; /* by bundle at work: steps to go */
     uint32_t bundles;  /* still to run */
-    bool met, served;
+    struct pt_fair_turn turn;
 };
 
 static uint32_t sum(const struct sim *sims)
@@ -109,24 +115,19 @@ static uint32_t sum(const struct sim *sims)
 
 static bool may(struct sim *sims, int me, uint32_t slots, int64_t now)
 {
-    struct pt_fair runs[RUNS];
-    struct pt_fair *run = &sims[me].run;
-    if (!run->step || sims[me].served)
-        run->since = now;
-    sims[me].served = false;
-    run->step = sims[me].step;
-    run->want = run->held + sims[me].bundles * sims[me].step;
-    run->want = run->want > slots ? slots : run->want;
+    struct pt_fair runs[RUNS], *run = &sims[me].run;
+    pt_fair_wish(run, &sims[me].turn, sims[me].step, run->held + sims[me].bundles * sims[me].step, now);
     for (int i = 0; i < RUNS; i++)
-        runs[i] = sims[i].run;
-    uint32_t allowed = pt_fair_most(runs, RUNS, (size_t)me);
+        runs[i] = sims[(me + i) % RUNS].run;
+    uint32_t allowed = pt_fair_look(runs, RUNS, &sims[me].turn);
     bool ok = run->held + run->step <= allowed && sum(sims) + run->step <= slots;
-    run->held += ok ? run->step : 0;
-    runs[me].held = run->held;
-    sims[me].met = !pt_fair_waits(&runs[me], pt_fair_part(runs, RUNS));
-    if (ok && sims[me].step > 1)
+    if (!ok)
+        return false;
+    runs[0].held = run->held += run->step;
+    pt_fair_look(runs, RUNS, &sims[me].turn);
+    if (pt_fair_rests(run, run->step))
         run->step = run->want = 0;
-    return ok;
+    return true;
 }
 
 static void play(struct sim *sims, int me, uint32_t slots, int64_t now)
@@ -134,8 +135,8 @@ static void play(struct sim *sims, int me, uint32_t slots, int64_t now)
     struct sim *sim = &sims[me];
     for (int i = 0; i < 64; i++)
         if (sim->left[i] && --sim->left[i] == 0) {
+            pt_fair_keep(&sim->run, &sim->turn, sim->run.held - sim->step);
             sim->run.held -= sim->step;
-            sim->served |= sim->met;
         }
     for (int i = 0; i < 64 && sim->bundles; i++)
         if (!sim->left[i]) {
