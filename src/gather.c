@@ -14,6 +14,7 @@
 #include "ledger.h"
 #include "link.h"
 #include "master.h"
+#include "sequence.h"
 
 #include <stdio.h>
 #include <stdlib.h>
@@ -180,15 +181,14 @@ static int on_message(void *arg, struct pt_link *link, uint8_t type, struct pt_r
     if (type == PT_L_GOT || type == PT_L_STARTED || type == PT_L_WAITS)
         return 0;
     uint64_t seq = pt_get_u64(body);
-    if (body->bad || (seq > h->seq && seq != h->seq + 1))
-        return pt_err_set(err, "message %llu came after %llu", (unsigned long long)seq,
-                          (unsigned long long)h->seq);
-    if (seq <= h->seq)
-        return 0;
-    h->seq = seq;
-    int rc = type == PT_L_REPORT  ? pt_gather_report(&h->from, body, err)
-             : type == PT_L_DEATH ? pt_gather_death(&h->from, body, err)
-                                  : 0;
+    if (body->bad)
+        return pt_err_set(err, "malformed link message %u", type);
+    int rc = pt_sequence_next(&h->seq, seq, err);
+    if (rc <= 0)
+        return rc;
+    rc = type == PT_L_REPORT  ? pt_gather_report(&h->from, body, err)
+         : type == PT_L_DEATH ? pt_gather_death(&h->from, body, err)
+                              : 0;
     bool bye = type == PT_L_BYE && pt_get_u32(body) == PT_NONE;
     if (rc == 0 && (bye || seq % 256 == 0 || h->bytes >= ACK_BYTES))
         rc = acknowledge(h, err);

@@ -7,6 +7,7 @@
 #include "logs.h"
 #include "run_nodes.h"
 #include "run_results.h"
+#include "sequence.h"
 #include "status.h"
 
 #include <stdio.h>
@@ -295,18 +296,6 @@ static int on_bye(struct pt_run_host *h, struct pt_reader *r, struct pt_err *err
     return 0;
 }
 
-/* Sequence numbers count on by one; what was seen before is skipped. 1 new, 0 old, -1. */
-static int next_seq(struct pt_run_host *h, uint64_t seq, struct pt_err *err)
-{
-    if (seq <= h->seq)
-        return 0;
-    if (seq != h->seq + 1)
-        return pt_err_set(err, "message %llu came after %llu", (unsigned long long)seq,
-                          (unsigned long long)h->seq);
-    h->seq = seq;
-    return 1;
-}
-
 /* What the workers have need not be said again. */
 static int on_got(struct pt_run_host *h, struct pt_reader *r, struct pt_err *err)
 {
@@ -357,6 +346,6 @@ int pt_run_message(struct pt_run_host *h, uint8_t type, struct pt_reader *body, 
         return pt_err_set(err, "malformed link message %u", type);
     if (type == PT_L_STARTED)
         return on_started(h, body, err);
-    int rc = next_seq(h, seq, err);
+    int rc = pt_sequence_next(&h->seq, seq, err);
     return rc == 1 ? handlers[type](h, body, err) : rc;
 }
