@@ -88,7 +88,9 @@ void pt_run_nodes_down(struct pt_run_host *h, uint32_t rank, const char *why)
     say("gw%u down: %s\n", h->base + rank, why ? why : "-");
 }
 
+#ifndef MAX_BUNDLES
 #define MAX_BUNDLES 32
+#endif
 static const struct pt_bundle *dealt[MAX_BUNDLES];
 static uint32_t dealt_to[MAX_BUNDLES];
 static size_t ndealt;

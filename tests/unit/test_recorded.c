@@ -1,9 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* What a run noted of itself, and its verdict made again: every test here feeds a verdict and a ledger as a
  * run does, and wants the same counts from the ledger alone. */
-#include "ledger_lab.h"
 #include "master.h"
-#include "recorded.h"
+#include "recorded_lab.h"
 #include "report.h"
 
 TestSuite(recorded, .init = lab_make, .fini = lab_remove);
@@ -63,32 +62,9 @@ static void again(struct lab *lab, uint32_t test)
     cr_assert_eq(pt_verdict_again(lab->v, test), 0);
 }
 
-static void same(const struct pt_verdict *want, const struct pt_verdict *got)
-{
-    struct pt_count a, b;
-    size_t i = 0;
-    for (; pt_verdict_get_count(want, i, &a); i++) {
-        cr_assert(pt_verdict_get_count(got, i, &b), "nothing is %s", a.name);
-        cr_expect_str_eq(a.name, b.name);
-        cr_expect_eq(a.n, b.n, "%s: want %u, got %u", a.name, a.n, b.n);
-    }
-    cr_expect_not(pt_verdict_get_count(got, i, &b), "something is %s", b.name);
-    for (unsigned outcome = 0; outcome < PT_OUTCOMES; outcome++)
-        cr_expect_eq(pt_verdict_total(want, outcome), pt_verdict_total(got, outcome), "%s: want %u, got %u",
-                     pt_outcome_name(outcome), pt_verdict_total(want, outcome),
-                     pt_verdict_total(got, outcome));
-    cr_expect_eq(pt_verdict_tests(want), pt_verdict_tests(got));
-    cr_expect_eq(pt_verdict_done(want), pt_verdict_done(got));
-    cr_expect(pt_verdict_sum_ok(got));
-}
-
 static void end(struct lab *lab)
 {
-    struct pt_err err = PT_ERR_INIT;
-    struct pt_verdict *got = pt_recorded_verdict(lab->l, 0, &err);
-    cr_assert_not_null(got, "%s", err.msg);
-    same(lab->v, got);
-    pt_verdict_destroy(got);
+    check_recorded(lab->l, lab->v);
     pt_verdict_destroy(lab->v);
     pt_ledger_close(lab->l);
 }
