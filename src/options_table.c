@@ -210,7 +210,8 @@ const struct pt_option_row pt_option_rows[] = {
              "to others. Default 5."},
     {"linger", 0, PT_OPTION_SECONDS, PT_GROUP_RUN, PT_FILES_ANY, AT(linger_ms), .max = WEEK_SECONDS, .value = "TIME",
      .help = "When the connection to a host breaks (lid closed, network changed), it goes on with what it was dealt for up to that long, "
-             "keeps the reports, and is connected to again: 30m. Without: it cleans up, and others run what it had."},
+             "keeps the reports, and is connected to again: 30m. Without: it cleans up, and others run what it had. A host whose login manager ends "
+             "what a login leaves running has to keep your own manager instead (there, once: loginctl enable-linger); it says so."},
     {"leave-with-hosts", 0, PT_OPTION_SECONDS, PT_GROUP_RUN, PT_FILES_ANY, AT(leave_ms), .max = WEEK_SECONDS, .value = "TIME",
      .help = "With --linger: deal so much work ahead that each slot has something to do for that long when the connection breaks, as far as earlier "
              "runs tell what tests take: 20m."},
@@ -258,7 +259,7 @@ const struct pt_option_row pt_option_rows[] = {
     /* Other */
     {"detach", 0, PT_OPTION_FLAG, PT_GROUP_OTHER, PT_FILES_NONE, AT(detach),
      .help = "Run in the background: return once the run is under way, with its name; ptremote attach shows it, ptremote stop ends it. It outlives "
-             "the terminal, and the login too unless this machine kills what a user leaves behind (then: loginctl enable-linger). Nobody can be asked for a password or "
+             "the terminal, and the login too unless this machine kills what a user leaves behind (then: loginctl enable-linger, and systemd-run --user --scope ptremote ...). Nobody can be asked for a password or "
              "passphrase: use ssh-agent. A run that fails or ends before it is under way is told at once."},
     {"dry-run", 0, PT_OPTION_FLAG, PT_GROUP_OTHER, PT_FILES_NONE, AT(dry_run),
      .help = "Collect, and print which bundle would go where and how much would be sent. Runs no test."},

@@ -18,7 +18,6 @@
 #include "remote/agent/launch.h"
 #include "remote/agent/linger.h"
 #include "remote/agent/links.h"
-#include "remote/agent/logind.h"
 #include "remote/agent/pulse.h"
 #include "remote/agent/python.h"
 #include "remote/agent/reach.h"
@@ -218,8 +217,6 @@ static int on_end_workers(struct pt_agent *a, struct pt_reader *body, struct pt_
 static int on_launch(struct pt_agent *a, struct pt_reader *body, struct pt_err *err)
 {
     pt_linger_forget(a->linger);
-    if (a->linger && pt_launcher_ended(a->launcher) == 0)
-        pt_logind_warn();
     if (pt_launcher_want(a->launcher, body, err) < 0)
         return -1;
     pt_links_admit(a->links);

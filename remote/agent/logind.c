@@ -2,8 +2,10 @@
 #include "remote/agent/logind.h"
 
 #include "common/auto.h"
+#include "common/err.h"
 #include "common/log.h"
 #include "common/wire.h"
+#include "remote/agent/scope.h"
 
 #include <dirent.h>
 #include <fcntl.h>
@@ -144,10 +146,9 @@ static void add_drop_ins(struct pt_buf *out)
         }
 }
 
-void pt_logind_warn(void)
+static bool ends_logins(const char *user)
 {
     struct pt_buf conf = {0}, cgroup = {0};
-    const char *name = getenv("USER"), *user = geteuid() == 0 ? "root" : name ? name : "";
     char path[PATH_MAX];
     for (size_t i = 0; i < PT_COUNT(places); i++) {
         snprintf(path, sizeof(path), "%s/logind.conf", places[i]);
@@ -158,11 +159,44 @@ void pt_logind_warn(void)
     add_file(&cgroup, "/proc/self/cgroup");
     pt_buf_append(&conf, "", 1);
     pt_buf_append(&cgroup, "", 1);
-    if (!conf.bad && !cgroup.bad && pt_logind_kills((char *)conf.data, (char *)cgroup.data, user))
-        pt_warn(
-            "logind ends here what a login leaves running (KillUserProcesses=yes), so the tests would not go "
-            "on without it: have KillExcludeUsers=%s set in logind.conf, and `loginctl enable-linger %s`",
-            user, user);
+    bool ends = !conf.bad && !cgroup.bad && pt_logind_kills((char *)conf.data, (char *)cgroup.data, user);
     pt_buf_fini(&conf);
     pt_buf_fini(&cgroup);
+    return ends;
+}
+
+/* --- outlasting it --- */
+
+/* loginctl enable-linger: logind keeps the user's own manager, and what that runs, also without a login. */
+static bool keeps_manager(const char *user)
+{
+    char path[PATH_MAX];
+    snprintf(path, sizeof(path), "/var/lib/systemd/linger/%s", user);
+    return user[0] && !strchr(user, '/') && access(path, F_OK) == 0;
+}
+
+void pt_logind_outlast(const char *name)
+{
+    const char *login = getenv("USER"), *user = geteuid() == 0 ? "root" : login ? login : "";
+    uint32_t pids[] = {(uint32_t)getpid(), (uint32_t)getppid()};
+    char manager[64], scope[64];
+    struct pt_err err = PT_ERR_INIT;
+    if (!ends_logins(user))
+        return;
+    snprintf(manager, sizeof(manager), "/run/user/%u/systemd/private", (unsigned)geteuid());
+    snprintf(scope, sizeof(scope), "%.50s.scope", name);
+    int rc = pt_scope_enter(manager, scope, pids, PT_COUNT(pids), &err);
+    if (!keeps_manager(user))
+        pt_warn(
+            "logind ends here what a login leaves running (KillUserProcesses=yes), so the tests would not go "
+            "on without it: `loginctl enable-linger %s` there lets them",
+            user);
+    else if (rc < 0)
+        pt_warn(
+            "logind ends here what a login leaves running (KillUserProcesses=yes), so the tests would not go "
+            "on without it, as the service manager of %s does not take them (%s): have KillExcludeUsers=%s "
+            "set in logind.conf",
+            user, err.msg, user);
+    else
+        pt_info("moved out of the login, which logind ends with all in it, to %s", scope);
 }

@@ -8,6 +8,7 @@
 #include "remote/agent/launch.h"
 #include "remote/agent/linger.h"
 #include "remote/agent/links.h"
+#include "remote/agent/logind.h"
 #include "remote/agent/machine.h"
 #include "remote/agent/pulse.h"
 #include "remote/agent/python.h"
@@ -100,6 +101,14 @@ static int make_parts(struct pt_agent *a, struct pt_err *err)
     return 0;
 }
 
+/* Before anything is started, which then is where this process is. */
+static void outlast_login(const struct pt_agent *a)
+{
+    const char *name = strrchr(a->dir->path, '/');
+    if (a->setup.linger_ms && !(a->setup.flags & PT_SETUP_SYNC_ONLY) && name)
+        pt_logind_outlast(name + 1);
+}
+
 int pt_agent_set_up(struct pt_agent *a, struct pt_reader *body, struct pt_err *err)
 {
     if (pt_setup_decode(body, &a->setup, err) < 0)
@@ -113,7 +122,10 @@ int pt_agent_set_up(struct pt_agent *a, struct pt_reader *body, struct pt_err *e
         a->setup.slots = pt_machine_cores();
     if (!(a->machine_id = pt_machine_id()))
         return pt_err_set(err, "out of memory");
-    if (check_setup(&a->setup, err) < 0 || make_parts(a, err) < 0)
+    if (check_setup(&a->setup, err) < 0)
+        return -1;
+    outlast_login(a);
+    if (make_parts(a, err) < 0)
         return -1;
     say_ready(a);
     pt_agent_advance(a);

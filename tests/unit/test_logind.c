@@ -1,5 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
+#include "remote/agent/dbus.c"
 #include "remote/agent/logind.c"
+#include "remote/agent/scope.c"
 
 #include <criterion/criterion.h>
 
