@@ -4,17 +4,43 @@
 
 #include "common/log.h"
 
-#include <stdio.h>
-#include <unistd.h>
+#include <string.h>
 
 /* A link is a guest until its HELLO made it a host's. */
 static void guest_leaves(struct pt_run *run, const struct pt_link *link)
 {
     for (size_t i = 0; i < run->nguests; i++)
-        if (run->guests[i] == link) {
-            run->guests[i] = run->guests[--run->nguests];
+        if (run->guests[i].link == link) {
+            run->nguests--;
+            memmove(run->guests + i, run->guests + i + 1, (run->nguests - i) * sizeof(*run->guests));
             return;
         }
+}
+
+/* Who came the same way as most others, and first: a worker says who it is at once, so that is none. */
+static size_t guest_to_part_with(const struct pt_run *run)
+{
+    size_t most = 0;
+    size_t which = 0;
+    for (size_t i = 0; i < run->nguests; i++) {
+        size_t n = 0;
+        for (size_t k = i; k < run->nguests; k++)
+            n += run->guests[k].host == run->guests[i].host;
+        if (n > most) {
+            most = n;
+            which = i;
+        }
+    }
+    return which;
+}
+
+/* Whoever floods the door must not keep workers out: what is closed is never the newest. */
+static void make_room(struct pt_run *run)
+{
+    struct pt_link *link = run->guests[guest_to_part_with(run)].link;
+    pt_info("a connection was closed: %u others have not said who they are yet", PT_RUN_GUESTS);
+    guest_leaves(run, link);
+    pt_link_destroy(link);
 }
 
 static void on_hello(void *arg, struct pt_link *link, const struct pt_hello *hello)
@@ -95,14 +121,11 @@ void pt_run_link(struct pt_run *run, int fd, long host)
 {
     struct pt_err err = PT_ERR_INIT;
     struct pt_link *link = NULL;
-    if (run->nguests == PT_RUN_GUESTS) {
-        pt_info("a connection was closed: %u others have not said who they are yet", PT_RUN_GUESTS);
-        close(fd);
-        return;
-    }
+    if (run->nguests == PT_RUN_GUESTS)
+        make_room(run);
     link = pt_link_create(run->loop, fd, &run->identity, run->id, host, &link_callbacks, run, &err);
     if (link)
-        run->guests[run->nguests++] = link;
+        run->guests[run->nguests++] = (struct pt_run_guest){.link = link, .host = host};
     else
         pt_warn("%s", err.msg);
 }
@@ -110,5 +133,5 @@ void pt_run_link(struct pt_run *run, int fd, long host)
 void pt_run_links_fini(struct pt_run *run)
 {
     while (run->nguests)
-        pt_link_destroy(run->guests[--run->nguests]);
+        pt_link_destroy(run->guests[--run->nguests].link);
 }

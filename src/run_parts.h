@@ -98,6 +98,12 @@ struct pt_run_host {
     uint32_t base;                   /* number of its first node: rank r is gw{base+r} */
 };
 
+/* A link whose HELLO did not come yet, or was refused. */
+struct pt_run_guest {
+    struct pt_link *link;
+    long host; /* whose agent carries it, or -1: it came to the listener */
+};
+
 struct pt_run_sizes {
     uint32_t n, ranks[PT_SIZES_MAX];
 };
@@ -129,7 +135,7 @@ struct pt_run {
     struct pt_tls_ca *ca;
     struct pt_tls_identity identity;
     struct pt_listener *listener;
-    struct pt_link *guests[PT_RUN_GUESTS]; /* links that have not joined */
+    struct pt_run_guest guests[PT_RUN_GUESTS]; /* links that have not joined, the oldest first */
     size_t nguests;
 
     struct pt_shared shared; /* --shared-fs */
