@@ -146,6 +146,19 @@ bool pt_plan_holds(const struct pt_plan *plan, uint32_t host, uint32_t bundle, u
     return owner != PT_NONE && plan->tasks[owner]->family == task->family;
 }
 
+bool pt_plan_had(const struct pt_plan *plan, uint32_t host, uint32_t test)
+{
+    uint32_t owner = test < plan->ntests && plan->tests[test].added ? plan->tests[test].bundle : PT_NONE;
+    for (uint32_t i = 0; owner != PT_NONE && i < plan->ntasks; i++) {
+        if (plan->tasks[i]->family != plan->tasks[owner]->family)
+            continue;
+        for (const struct attempt *try = plan->tasks[i]->last; try; try = try->older)
+            if (try->host == host)
+                return true;
+    }
+    return false;
+}
+
 static void heard_of(struct pt_plan *plan, struct task *task, double work)
 {
     task->left = task->left > work ? task->left - work : 0;

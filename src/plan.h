@@ -151,6 +151,8 @@ int pt_plan_next(struct pt_plan *plan, struct pt_plan_deal *deal, struct pt_err 
  * bundle both holders are believed; of a test that was stolen or is to run again, only who gets it next. */
 bool pt_plan_holds(const struct pt_plan *plan, uint32_t host, uint32_t bundle, uint32_t attempt,
                    uint32_t test);
+/* Was that test ever dealt to this host, in its last bundle or a copy of it? */
+bool pt_plan_had(const struct pt_plan *plan, uint32_t host, uint32_t test);
 /* The last attempt of that bundle, valid until destroy; NULL when it was never dealt. */
 const struct pt_bundle *pt_plan_bundle(const struct pt_plan *plan, uint32_t bundle);
 /* The test has its outcome. False when it had one already (or is no test): drop the report. */

@@ -52,12 +52,15 @@ static int note_missing(struct pt_run_host *h, const struct pt_note *note, uint3
     return pt_run_take_made(run, a, &json, rc, err);
 }
 
-/* An error while session fixtures end is told on the last test that worker, or group of ranks, ran. */
+/* An error while session fixtures end is told on the last test that worker, or group of ranks, ran; by itself
+ * where the host did not run that test. */
 static int note_report(struct pt_run_host *h, const struct pt_note *note, uint32_t rank, struct pt_err *err)
 {
     struct pt_buf json = {0};
     struct pt_arrival a = {.h = h, .test = note->test, .bundle = PT_NONE, .rank = rank};
     pt_member_of(rank, &a.rank, NULL);
+    if (!pt_plan_had(h->run->plan, h->number, note->test))
+        a.test = PT_NONE;
     int rc = pt_json_print(pt_json_get(note->json, "report"), &json);
     a.json = json.data;
     a.n = json.len;

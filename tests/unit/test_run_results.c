@@ -244,6 +244,33 @@ Test(run_results, notes_of_hosts)
     stop();
 }
 
+Test(run_results, a_host_amends_its_own_tests_only)
+{
+    char json[160];
+    struct pt_run_host *h = NULL;
+    struct pt_run_host *other = NULL;
+    start(0, 0);
+    add_file("a.py", 1);
+    add_file("b.py", 1);
+    collected();
+    report(0, "passed");
+    report(1, "passed");
+    bundle_of(0, &h);
+    bundle_of(1, &other);
+    cr_assert_neq(h, other);
+    for (uint32_t test = 0; test < 2; test++) {
+        snprintf(
+            json, sizeof(json),
+            "{\"kind\":\"report\",\"after\":%u,\"report\":{\"nodeid\":\"a.py::0\",\"outcome\":\"error\"}}",
+            test);
+        note(h, PT_NONE, json);
+    }
+    cr_assert_eq(pt_verdict_outcome(run.verdict, 0), PT_OUTCOME_ERROR);
+    cr_assert_eq(pt_verdict_outcome(run.verdict, 1), PT_OUTCOME_PASSED, "another host ran it");
+    cr_assert_eq(pt_verdict_total(run.verdict, PT_OUTCOME_ERROR), 2, "what it says is an entry of its own");
+    stop();
+}
+
 Test(run_results, who_runs_what)
 {
     struct pt_run_host *h = NULL;
