@@ -13,6 +13,7 @@
 #include "common/shortage.h"
 
 #include <errno.h>
+#include <stdatomic.h>
 #include <string.h>
 #include <sys/eventfd.h>
 
@@ -47,7 +48,7 @@ static void on_data(void *arg, uint32_t stream, const void *data, size_t n)
         pt_channels_data(lane->channels, stream, data, n);
         return;
     }
-    pt_mux_credit(lane->mux, stream, n);
+    lane->owed += n;
     if (!lane->failed && pt_lane_control(lane, data, n, &lane->failure) < 0)
         lane->failed = true;
 }
@@ -56,6 +57,15 @@ static void on_closed(void *arg, uint32_t stream)
 {
     struct pt_lane *lane = arg;
     pt_channels_closed(lane->channels, stream);
+}
+
+/* An agent that says more than the run can take waits until it did. */
+static void give_credit(struct pt_lane *lane)
+{
+    if (lane->owed && atomic_load(&lane->untold) < PT_LANE_TOLD) {
+        pt_mux_credit(lane->mux, PT_MUX_CONTROL, lane->owed);
+        lane->owed = 0;
+    }
 }
 
 /* --- commands --- */
@@ -248,6 +258,7 @@ static int talk(struct pt_lane *lane, struct pt_err *err)
         int rc = read_all(lane, err);
         if (rc != 0)
             return rc < 0 ? -1 : 0;
+        give_credit(lane);
         if (check_time(lane, err) < 0)
             return -1;
         if (lane->stopped)

@@ -6,6 +6,7 @@
 #include "common/loop.h"
 #include "common/shortage.h"
 
+#include <stdatomic.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -14,12 +15,15 @@
 struct pt_lane_post {
     void (*on_event)(void *arg, struct pt_lane_event *event);
     void *arg;
+    struct pt_lane *lane;
+    size_t bytes;
     struct pt_lane_event event;
 };
 
 static void deliver(void *arg)
 {
     struct pt_lane_post *p = arg;
+    atomic_fetch_sub(&p->lane->untold, p->bytes); /* the last event may end the lane */
     p->on_event(p->arg, &p->event);
     if (p->event.fd >= 0)
         close(p->event.fd);
@@ -30,13 +34,14 @@ static void deliver(void *arg)
     free(p);
 }
 
-struct pt_lane_post *pt_lane_event_new(const struct pt_lane *lane, enum pt_lane_kind kind)
+struct pt_lane_post *pt_lane_event_new(struct pt_lane *lane, enum pt_lane_kind kind)
 {
     struct pt_lane_post *p = calloc(1, sizeof(*p));
     if (!p)
         abort(); /* an event that cannot be told would hang the run */
     p->on_event = lane->o.on_event;
     p->arg = lane->o.arg;
+    p->lane = lane;
     p->event = (struct pt_lane_event){.kind = kind, .host = lane->o.host, .fd = -1, .at = pt_wall_clock()};
     return p;
 }
@@ -46,13 +51,15 @@ struct pt_lane_event *pt_lane_event_of(struct pt_lane_post *post)
     return &post->event;
 }
 
-void pt_lane_event_send(const struct pt_lane *lane, struct pt_lane_post *p)
+void pt_lane_event_send(struct pt_lane *lane, struct pt_lane_post *p)
 {
+    p->bytes = sizeof(*p) + (p->event.text ? strlen(p->event.text) : 0);
+    atomic_fetch_add(&lane->untold, p->bytes);
     if (pt_loop_post(lane->o.loop, deliver, p) < 0)
         abort();
 }
 
-void pt_lane_tell(const struct pt_lane *lane, enum pt_lane_kind kind, uint64_t bytes)
+void pt_lane_tell(struct pt_lane *lane, enum pt_lane_kind kind, uint64_t bytes)
 {
     struct pt_lane_post *p = pt_lane_event_new(lane, kind);
     p->event.bytes = bytes;

@@ -19,6 +19,7 @@
 #define PT_LANE_BULK  (1u << 20)   /* bytes kept queued on the bulk stream */
 #define PT_LANE_FIRST (512u << 10) /* of an archive, before anything is known of the way to the host */
 #define PT_LANE_TAIL  4096         /* of the command's stderr */
+#define PT_LANE_TOLD  (1u << 20)   /* bytes of events that wait, at which the agent gets no more credit */
 
 struct pt_lane_command {
     struct pt_lane_command *next;
@@ -62,17 +63,19 @@ struct pt_lane {
     bool stopped;
     struct pt_err failure; /* set by a callback of the mux */
     bool failed;
-    struct pt_buf attach; /* what to say first, in place of all else; empty: nothing, or it was said */
-    bool attaching;       /* it was said, ATTACHED did not come yet */
-    bool unfit;           /* the agent said FAIL: trying again is no use */
+    struct pt_buf attach;  /* what to say first, in place of all else; empty: nothing, or it was said */
+    bool attaching;        /* it was said, ATTACHED did not come yet */
+    bool unfit;            /* the agent said FAIL: trying again is no use */
+    size_t owed;           /* bytes of the control stream that it gets no credit for yet */
+    _Atomic size_t untold; /* bytes of events that the run's loop did not take yet */
 };
 
 /* What an event on its way to the run's loop is; never NULL. */
-struct pt_lane_post *pt_lane_event_new(const struct pt_lane *lane, enum pt_lane_kind kind);
+struct pt_lane_post *pt_lane_event_new(struct pt_lane *lane, enum pt_lane_kind kind);
 struct pt_lane_event *pt_lane_event_of(struct pt_lane_post *post);
-void pt_lane_event_send(const struct pt_lane *lane, struct pt_lane_post *post);
+void pt_lane_event_send(struct pt_lane *lane, struct pt_lane_post *post);
 /* An event that has only a number. */
-void pt_lane_tell(const struct pt_lane *lane, enum pt_lane_kind kind, uint64_t bytes);
+void pt_lane_tell(struct pt_lane *lane, enum pt_lane_kind kind, uint64_t bytes);
 
 /* Bytes of the control stream. */
 int pt_lane_control(struct pt_lane *lane, const void *data, size_t n, struct pt_err *err);

@@ -37,7 +37,7 @@ static struct pt_lane_sync figures(const struct pt_lane *lane)
     return sync;
 }
 
-static void tell(const struct pt_lane *lane, enum pt_lane_kind kind, const char *text)
+static void tell(struct pt_lane *lane, enum pt_lane_kind kind, const char *text)
 {
     struct pt_lane_post *p = pt_lane_event_new(lane, kind);
     pt_lane_event_of(p)->sync = figures(lane);

@@ -14,6 +14,7 @@
 
 #define HELLO_MS  30000 /* handshake and HELLO must be through by then */
 #define READ_SIZE (64u << 10)
+#define UNREAD    (64u << 20) /* bytes that the peer did not take, at which it is not listened to */
 
 struct pt_link {
     struct pt_loop *loop;
@@ -107,7 +108,9 @@ static int flush(struct pt_link *link)
         sent += (size_t)n;
     }
     pt_buf_consume(&link->out, sent);
-    return pt_loop_watch(link->loop, link->fd, (short)(POLLIN | (link->out.len ? POLLOUT : 0)), on_fd, link);
+    return pt_loop_watch(link->loop, link->fd,
+                         (short)((link->out.len < UNREAD ? POLLIN : 0) | (link->out.len ? POLLOUT : 0)),
+                         on_fd, link);
 }
 
 static int on_hello(struct pt_link *link, struct pt_reader *body, struct pt_err *err)

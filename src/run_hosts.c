@@ -71,6 +71,14 @@ void pt_run_host_note(struct pt_run_host *h, const char *fmt, ...)
     pt_terminal_note(h->run->terminal, line);
 }
 
+bool pt_run_host_may_say(struct pt_run_host *h)
+{
+    if (h->said == PT_RUN_SAID)
+        pt_run_host_note(h, "said %u lines: what else it says is left out", PT_RUN_SAID);
+    h->said += h->said <= PT_RUN_SAID;
+    return h->said <= PT_RUN_SAID;
+}
+
 /* --- starting workers --- */
 
 /* mpirun runs, or says so, and no worker came. */
@@ -226,6 +234,15 @@ static void on_sending(struct pt_run_host *h, const struct pt_lane_event *e)
     pt_run_host_show(h, text);
 }
 
+/* Did the last scan find what the one before it found? */
+static bool tree_rests(const struct pt_run *run)
+{
+    unsigned n = run->scans;
+    return n > 1 && run->trees[n - 1] && run->trees[n - 2] &&
+           memcmp(pt_manifest_root(pt_fanout_manifest(run->trees[n - 1])),
+                  pt_manifest_root(pt_fanout_manifest(run->trees[n - 2])), PT_DIGEST) == 0;
+}
+
 static void on_stale(struct pt_run_host *h, const struct pt_lane_event *e)
 {
     struct pt_run *run = h->run;
@@ -233,6 +250,11 @@ static void on_stale(struct pt_run_host *h, const struct pt_lane_event *e)
     if (h->late && run->scans >= PT_RUN_SCANS && !run->scanning) {
         pt_run_host_note(h, "the tree was edited too often since the run began");
         pt_run_host_give_up(h, "the tree was edited too often since the run began");
+        return;
+    }
+    if (run->scans >= PT_RUN_SCANS && !run->scanning && tree_rests(run)) {
+        pt_run_host_note(h, "it does not take the tree as it is: %s", e->text ? e->text : "no reason given");
+        pt_run_host_give_up(h, "it does not take the tree as it is");
         return;
     }
     if (h->late)
@@ -269,7 +291,8 @@ static void on_exited(struct pt_run_host *h, const struct pt_lane_event *e)
     pt_status_words(e->status, words, sizeof(words));
     last_line(e->text, line, sizeof(line));
     if (e->program == PT_PROGRAM_FORKSERVER) {
-        pt_run_host_note(h, "the Python server %s%s%s", words, line[0] ? ": " : "", line);
+        if (pt_run_host_may_say(h))
+            pt_run_host_note(h, "the Python server %s%s%s", words, line[0] ? ": " : "", line);
         if (h->state == PT_HOST_JOINED || h->state == PT_HOST_WORKING || h->state == PT_HOST_LAUNCHING)
             pt_lane_end_workers(h->lane, 0);
         return;
@@ -337,9 +360,9 @@ static void on_event(void *arg, struct pt_lane_event *e)
         on_exited(h, e);
         break;
     case PT_LANE_LOG:
-        if (e->level <= PT_LOG_WARN)
+        if (e->level <= PT_LOG_WARN && pt_run_host_may_say(h))
             pt_run_host_note(h, "%s", e->text);
-        else
+        else if (e->level > PT_LOG_WARN)
             pt_debug("%s: %s", h->host->name, e->text);
         break;
     case PT_LANE_CLEANED: /* nobody asked */

@@ -103,6 +103,8 @@ static void death_of_nothing(struct pt_run_host *h, const struct pt_death *d)
 {
     char words[128];
     const struct pt_suite_test *t = pt_suite_get(h->run->suite, d->test);
+    if (!pt_run_host_may_say(h))
+        return;
     pt_status_words(d->status, words, sizeof(words));
     if (t)
         pt_run_host_note(h, "worker %u: the process %s after %s had ended", d->rank, words, t->nodeid);
@@ -153,6 +155,17 @@ static void show_line(void *arg, uint32_t node, const char *nodeid, const char *
     pt_terminal_live(h->run->terminal, h->number, who, nodeid, line, n);
 }
 
+/* A host may write for ever; the disk here ends. */
+static bool is_kept(struct pt_run_host *h, size_t n)
+{
+    bool kept = h->written <= PT_RUN_WRITTEN;
+    h->written += n;
+    if (kept && h->written > PT_RUN_WRITTEN)
+        pt_run_host_note(h, "wrote more than %llu MiB: what else it writes is not kept in its logs",
+                         PT_RUN_WRITTEN >> 20);
+    return kept;
+}
+
 static int on_output(struct pt_run_host *h, struct pt_reader *r, struct pt_err *err)
 {
     struct pt_run *run = h->run;
@@ -169,7 +182,7 @@ static int on_output(struct pt_run_host *h, struct pt_reader *r, struct pt_err *
     uint32_t node = is_rank(h, rank) ? h->base + rank : pt_run_member_log(h, rank);
     if (!run->logs || node == PT_NONE)
         return 0;
-    if (pt_logs_add(run->logs, node, h->host->name, nodeid, bytes, n, &why) < 0)
+    if (is_kept(h, n) && pt_logs_add(run->logs, node, h->host->name, nodeid, bytes, n, &why) < 0)
         pt_terminal_note(run->terminal, why.msg);
     if (run->opts->live && pt_logs_lines(run->logs, node, nodeid, bytes, n, show_line, h) < 0)
         pt_info("%s: output is not shown: out of memory", h->host->name);

@@ -116,6 +116,9 @@ int pt_run_note(struct pt_run_host *h, struct pt_reader *r, struct pt_err *err)
     const void *json = pt_get_bytes(r, &n);
     if (!pt_get_end(r))
         return pt_err_set(err, "malformed NOTE");
+    h->noted += n;
+    if (h->noted > PT_RUN_NOTED)
+        return pt_err_set(err, "notes of more than %llu MiB", PT_RUN_NOTED >> 20);
     if (pt_note_decode(json, n, &note, err) < 0)
         return -1;
     int rc = 0;

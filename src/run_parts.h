@@ -38,9 +38,12 @@
 #define PT_RUN_STARTS    32 /* of a host's workers, with those after deaths that a test is to blame for */
 #define PT_RUN_EXCUSED   64 /* such deaths in a run, before no host's workers are started again */
 #define PT_RUN_COMMIT_MS 50
-#define PT_RUN_GUESTS    256 /* connections that have not said who they are */
-#define PT_RUN_SCANS     5   /* of a tree that changes while it is sent */
-#define PT_RUN_JOINS     64  /* hosts that may join a run that goes on */
+#define PT_RUN_GUESTS    256          /* connections that have not said who they are */
+#define PT_RUN_SCANS     5            /* of a tree that changes while it is sent */
+#define PT_RUN_JOINS     64           /* hosts that may join a run that goes on */
+#define PT_RUN_SAID      1000         /* lines that a host may have shown in its own words */
+#define PT_RUN_WRITTEN   (1ull << 30) /* bytes of output that are kept of a host */
+#define PT_RUN_NOTED     (1ull << 30) /* bytes of notes that a host may say */
 
 enum pt_host_state {
     PT_HOST_CONNECTING, /* the lane opens the connection and boots the agent */
@@ -78,6 +81,8 @@ struct pt_run_host {
     uint32_t launch_slots;
     struct pt_link *link;
     uint32_t waits;            /* times that it said whom it waits for */
+    uint32_t said;             /* lines that were shown in its own words */
+    uint64_t written, noted;   /* bytes of output, of notes */
     uint64_t seq, acked;       /* last received of this launch; last acknowledged */
     int64_t lost_at;           /* ms; when its connection was, if it was there before; 0: never */
     char *dir;                 /* the run's folder there; NULL until READY */
@@ -247,6 +252,8 @@ bool pt_run_hosts_coming(const struct pt_run *run);
 void pt_run_hosts_fini(struct pt_run *run);
 /* One line for the user about a host. */
 void pt_run_host_note(struct pt_run_host *h, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
+/* May one more line be shown that the host itself brings about? Says once that there were too many. */
+bool pt_run_host_may_say(struct pt_run_host *h);
 
 /* Another lane for a host that is away; -1: not now. */
 int pt_run_host_attach(struct pt_run_host *h);

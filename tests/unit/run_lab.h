@@ -56,6 +56,11 @@ void pt_run_host_note(struct pt_run_host *h, const char *fmt, ...)
     say("%s: %s\n", h->host->name, text);
 }
 
+bool pt_run_host_may_say(struct pt_run_host *h)
+{
+    return h->said++ < PT_RUN_SAID;
+}
+
 void pt_run_host_give_up(struct pt_run_host *h, const char *why)
 {
     say("%s given up: %s\n", h->host->name, why);

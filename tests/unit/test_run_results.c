@@ -2,6 +2,8 @@
 /* Messages of two hosts, with the run around them played here. */
 #include "run_lab.h"
 
+#include <sys/stat.h>
+
 TestSuite(run_results, .init = lab_make, .fini = lab_remove);
 
 /* --- reruns --- */
@@ -268,6 +270,49 @@ Test(run_results, a_host_amends_its_own_tests_only)
     cr_assert_eq(pt_verdict_outcome(run.verdict, 0), PT_OUTCOME_ERROR);
     cr_assert_eq(pt_verdict_outcome(run.verdict, 1), PT_OUTCOME_PASSED, "another host ran it");
     cr_assert_eq(pt_verdict_total(run.verdict, PT_OUTCOME_ERROR), 2, "what it says is an entry of its own");
+    stop();
+}
+
+static size_t logged(void)
+{
+    char path[512];
+    struct stat st;
+    snprintf(path, sizeof(path), "%s/gw0.log", pt_logs_folder(run.logs));
+    return stat(path, &st) == 0 ? (size_t)st.st_size : 0;
+}
+
+static int output(struct pt_run_host *h, const char *words)
+{
+    struct pt_buf m = {0};
+    pt_put_u32(&m, 0);
+    pt_put_u32(&m, PT_NONE);
+    pt_put_u32(&m, PT_NONE);
+    pt_put_bytes(&m, words, strlen(words));
+    return send(h, PT_L_OUTPUT, &m);
+}
+
+Test(run_results, who_never_stops_fills_no_disk)
+{
+    struct pt_buf m = {0};
+    start(0, 0);
+    add_file("a.py", 1);
+    collected();
+    at[0].written = PT_RUN_WRITTEN - 3;
+    cr_assert_eq(output(&at[0], "first\n"), 0);
+    size_t kept = logged();
+    cr_assert_gt(kept, 0);
+    for (int i = 0; i < 10; i++)
+        cr_assert_eq(output(&at[0], "more\n"), 0);
+    cr_assert_eq(logged(), kept);
+    cr_assert_str_eq(said, "h1: wrote more than 1024 MiB: what else it writes is not kept in its logs\n");
+    const char *warning = "{\"kind\":\"warning\",\"message\":\"w\"}";
+    at[0].noted = PT_RUN_NOTED - strlen(warning);
+    note(&at[0], PT_NONE, warning);
+    pt_put_u32(&m, 0);
+    pt_put_u32(&m, PT_NONE);
+    pt_put_bytes(&m, warning, strlen(warning));
+    cr_assert_eq(send(&at[0], PT_L_NOTE, &m), -1, "the link ends");
+    cr_assert_eq(pt_verdict_count_of(run.verdict, "warnings"), 1);
     stop();
 }
 
