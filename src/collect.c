@@ -5,6 +5,7 @@
 #include "collect_said.h"
 #include "common/auto.h"
 #include "common/err.h"
+#include "common/harden.h"
 #include "common/loop.h"
 #include "json.h"
 
@@ -152,6 +153,7 @@ static void child(const struct pt_collect *c, char **env, int orders, int out, i
     fcntl(orders, F_SETFD, 0);
     fcntl(out, F_SETFD, 0);
     fcntl(ask, F_SETFD, 0);
+    pt_harden_not();
     execvpe(argv[0], argv, env);
     _exit(NO_PYTEST);
 }

@@ -11,6 +11,7 @@
 #include "run_parts.h"
 
 #include "common/auto.h"
+#include "common/harden.h"
 #include "common/log.h"
 #include "door.h"
 #include "dry_run.h"
@@ -537,6 +538,7 @@ int pt_run(const struct pt_options *opts, const char *root, const char *command,
                          .signals = -1,
                          .started = pt_wall_clock()};
     run.failure = PT_ERR_INIT;
+    pt_harden();
     pt_run_make_id(&run);
     if (opts->junitxml)
         run.junit_path = strdup(opts->junitxml);

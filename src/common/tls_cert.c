@@ -14,13 +14,15 @@
 #include <string.h>
 #include <time.h>
 
-#define EARLY_DAY 86400L /* certificates hold from a day before: the peer's clock may be behind */
+#define SECURE    (1 << 20) /* bytes of memory that is neither swapped nor dumped, for private keys */
+#define EARLY_DAY 86400L    /* certificates hold from a day before: the peer's clock may be behind */
 
 /* The machine's openssl.cnf decides nothing here: whoever starts first without it keeps it out. */
 static void start_openssl(void)
 {
     OPENSSL_init_crypto(OPENSSL_INIT_NO_LOAD_CONFIG, NULL);
     OPENSSL_init_ssl(OPENSSL_INIT_NO_LOAD_CONFIG, NULL);
+    CRYPTO_secure_malloc_init(SECURE, 32);
 }
 
 void pt_tls_init(void)
@@ -65,8 +67,7 @@ struct pt_tls_ca {
 void pt_tls_identity_fini(struct pt_tls_identity *id)
 {
     if (id->key_pem)
-        explicit_bzero(id->key_pem, strlen(id->key_pem));
-    free(id->key_pem);
+        OPENSSL_secure_clear_free(id->key_pem, strlen(id->key_pem)); /* whichever memory it is in */
     free(id->cert_pem);
     free(id->ca_pem);
     *id = (struct pt_tls_identity){0};
@@ -174,8 +175,14 @@ static char *cert_pem(X509 *cert)
 static char *key_pem(EVP_PKEY *key)
 {
     BIO *bio = BIO_new(BIO_s_secmem());
-    char *text =
-        bio && PEM_write_bio_PKCS8PrivateKey(bio, key, NULL, NULL, 0, NULL, NULL) ? bio_text(bio) : NULL;
+    char *data;
+    long n = bio && PEM_write_bio_PKCS8PrivateKey(bio, key, NULL, NULL, 0, NULL, NULL)
+                 ? BIO_get_mem_data(bio, &data)
+                 : 0;
+    bool room = CRYPTO_secure_used() < SECURE / 2; /* OpenSSL needs some for every connection */
+    char *text = n <= 0 ? NULL : room ? OPENSSL_secure_zalloc((size_t)n + 1) : calloc(1, (size_t)n + 1);
+    if (text)
+        memcpy(text, data, (size_t)n);
     BIO_free(bio);
     return text;
 }

@@ -352,6 +352,120 @@ Test(tls, a_changed_byte_ends_it)
     pt_tls_ca_destroy(ca);
 }
 
+/* Flags of the mapping in which p lies, as /proc/self/smaps has them. */
+static bool mapping_has(const void *p, const char *flag)
+{
+    char line[512];
+    unsigned long from = 0;
+    unsigned long to = 0;
+    bool has = false;
+    FILE *f = fopen("/proc/self/smaps", "re");
+    while (f && fgets(line, sizeof(line), f)) {
+        unsigned long a;
+        unsigned long b;
+        if (sscanf(line, "%lx-%lx ", &a, &b) == 2) {
+            from = a;
+            to = b;
+        } else if (strncmp(line, "VmFlags:", 8) == 0 && (unsigned long)p >= from && (unsigned long)p < to) {
+            has = strstr(line, flag) != NULL;
+        }
+    }
+    fclose(f);
+    return has;
+}
+
+Test(tls, keys_are_in_memory_that_no_core_file_gets)
+{
+    struct pt_tls_ca *ca = make_ca(RUN, 60);
+    struct pt_tls_identity id = issue(ca, "master");
+    cr_assert(mapping_has(id.key_pem, " dd"), "MADV_DONTDUMP");
+    cr_assert_not(mapping_has(id.cert_pem, " dd"), "what is no secret may be anywhere");
+    pt_tls_identity_fini(&id);
+    pt_tls_ca_destroy(ca);
+}
+
+/* Thousands of hosts: what does not fit there any more is elsewhere, and connections go on. */
+Test(tls, more_keys_than_that_memory_holds)
+{
+    enum { MANY = 5000 };
+    struct pt_tls_ca *ca = make_ca(RUN, 60);
+    struct pt_tls_identity *ids = calloc(MANY, sizeof(*ids));
+    for (int i = 0; i < MANY; i++)
+        ids[i] = issue(ca, i ? "host/1/worker" : "master");
+    struct pair p = meet(&ids[MANY - 1], &ids[0], NULL);
+    cr_assert(pt_tls_established(p.server));
+    pair_fini(&p);
+    for (int i = 0; i < MANY; i++)
+        pt_tls_identity_fini(&ids[i]);
+    free(ids);
+    pt_tls_ca_destroy(ca);
+}
+
+/* TLS 1.3 knows no renegotiation: a handshake message in the middle ends the connection. */
+Test(tls, a_second_handshake_ends_it)
+{
+    struct pt_tls_ca *ca = make_ca(RUN, 3600);
+    struct pt_tls_identity worker = issue(ca, "host/1/worker");
+    struct pt_tls_identity master = issue(ca, "master");
+    for (int how = 0; how < 2; how++) {
+        struct pair p = meet(&worker, &master, NULL);
+        struct pt_tls *again = connect_end(&worker, 0, "master");
+        struct pt_buf wire = {0};
+        cr_assert(pt_tls_established(p.server));
+        pt_tls_pull(again, &wire); /* ClientHello, in the clear or as plain bytes of a record of 1.2 */
+        if (how)
+            wire.data[0] = 20;
+        cr_assert_eq(pt_tls_feed(p.server, wire.data, wire.len, &p.at_server, &p.server_err), -1);
+        cr_assert_eq(p.at_server.len, 0);
+        pt_buf_fini(&wire);
+        pt_tls_destroy(again);
+        pair_fini(&p);
+    }
+    pt_tls_identity_fini(&worker);
+    pt_tls_identity_fini(&master);
+    pt_tls_ca_destroy(ca);
+}
+
+/* Whoever records a conversation and says it again is not understood: the other end has fresh secrets. */
+Test(tls, a_recorded_conversation_is_worth_nothing)
+{
+    struct pt_tls_ca *ca = make_ca(RUN, 3600);
+    struct pt_tls_identity worker = issue(ca, "host/1/worker");
+    struct pt_tls_identity master = issue(ca, "master");
+    struct pt_tls *client = connect_end(&worker, 0, "master");
+    struct pt_tls *server = connect_end(&master, 1, NULL);
+    struct pt_buf record = {0};
+    struct pt_buf back = {0};
+    struct pt_buf plain = {0};
+    struct pt_err err = PT_ERR_INIT;
+    cr_assert_eq(pt_tls_send(client, "a report", 8, &err), 0);
+    for (int turn = 0; turn < 3; turn++) {
+        size_t had = record.len;
+        pt_tls_pull(client, &record);
+        cr_assert_eq(pt_tls_feed(server, record.data + had, record.len - had, &plain, &err), 0);
+        pt_buf_clear(&back);
+        pt_tls_pull(server, &back);
+        pt_tls_feed(client, back.data, back.len, &plain, &err);
+    }
+    cr_assert_eq(plain.len, 8);
+    pt_buf_clear(&plain);
+    struct pt_tls *other = connect_end(&master, 1, NULL);
+    cr_assert_eq(pt_tls_feed(other, record.data, record.len, &plain, &err), -1);
+    cr_assert_not(pt_tls_established(other));
+    cr_assert_eq(plain.len, 0);
+    cr_assert_eq(pt_tls_feed(server, record.data, record.len, &plain, &err), -1, "nor here, again");
+    cr_assert_eq(plain.len, 0);
+    pt_buf_fini(&record);
+    pt_buf_fini(&back);
+    pt_buf_fini(&plain);
+    pt_tls_destroy(client);
+    pt_tls_destroy(server);
+    pt_tls_destroy(other);
+    pt_tls_identity_fini(&worker);
+    pt_tls_identity_fini(&master);
+    pt_tls_ca_destroy(ca);
+}
+
 Test(tls, bad_arguments)
 {
     struct pt_err err = PT_ERR_INIT;
