@@ -47,13 +47,15 @@ static void commit(void *arg)
     struct pt_err err = PT_ERR_INIT;
     run->commit_timer = pt_loop_after(run->loop, PT_RUN_COMMIT_MS, commit, run);
     run->committing = false;
-    if (!run->ledger || !pt_ledger_dirty(run->ledger))
+    if (!run->ledger)
         return;
-    if (pt_ledger_commit(run->ledger, &err) < 0)
+    bool dirty = pt_ledger_dirty(run->ledger);
+    if (dirty && pt_ledger_commit(run->ledger, &err) < 0)
         pt_run_fail(run, &err);
     else
-        pt_run_hosts_ack(run);
-    run->committed_at = pt_now_ms();
+        pt_run_hosts_ack(run); /* output, too, that leaves nothing in the ledger */
+    if (dirty)
+        run->committed_at = pt_now_ms();
 }
 
 void pt_run_commit_soon(struct pt_run *run)

@@ -239,6 +239,22 @@ test_dry_run_runs_nothing() {
     nothing_left
 }
 
+# More than may be under way unacknowledged, and not one report meanwhile.
+test_much_output_of_one_test() {
+    project much
+    cat >test_much.py <<'PY'
+import os
+
+def test_much():
+    for i in range(40):
+        os.write(1, (b"%1023d\n" % i) * 1024)
+PY
+    pt --hosts local:1 -- -s
+    want_rc 0
+    [ "$(cat .ptremote/logs/*/gw0.log | grep -c '^ *[0-9]*$')" = 40960 ] || fail "not all of its output is here"
+    nothing_left
+}
+
 test_environment() {
     project environment
     cat >test_env.py <<'PY'
