@@ -4,6 +4,7 @@
 #include "common/auto.h"
 #include "common/loop.h"
 #include "remote/agent/child.h"
+#include "remote/agent/least.h"
 #include "remote/agent/sweep.h"
 #include "remote/agent/title.h"
 
@@ -64,6 +65,7 @@ static _Noreturn void end_as(int status)
 static _Noreturn void guard(pid_t program, const sigset_t *set, const struct pt_guard *how)
 {
     pt_child_close_from(0);
+    pt_least_sweep(NULL);
     int status = wait_program(program, set, how->grace_ms);
     pt_sweep_all(REMAINS_MS);
     for (size_t i = 0; i < PT_COUNT(how->folders); i++)

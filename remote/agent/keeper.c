@@ -4,6 +4,7 @@
 #include "common/err.h"
 #include "remote/agent/agent.h"
 #include "remote/agent/child.h"
+#include "remote/agent/least.h"
 #include "remote/agent/rundir.h"
 #include "remote/agent/sweep.h"
 #include "remote/agent/title.h"
@@ -78,6 +79,7 @@ int pt_keeper_run(int channel, const char *cache)
     close(SAID);
     close(channel);
     close(lifeline[0]);
+    pt_least_sweep(NULL);
     pt_rundir_tidy(&dir);
     if (agent > 0)
         wait_for(agent);

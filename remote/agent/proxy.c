@@ -2,7 +2,9 @@
 #include "remote/agent/proxy.h"
 
 #include "common/auto.h"
+#include "remote/agent/child.h"
 #include "remote/agent/keeper.h"
+#include "remote/agent/least.h"
 #include "remote/agent/title.h"
 
 #include <errno.h>
@@ -15,8 +17,9 @@
 #include <sys/socket.h>
 #include <sys/stat.h>
 
-#define PUMP (256u << 10)
-#define PIPE (1 << 20) /* what sshd may be ahead of us: what it cannot write it copies again and again */
+#define PUMP  (256u << 10)
+#define AGENT 3         /* the descriptor of the way to it */
+#define PIPE  (1 << 20) /* what sshd may be ahead of us: what it cannot write it copies again and again */
 
 /* One direction. */
 struct pump {
@@ -131,12 +134,15 @@ int pt_proxy_run(const char *cache)
         _exit(pt_keeper_run(pair[1], cache));
     }
     signal(SIGCHLD, SIG_IGN); /* a keeper whose channel was given to another agent ends before us */
-    close(pair[1]);
-    in = (struct pump){.from = STDIN_FILENO, .to = pair[0]};
-    out = (struct pump){.from = pair[0], .to = STDOUT_FILENO};
+    if (pair[0] != AGENT && dup3(pair[0], AGENT, O_CLOEXEC) < 0)
+        return fail();
+    pt_child_close_from(AGENT + 1);
+    in = (struct pump){.from = STDIN_FILENO, .to = AGENT};
+    out = (struct pump){.from = AGENT, .to = STDOUT_FILENO};
     fcntl(STDIN_FILENO, F_SETPIPE_SZ, PIPE); /* refused where it is no pipe, or the user has many */
     if (set_nonblock(STDIN_FILENO) < 0 || set_nonblock(STDOUT_FILENO) < 0)
         return 1;
+    pt_least_bytes(NULL);
     run();
-    return 0;
+    _exit(0);
 }

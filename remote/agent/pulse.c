@@ -2,6 +2,7 @@
 #include "remote/agent/pulse.h"
 
 #include "remote/agent/child.h"
+#include "remote/agent/least.h"
 #include "remote/agent/state.h"
 
 #include <stdlib.h>
@@ -36,6 +37,7 @@ static void ask(struct pt_pulse *pulse)
         return;
     pt_child_detach();
     pt_child_close_from(0);
+    pt_least_files(&(const char *){NULL}, NULL);
     statvfs(pulse->agent->cache, &vfs);
     statvfs(pulse->agent->workspace, &vfs);
     _exit(0);

@@ -4,6 +4,7 @@
 #include "common/auto.h"
 #include "remote/agent/child.h"
 #include "remote/agent/launch.h"
+#include "remote/agent/least.h"
 #include "remote/agent/machine.h"
 #include "remote/agent/rundir.h"
 #include "remote/agent/state.h"
@@ -197,8 +198,10 @@ static int child(const struct pt_room *room, enum what what, int to, pid_t agent
     if (what == BOUND) {
         setpriority(PRIO_PROCESS, 0, NICE);
         syscall(SYS_ioprio_set, 1, 0, IO_IDLE);
+        pt_least_files((const char *const[]){room->agent->cache, NULL}, NULL);
         bound(room, &out);
     } else {
+        pt_least_sweep(NULL); /* what runs left lies in several places */
         clean(room, what == CLEAN_EVERYWHERE, &out);
     }
     return out.bad || (out.len && write(3, out.data, out.len) != (ssize_t)out.len);

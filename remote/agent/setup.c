@@ -6,6 +6,7 @@
 #include "remote/agent/init.h"
 #include "remote/agent/kit.h"
 #include "remote/agent/launch.h"
+#include "remote/agent/least.h"
 #include "remote/agent/linger.h"
 #include "remote/agent/links.h"
 #include "remote/agent/logind.h"
@@ -111,6 +112,7 @@ static void outlast_login(const struct pt_agent *a)
 
 int pt_agent_set_up(struct pt_agent *a, struct pt_reader *body, struct pt_err *err)
 {
+    char lacks[200];
     if (pt_setup_decode(body, &a->setup, err) < 0)
         return -1;
     a->set_up = true;
@@ -128,6 +130,8 @@ int pt_agent_set_up(struct pt_agent *a, struct pt_reader *body, struct pt_err *e
     if (make_parts(a, err) < 0)
         return -1;
     say_ready(a);
+    if (pt_least_lacks(lacks))
+        pt_info("%s", lacks);
     pt_agent_advance(a);
     return 0;
 }

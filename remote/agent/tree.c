@@ -2,7 +2,9 @@
 #include "remote/agent/tree.h"
 
 #include "common/auto.h"
+#include "common/io.h"
 #include "remote/agent/child.h"
+#include "remote/agent/least.h"
 #include "remote/agent/state.h"
 #include "sync/there/receive.h"
 
@@ -11,8 +13,10 @@
 #include <poll.h>
 #include <signal.h>
 #include <stdio.h>
+#include <string.h>
 #include <sys/prctl.h>
 #include <sys/socket.h>
+#include <sys/stat.h>
 #include <sys/syscall.h>
 
 #define END_MS 2000 /* for the receiver to end by itself */
@@ -136,6 +140,35 @@ static void on_ready(void *arg, int fd, short revents)
     rewatch(tree);
 }
 
+/* Of the cache it needs the folder that the tree lies in, and the store: not our programs, nor other trees.
+ */
+static int limit(const struct pt_agent *a, struct pt_err *err)
+{
+    pt_auto_free char *folder = strdup(a->workspace);
+    pt_auto_free char *store = folder ? malloc(strlen(a->cache) + sizeof("/store")) : NULL;
+    if (!store)
+        return pt_err_set(err, "out of memory");
+    *strrchr(folder, '/') = '\0';
+    sprintf(store, "%s/store", a->cache);
+    mkdir(store, 0700); /* where that fails whoever needs it will say so */
+    return pt_least_files((const char *const[]){folder, store, NULL}, err);
+}
+
+/* It works as well, so this is for those who ask for details. */
+static void say_unlimited(int fd, struct pt_err *why)
+{
+    struct pt_buf b = {0};
+    size_t mark = pt_frame_begin(&b, PT_C_LOG);
+    pt_err_wrap(why, "the receiver of the tree may do more than it needs");
+    pt_put_u8(&b, PT_LOG_INFO);
+    pt_put_str(&b, why->msg);
+    pt_frame_end(&b, mark);
+    if (!b.bad)
+        pt_write_all(fd, b.data, b.len);
+    pt_buf_fini(&b);
+    *why = PT_ERR_INIT;
+}
+
 /* In the child: nothing of the agent but the socket. */
 static int receiver(const struct pt_agent *a, int fd, pid_t agent)
 {
@@ -146,6 +179,8 @@ static int receiver(const struct pt_agent *a, int fd, pid_t agent)
     if (getppid() != agent || (fd != 3 && dup3(fd, 3, O_CLOEXEC) < 0))
         return 1;
     pt_child_close_from(4);
+    if (limit(a, &err) < 0)
+        say_unlimited(3, &err);
     return pt_receive(3, a->workspace, a->cache, &err) < 0;
 }
 
