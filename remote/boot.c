@@ -130,6 +130,8 @@ static int on_fail(const char *reason, struct pt_err *err)
         return pt_err_hint(err, "%s", next);
     if (strstr(reason, "noexec"))
         return pt_err_hint(err, "name a folder on a file system without noexec with --remote-dir");
+    if (strstr(reason, "lets nobody name a folder")) /* deploy/forced-command.sh */
+        return pt_err_hint(err, "leave out --remote-dir");
     return pt_err_hint(err, "name a folder of yours that can be written with --remote-dir");
 }
 
