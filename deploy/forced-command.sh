@@ -35,11 +35,13 @@ agent=$cache/bin/$digest/ptremote-agent
 if ! { [ -s "$agent" ] && [ -x "$agent" ]; }; then
     mask=$(umask)
     umask 077
+    # shellcheck disable=SC2015
     mkdir -p "$cache/bin/$digest" && new=$(mktemp "$cache/bin/$digest/new.XXXXXXXX") || fail "cannot write there"
     trap 'rm -f "$new"' EXIT
     echo "PTREMOTE-BOOT need $here"
     head -c "$size" >"$new" || fail "No space left on device, or it cannot be written"
     [ "$(sha256sum <"$new")" = "$digest  -" ] || fail "the program came damaged"
+    # shellcheck disable=SC2015
     chmod 700 "$new" && sync "$new" && mv -f "$new" "$agent" || fail "cannot write there"
     trap - EXIT
     umask "$mask"
