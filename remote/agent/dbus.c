@@ -77,6 +77,13 @@ static void put_scope(struct pt_buf *b, const char *name, const uint32_t *pids, 
     put_text(&properties, "tests that ptremote runs");
     put_property(&properties, "CollectMode", "s");
     put_text(&properties, "inactive-or-failed");
+    put_property(&properties, "Delegate",
+                 "b"); /* else systemd 253 and later stop all when memory ends for one */
+    put_u32(&properties, 1);
+    put_property(&properties, "TasksMax", "t"); /* no less than in a login */
+    align(&properties, 8);
+    put_u32(&properties, UINT32_MAX);
+    put_u32(&properties, UINT32_MAX);
     put_property(&properties, "PIDs", "au");
     put_u32(&properties, n * 4);
     for (uint32_t i = 0; i < n; i++)

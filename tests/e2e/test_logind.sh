@@ -44,6 +44,15 @@ end_logins() { # USER
 
 no_login_of() { ! "$lab" exec h1 loginctl list-sessions --no-legend | grep " $1 "; }
 scopes() { "$lab" exec h1 find /sys/fs/cgroup/user.slice -name 'ptremote*'; }
+
+# want_scope PROPERTIES: what its manager says of the one scope there is.
+want_scope() {
+    local said
+    said=$("$lab" exec h1 runuser -u ada -- env XDG_RUNTIME_DIR=/run/user/7001 systemctl --user show \
+        "$(basename "$(scopes)")" -p Delegate -p TasksMax | sort | xargs)
+    [ "$said" = "$1" ] || fail "the scope has $said"
+}
+
 none_runs() { ! "$lab" pids h1 | grep -E 'ptremote|mpirun|python'; }
 
 # Neither processes nor folders of a run, nor scopes.
@@ -64,6 +73,7 @@ test_logins_and_masters_are_outlasted() {
     wait "$master" 2>/dev/null
     wait_for 30 "the login does not end" no_login_of ada
     ! has_run 3 || fail "tests do not wait"
+    want_scope 'Delegate=yes TasksMax=infinity'
     open_gate
     wait_for 30 "h1 did not go on" has_run 4
     ! says 'logind' || says 'moved out of the login' || fail "it warns"
