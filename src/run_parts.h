@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #pragma once
 /* What the run's files share:
- * run.c (start, end, time), run_begin.c, run_tree.c (what is sent), run_detach.c (--detach), run_sync.c
- *   (--sync-only), run_resume.c (what an earlier run left), run_failures.c (what failed before)
+ * run.c (start, end, time), run_check.c (does it go on?), run_begin.c, run_tree.c (what is sent),
+ *   run_detach.c (--detach), run_sync.c (--sync-only), run_resume.c (what an earlier run left),
+ *   run_failures.c (what failed before)
  * run_collect.c (what there is to run), run_units.c (what is dealt as one), run_ahead.c (what hosts do ahead)
  * run_hosts.c (each host's state), run_lost.c, run_away.c and run_end.c (the ends of that), run_deaths.c
  *   (whose fault they are), run_join.c and run_leave.c (hosts that come and go meanwhile), run_door.c (who
@@ -210,7 +211,7 @@ int pt_run_host_identity(struct pt_run_host *h, struct pt_err *err);
 /* Scan the tree (again) in a thread; hosts get it when it is done. */
 int pt_run_scan(struct pt_run *run);
 
-/* run.c */
+/* run_check.c */
 /* Look whether the run is over, or can never be, and go on accordingly. Call after every event. */
 void pt_run_check(struct pt_run *run);
 /* End early: nothing more is dealt, what runs is killed. why in words for the last line. */
@@ -220,6 +221,10 @@ void pt_run_end_early(struct pt_run *run, const char *why);
 /* Something that ends the program with an error. */
 void pt_run_fail(struct pt_run *run, const struct pt_err *err);
 
+/* The lanes stop, once, and nothing more is dealt. */
+void pt_run_stop_lanes(struct pt_run *run);
+
+/* run.c */
 /* What was reported is to be on disk at once, unless something was put there within PT_RUN_COMMIT_MS. */
 void pt_run_commit_soon(struct pt_run *run);
 /* What each host was and got, into the ledger. */
