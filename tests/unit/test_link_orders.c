@@ -237,6 +237,5 @@ Test(link_orders, also_what_waits_on_the_disk)
     do
         run_order("/tmp");
     while (orders_next());
-    fprintf(stderr, "N %lu\n", orders.n);
     cr_assert_gt(orders.n, 1000);
 }
