@@ -68,12 +68,12 @@ static void over_hosts(struct sim *sim)
 Test(plan_orders, hosts_are_lost_and_come_back_and_report_late)
 {
     struct scene scene = {.may = MAY(LOSE) | MAY(LATE) | MAY(BEGIN),
-                          .depth = 6,
+                          .depth = 5,
                           .hosts = 2,
                           .slots = 1,
                           .bundles = 2,
                           .collect = plain};
-    struct seen seen = all_orders(&scene, 100000);
+    struct seen seen = all_orders(&scene, 20000);
     cr_assert_gt(seen.tried, 0);
 }
 
@@ -139,25 +139,25 @@ Test(plan_orders, stragglers_are_run_twice)
 Test(plan_orders, mpi_sizes_and_exclusive_tests)
 {
     struct scene scene = {.may = MAY(BEGIN) | MAY(LOSE) | MAY(DIE) | MAY(NEVER_MORE),
-                          .depth = 6,
+                          .depth = 5,
                           .hosts = 2,
                           .slots = 2,
                           .bundles = 2,
                           .collect = heavy};
-    struct seen seen = all_orders(&scene, 40000);
+    struct seen seen = all_orders(&scene, 9000);
     cr_assert_gt(seen.impossible, 0);
 }
 
 Test(plan_orders, tests_over_several_hosts)
 {
     struct scene scene = {.may = MAY(BEGIN) | MAY(LOSE) | MAY(DIE) | MAY(DRAIN) | MAY(JOIN),
-                          .depth = 5,
+                          .depth = 4,
                           .hosts = 2,
                           .slots = 2,
                           .bundles = 2,
                           .across = true,
                           .collect = over_hosts};
-    struct seen seen = all_orders(&scene, 100000);
+    struct seen seen = all_orders(&scene, 8000);
     cr_assert(seen.broken > 0 && seen.drops > 0);
 }
 
