@@ -42,6 +42,8 @@ static int split(const char *address, char host[96], char port[8])
 }
 
 #define PAUSE_MS 100
+#define BACKLOG  4096
+#define AT_ONCE  64 /* guests that are taken before others have their turn */
 
 static void on_accept(void *arg, int fd, short revents);
 
@@ -52,22 +54,28 @@ static void on_pause_over(void *arg)
     pt_loop_watch(l->loop, l->fd, POLLIN, on_accept, l);
 }
 
-static void on_accept(void *arg, int fd, short revents)
+/* -1 when there is none, or none can be taken now. */
+static int take_guest(struct pt_listener *l, int fd)
 {
-    (void)revents;
-    struct pt_listener *l = arg;
-    int peer = accept4(fd, NULL, NULL, SOCK_NONBLOCK | SOCK_CLOEXEC);
+    int one = 1, peer = accept4(fd, NULL, NULL, SOCK_NONBLOCK | SOCK_CLOEXEC);
     if (peer < 0) { /* without descriptors the guest stays at the door: do not spin */
         if (errno == EMFILE || errno == ENFILE || errno == ENOBUFS || errno == ENOMEM)
             l->pause = pt_loop_after(l->loop, PAUSE_MS, on_pause_over, l);
         if (l->pause)
             pt_loop_watch(l->loop, l->fd, 0, on_accept, l);
-        return;
+        return -1;
     }
-    int one = 1;
     setsockopt(peer, IPPROTO_TCP, TCP_NODELAY, &one, sizeof(one));
     setsockopt(peer, SOL_SOCKET, SO_KEEPALIVE, &one, sizeof(one));
     l->accepted(l->arg, peer);
+    return 0;
+}
+
+static void on_accept(void *arg, int fd, short revents)
+{
+    (void)revents;
+    for (int i = 0; i < AT_ONCE && take_guest(arg, fd) == 0; i++)
+        ;
 }
 
 static int bind_first(struct addrinfo *list)
@@ -77,7 +85,7 @@ static int bind_first(struct addrinfo *list)
         if (fd < 0)
             continue;
         setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &one, sizeof(one));
-        if (bind(fd, ai->ai_addr, ai->ai_addrlen) == 0 && listen(fd, 128) == 0)
+        if (bind(fd, ai->ai_addr, ai->ai_addrlen) == 0 && listen(fd, BACKLOG) == 0)
             return fd;
         int saved = errno;
         close(fd);

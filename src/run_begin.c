@@ -114,7 +114,8 @@ int pt_run_host_identity(struct pt_run_host *h, struct pt_err *err)
 static int make_keys(struct pt_run *run, struct pt_err *err)
 {
     if (!(run->ca = pt_tls_ca_create(run->id, CERT_SECONDS, err)) ||
-        pt_tls_ca_issue(run->ca, "master", &run->identity, err) < 0)
+        pt_tls_ca_issue(run->ca, "master", &run->identity, err) < 0 ||
+        pt_tls_prepare(&run->identity, err) < 0)
         return -1;
     for (size_t i = 0; i < run->hosts.n; i++)
         if (pt_run_host_identity(&run->at[i], err) < 0)

@@ -4,7 +4,9 @@
 
 #include "common/log.h"
 
+#include <netinet/in.h>
 #include <string.h>
+#include <sys/socket.h>
 
 /* A link is a guest until its HELLO made it a host's. */
 static void guest_leaves(struct pt_run *run, const struct pt_link *link)
@@ -17,7 +19,7 @@ static void guest_leaves(struct pt_run *run, const struct pt_link *link)
         }
 }
 
-/* Who came the same way as most others, and first: a worker says who it is at once, so that is none. */
+/* Who came from where most others came, and first: a worker says who it is at once, so that is none. */
 static size_t guest_to_part_with(const struct pt_run *run)
 {
     size_t most = 0;
@@ -25,7 +27,8 @@ static size_t guest_to_part_with(const struct pt_run *run)
     for (size_t i = 0; i < run->nguests; i++) {
         size_t n = 0;
         for (size_t k = i; k < run->nguests; k++)
-            n += run->guests[k].host == run->guests[i].host;
+            n += run->guests[k].host == run->guests[i].host &&
+                 memcmp(run->guests[k].from, run->guests[i].from, sizeof(run->guests[i].from)) == 0;
         if (n > most) {
             most = n;
             which = i;
@@ -117,15 +120,30 @@ static void on_link_closed(void *arg, struct pt_link *link, const char *why)
 static const struct pt_link_callbacks link_callbacks = {
     .hello = on_hello, .message = on_message, .closed = on_link_closed};
 
+/* The address at the other end of a TCP connection. */
+static void address_of(int fd, unsigned char out[16])
+{
+    struct sockaddr_storage ss = {0};
+    socklen_t len = sizeof(ss);
+    memset(out, 0, 16);
+    if (getpeername(fd, (struct sockaddr *)&ss, &len) < 0)
+        return;
+    if (ss.ss_family == AF_INET)
+        memcpy(out, &((struct sockaddr_in *)&ss)->sin_addr, 4);
+    else if (ss.ss_family == AF_INET6)
+        memcpy(out, &((struct sockaddr_in6 *)&ss)->sin6_addr, 8); /* one network is one peer */
+}
+
 void pt_run_link(struct pt_run *run, int fd, long host)
 {
+    struct pt_run_guest guest = {.host = host};
     struct pt_err err = PT_ERR_INIT;
-    struct pt_link *link = NULL;
+    address_of(fd, guest.from);
     if (run->nguests == PT_RUN_GUESTS)
         make_room(run);
-    link = pt_link_create(run->loop, fd, &run->identity, run->id, host, &link_callbacks, run, &err);
-    if (link)
-        run->guests[run->nguests++] = (struct pt_run_guest){.link = link, .host = host};
+    guest.link = pt_link_create(run->loop, fd, &run->identity, run->id, host, &link_callbacks, run, &err);
+    if (guest.link)
+        run->guests[run->nguests++] = guest;
     else
         pt_warn("%s", err.msg);
 }

@@ -107,7 +107,8 @@ struct pt_run_host {
 /* A link whose HELLO did not come yet, or was refused. */
 struct pt_run_guest {
     struct pt_link *link;
-    long host; /* whose agent carries it, or -1: it came to the listener */
+    long host;              /* whose agent carries it, or -1: it came to the listener */
+    unsigned char from[16]; /* from this address; zeros: none */
 };
 
 struct pt_run_sizes {

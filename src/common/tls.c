@@ -129,6 +129,30 @@ static int configure(SSL_CTX *ctx, const struct pt_tls_identity *id, int server)
                : -1;
 }
 
+static SSL_CTX *new_context(const struct pt_tls_identity *id, int server)
+{
+    SSL_CTX *ctx = SSL_CTX_new(TLS_method());
+    if (ctx && configure(ctx, id, server) == 0)
+        return ctx;
+    SSL_CTX_free(ctx);
+    return NULL;
+}
+
+static SSL_CTX *get_context(const struct pt_tls_identity *id, int server)
+{
+    if (server && id->prepared && SSL_CTX_up_ref(id->prepared))
+        return id->prepared;
+    return new_context(id, server);
+}
+
+int pt_tls_prepare(struct pt_tls_identity *id, struct pt_err *err)
+{
+    pt_tls_init();
+    if (!id->prepared)
+        id->prepared = new_context(id, 1);
+    return id->prepared ? 0 : pt_tls_reason(err, "cannot start");
+}
+
 static int create_ssl(struct pt_tls *tls, int server)
 {
     tls->ssl = SSL_new(tls->ctx);
@@ -162,8 +186,7 @@ struct pt_tls *pt_tls_create(const struct pt_tls_identity *id, int server, const
     if (!tls || !(tls->run = strdup(run)) || (peer_role && !(tls->role = strdup(peer_role))))
         goto error;
     tls->host = -1;
-    if (!(tls->ctx = SSL_CTX_new(TLS_method())) || configure(tls->ctx, id, server) < 0 ||
-        create_ssl(tls, server) < 0)
+    if (!(tls->ctx = get_context(id, server)) || create_ssl(tls, server) < 0)
         goto error;
     if (!server && SSL_do_handshake(tls->ssl) != 1 && !BIO_pending(tls->out))
         goto error;

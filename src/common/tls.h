@@ -12,9 +12,12 @@ struct pt_tls;
 /* One party's identity, as PEM: its certificate and key, and the CA to trust. Heap, owned by the holder. */
 struct pt_tls_identity {
     char *cert_pem, *key_pem, *ca_pem;
+    void *prepared; /* by pt_tls_prepare, or NULL */
 };
 /* Wipes the key. */
 void pt_tls_identity_fini(struct pt_tls_identity *id);
+/* Reading keys takes as long as a handshake: do it once for all connections that come to a server. */
+int pt_tls_prepare(struct pt_tls_identity *id, struct pt_err *err);
 
 /* A CA for one run, its key only in memory. `run` is the run's id (letters, digits, '.', '_', '-'); `seconds`
  * how long certificates hold. The master alone checks times: a host's clock may be wrong. */

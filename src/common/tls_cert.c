@@ -68,6 +68,7 @@ void pt_tls_identity_fini(struct pt_tls_identity *id)
 {
     if (id->key_pem)
         OPENSSL_secure_clear_free(id->key_pem, strlen(id->key_pem)); /* whichever memory it is in */
+    SSL_CTX_free(id->prepared);
     free(id->cert_pem);
     free(id->ca_pem);
     *id = (struct pt_tls_identity){0};

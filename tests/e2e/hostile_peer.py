@@ -7,6 +7,8 @@
   break LINK HOW            a worker that goes wrong in the middle: oversized, truncated, interleaved, unknown, jump, renegotiate
   flood ADDR N FILE         N connections that say nothing or a little, made anew when they are closed, until FILE is there
   probe ADDR N              N connections to another's port, with all kinds of garbage
+  knock PLACE UID           as that user, every socket that the system knows of below PLACE, or that has no place at all
+  listen FILE WORDS...      reads every packet of this network until FILE is there, and tells which of the words passed in the clear
 
 LINK is what the agent gave to a worker of this launch (see hostile_mpirun), OLD that of an earlier run."""
 import contextlib
@@ -325,9 +327,14 @@ def endless(link, path):
     w = Worker(link)
     print("joined", flush=True)
     with contextlib.suppress(ssl.SSLError, OSError):
-        while not os.path.exists(path):
+        for turn in range(10**9):
+            if turn == 100:
+                print("said 100 MB", flush=True)
+            if os.path.exists(path):
+                return
             for _ in range(100):
                 w.say(REPORT, u32(0, 0, 1, 1000000) + b"\x06" + text("{" + " " * 10000 + "}"))
+    print("cut off")
 
 
 def go_wrong(link, how):
@@ -423,5 +430,46 @@ def probe(address, n):
     time.sleep(0.5)  # they stay open for a moment, all of them
 
 
+def knock(place, uid):
+    os.setgid(int(uid))
+    os.setuid(int(uid))
+    names = {line.split()[7] for line in open("/proc/net/unix").readlines()[1:] if len(line.split()) > 7}
+    ours = [name for name in names if name.startswith((place, "@"))]
+    for name in ours:
+        s = socket.socket(socket.AF_UNIX)
+        s.settimeout(2)
+        try:
+            s.connect("\0" + name[1:] if name[0] == "@" else name)
+        except OSError:
+            continue
+        with contextlib.suppress(OSError):
+            s.sendall(bytes(64))
+            if s.recv(100):
+                sys.exit("%s answers" % name)
+        if name[0] != "@":
+            sys.exit("%s can be reached" % name)
+    print("knocked at %d" % len(ours))
+
+
+def listen(path, *words):
+    s = socket.socket(socket.AF_PACKET, socket.SOCK_RAW, socket.htons(3))
+    s.setsockopt(socket.SOL_SOCKET, 33, 256 << 20)  # SO_RCVBUFFORCE
+    s.settimeout(0.05)
+    print("listening", flush=True)
+    seen, packets = {word: 0 for word in words}, 0
+    while True:
+        try:
+            packet = s.recv(1 << 16)
+        except socket.timeout:
+            if os.path.exists(path):
+                break
+            continue
+        packets += 1
+        for word in words:
+            seen[word] += word.encode() in packet
+    lost = struct.unpack("II", s.getsockopt(263, 6, 8))[1]  # SOL_PACKET, PACKET_STATISTICS
+    print("packets %d lost %d %s" % (packets, lost, " ".join("%s=%d" % (w.replace(" ", "_"), n) for w, n in seen.items())))
+
+
 if __name__ == "__main__":
-    {"strangers": strangers, "report": report, "endless": endless, "break": go_wrong, "flood": flood, "probe": probe}[sys.argv[1]](*sys.argv[2:])
+    {"strangers": strangers, "report": report, "endless": endless, "break": go_wrong, "flood": flood, "probe": probe, "listen": listen, "knock": knock}[sys.argv[1]](*sys.argv[2:])

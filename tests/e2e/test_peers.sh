@@ -18,13 +18,14 @@ peer() { timeout 60 "$python" "$here/hostile_peer.py" "$@" >"$work/peer" 2>&1 ||
 suite() {
     local n
     project suite
-    rm -f "$(host_disk h1)/var/tmp/go" "$(host_disk h2)"/var/tmp/peer/*
+    rm -f "$(host_disk h1)"/var/tmp/{go,began} "$(host_disk h2)"/var/tmp/peer/*
     for n in $(seq 10 39); do
         cat >"test_$n.py" <<'PY'
 import os
 import time
 
 def test_it():
+    open("/var/tmp/began", "w").close()
     until = time.monotonic() + 90
     while not os.path.exists("/var/tmp/go"):
         assert time.monotonic() < until
@@ -44,7 +45,7 @@ all_passed() {
     want_summary "$work/got.json" "passed=30"
     ! grep -q "a lie" "$out" "$err" "$work/got.json" || fail "a lie was told on"
     "$python" -c 'import json, sys
-assert {t["host"] for t in json.load(open(sys.argv[1]))["tests"]} == {"h1"}' "$work/got.json" || fail "another host told of a test"
+assert {t["host"] for t in json.load(open(sys.argv[1]))["tests"]} <= {"h1", "ada@h1"}' "$work/got.json" || fail "another host told of a test"
 }
 memory() { sed -n 's/^VmHWM:[^0-9]*\([0-9]*\) kB/\1/p' "/proc/$master/status"; } # the most it ever had
 
@@ -77,5 +78,192 @@ test_strangers_and_a_host_that_lies() {
     all_passed
     nothing_left h1
 }
+
+began() { [ -e "$(host_disk h1)/var/tmp/began" ]; }
+first_of() { "$lab" pids "$1" | sed -n "s/^\([0-9]*\) [^ ]*$2 .*/\1/p" | head -n 1; }
+
+first_of_is_not() { local now; now=$(first_of h1 mpirun) && [ -n "$now" ] && [ "$now" != "$1" ]; }
+
+# ADDR:PORT of each TCP port that a process listens on, in its network.
+ports_of() {
+    "$python" - "$1" "$LAB_NET.11" <<'PY'
+import os, sys
+pid, address = sys.argv[1:]
+mine = set()
+for fd in os.listdir("/proc/%s/fd" % pid):
+    try:
+        mine.add(os.readlink("/proc/%s/fd/%s" % (pid, fd)))
+    except OSError:
+        pass
+for line in open("/proc/%s/net/tcp" % pid).readlines()[1:]:
+    words = line.split()
+    where, port = words[1].split(":")
+    if words[3] == "0A" and "socket:[%s]" % words[9] in mine and where in ("00000000", "%02X%02X%02X%02X" % tuple(map(int, reversed(address.split("."))))):
+        print("%s:%d" % (address, int(port, 16)))
+PY
+}
+
+# The master's listener, and the port of mpirun that cannot be closed, with a thousand connections each; what is on the network
+# of the host meanwhile.
+test_floods() {
+    local port flood ear mpirun
+    suite
+    cat >test_secret_word.py <<'PY'
+import socket
+
+def test_it(record_property):
+    record_property("secret", "secret_word_in_a_report")
+    door = socket.create_server(("127.0.0.1", 0))
+    with socket.create_connection(door.getsockname()) as s:
+        s.sendall(b"said by the test itself")
+        door.accept()[0].recv(100)
+PY
+    nsenter -t "$(cat "$LAB_DIR/h1/pid")" -n "$python" "$here/hostile_peer.py" listen "$work/ended" secret_word "PRIVATE KEY" "BEGIN CERT" \
+        "said by the test itself" >"$work/heard" 2>&1 &
+    ear=$!
+    run_over h1:2,h2:1 --junitxml "$work/got.xml"
+    wait_for 60 "h1 does not work" began
+    wait_for 60 "the other host has no keys" has_link 1
+    port=$(strings -n 8 "$(link 1)" | grep -o "$LAB_NET.1:[0-9]*")
+    rm -f "$work/enough"
+    "$python" "$here/hostile_peer.py" flood "$port" 1000 "$work/enough" >"$work/flood" 2>&1 &
+    flood=$!
+    wait_for 60 "no flood" grep -q open "$work/flood"
+    mpirun=$(first_of h1 mpirun)
+    kill -9 "$mpirun"
+    wait_for 60 "mpirun is not started again" first_of_is_not "$mpirun"
+    rm "$(host_disk h1)/var/tmp/began"
+    wait_for 60 "workers do not get through the flood" began
+    mpirun=$(first_of h1 mpirun)
+    ports=$(ports_of "$mpirun")
+    [ -n "$ports" ] || fail "mpirun listens nowhere: what is flooded?"
+    for port in $ports; do
+        peer probe "$port" 1000
+        cat "$work/peer"
+    done
+    let_go
+    pt_end
+    touch "$work/enough" "$work/ended"
+    wait "$flood" "$ear"
+    cat "$work/flood" "$work/heard"
+    want_rc 0
+    want_summary "$work/got.json" "passed=31"
+    grep -q "secret_word_in_a_report" "$work/got.xml" || fail "the report did not come"
+    grep -q "lost 0 secret_word=0 PRIVATE_KEY=0 BEGIN_CERT=0 said_by_the_test_itself=[1-9]" "$work/heard" || fail "it passes in the clear"
+    nothing_left h1
+}
+# It holds tests, says things for ever and reads nothing: the master stays as it is, and ends when it is told to.
+test_a_worker_that_never_stops() {
+    local before endless
+    suite
+    run_over h1:2,h2:1
+    wait_for 60 "h1 does not work" began
+    wait_for 60 "the other host has no keys" has_link 1
+    before=$(memory)
+    rm -f "$work/enough"
+    "$python" "$here/hostile_peer.py" endless "$(link 1)" "$work/enough" >"$work/endless" 2>&1 &
+    endless=$!
+    wait_for 60 "100 MB are not taken" grep -q said "$work/endless"
+    [ $(($(memory) - before)) -lt 32768 ] || fail "100 MB took $(($(memory) - before)) KiB here"
+    kill -INT "$master"
+    pt_end 60
+    want_rc 2
+    wait $endless
+    grep -q "cut off" "$work/endless" || fail "$(cat "$work/endless")"
+    nothing_left h1
+}
+
+# Words of a key that must be nowhere: it was given to the second host's worker.
+of_key() { grep -a -A 1 "BEGIN PRIVATE KEY" "$(link 1)" | tail -n 1; }
+as_user() { "$lab" exec h1 setpriv --reuid "$1" --regid "$1" --clear-groups "${@:2}"; }
+of_ada_to_nina() { # what of ada's nina can read, list or write
+    as_user nina find / \( -path /proc -o -path /sys \) -prune -o -user ada \( -readable -o -writable \) ! -type l -print 2>/dev/null |
+        grep -v -x -e /var/tmp/began -e /home/ada -e '/home/ada/\.[a-z_]*' | sort
+}
+
+# Another user of the host, and whoever looks at the list of processes.
+test_other_users_see_nothing() {
+    local pid before hidden=0 rank0=0
+    suite
+    "$lab" exec h1 chmod 755 /home/ada
+    before=$(of_ada_to_nina)
+    run_over ada@h1:2,h2:1
+    wait_for 60 "h1 does not work" began
+    wait_for 60 "the other host has no keys" has_link 1
+    [ "$(of_ada_to_nina)" = "$before" ] || { diff <(echo "$before") <(of_ada_to_nina); fail "nina sees something of ada"; }
+    [ -n "$(as_user ada find /tmp /run /home/ada/.cache -user ada -readable 2>/dev/null)" ] || fail "ada has nothing there herself"
+    nsenter -t "$(cat "$LAB_DIR/h1/pid")" -n -p -m -r "$python" - knock / "$("$lab" exec h1 id -u nina)" <"$here/hostile_peer.py" >"$work/knock" 2>&1 ||
+        { cat "$work/knock"; fail "nina gets in"; }
+    cat "$work/knock"
+    # not even tests of the same user look into those that hold keys: all of the agent, and rank 0
+    for pid in $("$lab" exec h1 pgrep -u ada -f '^ptremote-agent'); do
+        ! as_user ada cat "/proc/$pid/environ" >/dev/null 2>&1 || fail "ada reads $pid"
+        hidden=$((hidden + 1))
+    done
+    for pid in $("$lab" exec h1 pgrep -u ada -f '/ptremote-worker --run-dir'); do
+        as_user ada cat "/proc/$pid/environ" >/dev/null 2>&1 || rank0=$((rank0 + 1))
+    done
+    [ "$hidden $rank0" = "4 1" ] || fail "$hidden of the agent's processes and $rank0 ranks are hidden from tests"
+    printf '%s\n' "$(of_key)" "BEGIN PRIVATE KEY" >"$work/key"
+    [ "$(head -c 60 "$work/key" | wc -l)" = 0 ] || fail "no key: $(cat "$work/key")"
+    grep -q -a -F -f "$work/key" "$(link 1)" || fail "a key is not found where it is"
+    ! grep -l -a -F -f "$work/key" /proc/[0-9]*/cmdline /proc/[0-9]*/environ 2>/dev/null || fail "a key in a command line or environment"
+    ! grep -r -l -a -F -f "$work/key" "$work"/{suite,home,run,tmp} || fail "a key in a file here"
+    ! grep -r -l -a -F -f "$work/key" --exclude-dir=peer --exclude-dir=ssh "$(host_disk h1)" "$(host_disk h2)" || fail "a key in a file there"
+    let_go
+    all_passed
+    nothing_left h1
+}
+
+# Many hosts whose agents talk as they like, among them one of ours. What is beside the project must stay as it is, and unknown.
+test_hosts_that_were_taken_over() {
+    local n agent agents=() hosts=local:1 count
+    count=$("$here/hostile_agent" count)
+    suite
+    run_over h1:1,h2:1 # installs the agent
+    wait_for 60 "no agent on h2" has_link 1
+    kill -9 "$master"
+    wait "$master" 2>/dev/null
+    nothing_left h1
+    cp "$LAB_SSH_CONFIG" "$work/ssh_config"
+    for n in 1 2; do
+        for agent in "$(host_disk h$n)"/root/.cache/ptremote/bin/*/ptremote-agent; do
+            mv "$agent" "$work/agent.h$n"
+            agents[n]=$agent
+            cp "$here/hostile_agent" "$agent"
+        done
+    done
+    for n in $(seq "$count"); do # sshd refuses more than ten logins at a time
+        sed -n "/^Host h$((n % 2 + 1))$/,/^Host/{/HostName/p}" "$LAB_SSH_CONFIG" | sed "1iHost x$n" >>"$work/ssh_config"
+        printf '  User root\n' >>"$work/ssh_config"
+        sed -n '/^  IdentityFile/,$p' "$LAB_SSH_CONFIG" >>"$work/ssh_config"
+        hosts+=,x$n:1
+    done
+    suite
+    echo "a secret beside the project" >"$work/secret"
+    ln -s "$work/secret" "$work/home/link"
+    touch "$work/before"
+    sed -i 's|/var/tmp/go|'"$go"'|; s|/var/tmp/began|'"$work"'/began|' test_*.py
+    rm -f "$go"
+    pt_start --ssh-config "$work/ssh_config" --json "$work/got.json" --hosts "$hosts"
+    wait_for 60 "ours does not work" test -e "$work/began"
+    wait_for 60 "they are not done" heard_of "$count"
+    [ "$(memory)" -lt 200000 ] || fail "it took $(memory) KiB here"
+    touch "$go"
+    pt_end
+    want_rc 0
+    want_summary "$work/got.json" "passed=30"
+    want_words "x4: said 1000 lines" "x5: said 1000 lines" "x6: it does not take the tree as it is" "x8: the agent's NEED" "x10: the agent broke the protocol" \
+        "x11: message 66" "x13: the agent misses" "x14: a control frame of impossible length" "x16: the agent broke the protocol"
+    for n in 1 2; do
+        ! grep -r -l -a "a secret beside" "$(host_disk h$n)/var/tmp/heard" || fail "it was read"
+        mv "$work/agent.h$n" "${agents[n]}"
+    done
+    find "$work" -path "$work/suite" -prune -o -path "$work/lab" -prune -o -path "$work/home/.cache" -prune -o -newer "$work/before" -type f -print \
+        >"$work/written"
+    [ "$(sed "s|$work/||" "$work/written" | sort | xargs)" = "began err go got.json out waited written" ] || fail "written here: $(cat "$work/written")"
+    nothing_left
+}
+heard_of() { [ "$(find "$LAB_DIR"/h?/disk/var/tmp/heard -name '*.did' | wc -l)" -ge "$1" ]; }
 
 run_tests
