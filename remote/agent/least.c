@@ -13,10 +13,10 @@
 
 #define BOOT "/proc/sys/kernel/random/boot_id" /* a tree's record says in which boot it was made */
 
-/* Bytes, waiting, and the end. */
+/* Bytes, waiting, and the end, before which sanitizers ask for the stack of signals. */
 static const int bytes[] = {
-    SYS_read,         SYS_write,           SYS_close, SYS_ppoll,
-    SYS_rt_sigreturn, SYS_restart_syscall, SYS_exit,  SYS_exit_group,
+    SYS_read, SYS_write,      SYS_close,       SYS_ppoll, SYS_rt_sigreturn, SYS_restart_syscall,
+    SYS_exit, SYS_exit_group, SYS_sigaltstack,
 #ifdef SYS_poll
     SYS_poll,
 #endif
