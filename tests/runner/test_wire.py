@@ -117,6 +117,13 @@ def test_json(value, seen):
     assert json.loads(data.decode("utf-8")) == seen
 
 
+@pytest.mark.parametrize(
+    "text", ["plain", "\\\\ and \\x9b", "a\0b", "\udcff\\\\\udc80", "half \ud83d of a pair \\", "\x1b[31m\u202e\n"]
+)
+def test_visible_text_is_what_json_tells(text):
+    assert wire.visible(text) == json.loads(wire.dumps(text).decode("utf-8"))
+
+
 def test_a_report_always_fits():
     huge = "é" * (3 << 20)
     nested = {

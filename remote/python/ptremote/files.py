@@ -82,7 +82,8 @@ class Files:
         pyargs, self.config.option.pyargs = getattr(self.config.option, "pyargs", False), False
         trouble, going = None, True
         try:
-            self.config.hook.pytest_collection(session=self.session)
+            with insides.literal_paths([path for path in self.wanted if "[" in path]):
+                self.config.hook.pytest_collection(session=self.session)
         except (KeyboardInterrupt, pytest.exit.Exception, self.session.Failed) as error:
             going = False
             self.stopped(error)

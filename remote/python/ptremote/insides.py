@@ -3,6 +3,7 @@
 import ast
 import contextlib
 import copy
+import dataclasses
 import importlib
 import importlib.metadata
 import inspect
@@ -11,9 +12,10 @@ import logging
 import os
 import sys
 import warnings
+from pathlib import Path
 
 import pytest
-from _pytest import faulthandler, junitxml, nodes
+from _pytest import faulthandler, junitxml, main, nodes
 from _pytest._code import code, source
 from _pytest._io import TerminalWriter
 from _pytest.assertion import install_importhook
@@ -294,6 +296,24 @@ def pending_conftests(session):
 def matches(pattern, path):
     """How pytest matches norecursedirs and python_files."""
     return fnmatch_ex(pattern, path)
+
+
+@contextlib.contextmanager
+def literal_paths(paths):
+    """Arguments that are these absolute paths are meant as they are, also with what pytest splits arguments at."""
+    plain = main.resolve_collection_argument
+
+    def resolve(start, arg, *more, **settings):
+        if arg not in paths:
+            return plain(start, arg, *more, **settings)
+        found = plain(start, os.sep, *more, **settings)
+        return (Path(arg), *found[1:]) if isinstance(found, tuple) else dataclasses.replace(found, path=Path(arg))
+
+    main.resolve_collection_argument = resolve
+    try:
+        yield
+    finally:
+        main.resolve_collection_argument = plain
 
 
 def modify_items(session, items, lookers):

@@ -48,6 +48,13 @@ def import_root(path):
     return folder
 
 
+def _is_folder(entry):
+    try:
+        return entry.is_dir()
+    except OSError:
+        return False  # a link that leads to itself
+
+
 class Visit:
     """Which conftests a collection will import and which folders it will put on sys.path, found ahead of it."""
 
@@ -88,9 +95,9 @@ class Visit:
         except OSError:
             return
         if insides.OLD_TREE:
-            entries.sort(key=lambda entry: entry.is_dir())
+            entries.sort(key=_is_folder)
         for entry in entries:
-            if entry.is_dir():
+            if _is_folder(entry):
                 if not self._ignored(entry.path):
                     self._folder(entry.path)
             elif entry.name.endswith(".py") and self._is_test(entry.path) and not self._ignored(entry.path):

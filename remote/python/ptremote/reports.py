@@ -10,7 +10,7 @@ from ptremote import insides, wire
 
 JSON_LIMIT = wire.MAX_TEXT - (64 << 10)
 # Longest text and longest list, tried in turn until a report fits.
-LIMITS = ((JSON_LIMIT, JSON_LIMIT), (1 << 20, 5000), (64 << 10, 500), (4 << 10, 100))
+LIMITS = ((JSON_LIMIT, JSON_LIMIT), (1 << 20, 5000), (512 << 10, 2000), (64 << 10, 500), (4 << 10, 100))
 _PHASES = ("setup", "call", "teardown")
 # Most tests pass and say nothing: their report, but for the braces, and the longest node id that is told so.
 _PASSED = (

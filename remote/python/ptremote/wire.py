@@ -179,13 +179,15 @@ def receive(sock, size, most_fds=4):
 # ---- JSON ----
 
 
+def _shown(char):
+    """A character that UTF-8 cannot hold, as text that it can: \\xNN for a byte that came in undecoded."""
+    code = ord(char)
+    return "\\x%02x" % (code - 0xDC00) if 0xDC80 <= code <= 0xDCFF else "\\u%04x" % code
+
+
 def _visible(error):
-    """A character that UTF-8 cannot hold, as text that JSON can: \\xNN for a byte that came in undecoded."""
-    shown = []
-    for char in error.object[error.start : error.end]:
-        code = ord(char)
-        shown.append("\\\\x%02x" % (code - 0xDC00) if 0xDC80 <= code <= 0xDCFF else "\\\\u%04x" % code)
-    return "".join(shown), error.end
+    """The same inside a string of JSON."""
+    return "".join("\\" + _shown(char) for char in error.object[error.start : error.end]), error.end
 
 
 codecs.register_error("ptremote-visible", _visible)
@@ -223,8 +225,8 @@ def visible(text):
     try:
         text.encode("utf-8")
     except UnicodeEncodeError:
-        return text.encode("utf-8", "ptremote-visible").decode("utf-8").replace("\\\\", "\\")
-    return text
+        text = re.sub("[\ud800-\udfff]", lambda match: _shown(match.group()), text)
+    return text.replace("\0", "\\x00")
 
 
 def undecoded(path):
