@@ -68,7 +68,8 @@ static void tell(const struct cleaned *c)
     uint64_t bytes = c->bytes;
     size_t agent = c->installed ? pt_tools_agent()->size : 0; /* it came just to go again */
     bytes -= bytes < agent ? bytes : agent;
-    printf("%s: ", c->host->name);
+    put_safe(c->host->name);
+    printf(": ");
     if (bytes >= 1000000000)
         printf("%.1f GB freed", (double)bytes / 1e9);
     else if (bytes >= 50000)
@@ -86,9 +87,11 @@ static void complain(struct cleaned *c, const struct pt_err *err)
 {
     c->all->failed = true;
     fflush(stdout);
-    fprintf(stderr, "ptremote: host %s: %s%s%s\n", c->host->name,
-            err->msg[0] ? err->msg : "the connection ended before it was cleaned",
-            err->hint[0] ? "; next: " : "", err->hint);
+    struct pt_err of_host = *err;
+    if (!of_host.msg[0])
+        pt_err_set(&of_host, "the connection ended before it was cleaned");
+    pt_err_wrap(&of_host, "host %s", c->host->name);
+    fprintf(stderr, "ptremote: %s%s%s\n", of_host.msg, of_host.hint[0] ? "; next: " : "", of_host.hint);
 }
 
 static void on_down(struct cleaned *c, const struct pt_lane_event *e)

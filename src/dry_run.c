@@ -49,9 +49,12 @@ static void keep_step(struct layout *l, const struct pt_plan_deal *deal)
 static void print_whom(const struct pt_run *run, const struct pt_plan_deal *deal)
 {
     const struct pt_bundle *b = deal->bundle;
-    printf("bundle %u -> %s", b->bundle, run->at[deal->host].host->name);
-    for (uint32_t i = 1; i < b->nspread; i++)
-        printf("+%s", run->at[b->spread[i].host].host->name);
+    printf("bundle %u -> ", b->bundle);
+    print_text(run->at[deal->host].host->name);
+    for (uint32_t i = 1; i < b->nspread; i++) {
+        printf("+");
+        print_text(run->at[b->spread[i].host].host->name);
+    }
     printf(": ");
 }
 
@@ -120,8 +123,8 @@ static int print_picture(const struct layout *l, uint32_t host)
         for (uint32_t k = d->slot; d->host == host && k < d->slot + d->width && k < slots; k++)
             grid[(size_t)k * steps + d->step] = d->bundle->bundle;
     }
-    printf("%s: bundles of several ranks in %u step%s, a column each\n", h->host->name, steps,
-           steps == 1 ? "" : "s");
+    print_text(h->host->name);
+    printf(": bundles of several ranks in %u step%s, a column each\n", steps, steps == 1 ? "" : "s");
     for (uint32_t from = 0; from < steps; from += COLUMNS) {
         if (from)
             puts("    then");
@@ -134,8 +137,9 @@ static int print_picture(const struct layout *l, uint32_t host)
 static void print_host(const struct pt_run *run, const struct pt_run_host *h)
 {
     uint64_t files, bytes;
+    print_text(h->host->name);
     if (run->opts->shared_fs) {
-        printf("%s: nothing to send, the tree is seen at ", h->host->name);
+        printf(": nothing to send, the tree is seen at ");
         print_text(run->opts->shared_fs);
         printf("\n");
         return;
@@ -144,9 +148,8 @@ static void print_host(const struct pt_run *run, const struct pt_run_host *h)
     struct pt_sent *sent = pt_sent_load(run->state_dir, h->host->name, run->opts->remote_dir);
     const struct pt_manifest *has = sent ? pt_sent_manifest(sent) : NULL;
     pt_sent_missing(tree, has, &files, &bytes);
-    printf("%s: %llu of %zu entries to send, %llu bytes before compression%s%s\n", h->host->name,
-           (unsigned long long)files, pt_manifest_count(tree), (unsigned long long)bytes,
-           has ? "" : " (nothing was sent there before)",
+    printf(": %llu of %zu entries to send, %llu bytes before compression%s%s\n", (unsigned long long)files,
+           pt_manifest_count(tree), (unsigned long long)bytes, has ? "" : " (nothing was sent there before)",
            h->slots ? "" : "; slots not given: planned as 1, a run takes its cores");
     pt_sent_destroy(sent);
 }

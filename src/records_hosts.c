@@ -28,7 +28,7 @@ static int make_question(const char *what, const char *hosts, struct pt_buf *out
     return 0;
 }
 
-/* Its words are printed here: control characters become '?'. */
+/* Its words are printed here: an error made of them is safe to print. */
 static int read_answer(const struct pt_record_run *run, const struct pt_buf *answer, struct pt_err *err)
 {
     struct pt_json *all = pt_json_parse(answer->data, answer->len ? answer->len - 1 : 0, err);

@@ -1,31 +1,24 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* What `attach`, `stop` and those that ask a run for something know of one that may go on. */
 #include "common/err.h"
+#include "common/quote.h"
 #include "records_inside.h"
 
 #include <string.h>
 
-/* A ledger may hold anything, and this is printed. */
-static void clean(char *s)
-{
-    for (; *s; s++)
-        if ((unsigned char)*s < 0x20 || *s == 0x7f)
-            *s = '?';
-}
-
 int pt_record_get(struct pt_ledger *l, int64_t id, struct pt_record_run *out, struct pt_err *err)
 {
     struct pt_ledger_run row;
+    char machine[PT_MASTER_MAX];
     int rc = pt_ledger_get_run(l, id, &row, err);
     if (rc)
         return rc < 0 ? -1 : pt_err_set_kind(err, PT_ERR_USAGE, "the run is not recorded any more");
     *out = (struct pt_record_run){.id = id};
     out->state = pt_recorded_state(&row, &out->pid);
-    snprintf(out->name, sizeof(out->name), "%s", row.name);
+    pt_quote_fit(out->name, sizeof(out->name), row.name); /* a ledger may hold anything */
     snprintf(out->master, sizeof(out->master), "%s", row.master ? row.master : "");
-    snprintf(out->machine, sizeof(out->machine), "%.*s", (int)strcspn(out->master, " "), out->master);
-    clean(out->name);
-    clean(out->machine);
+    snprintf(machine, sizeof(machine), "%.*s", (int)strcspn(out->master, " "), out->master);
+    pt_quote_fit(out->machine, sizeof(out->machine), machine);
     return 0;
 }
 

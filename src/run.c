@@ -19,6 +19,7 @@
 #include "logs.h"
 #include "output/json_file.h"
 #include "output/junit.h"
+#include "output/text.h"
 #include "project.h"
 #include "recorded.h"
 #include "rerun.h"
@@ -328,7 +329,7 @@ static int report_failure(const struct pt_run *run, struct pt_err *err)
     if (run->ledger && pt_ledger_finish_run(run->ledger, pt_wall_clock(), code, PT_OUTCOME_NOTRUN, err) < 0)
         pt_info("%s", err->msg);
     if (run->fail_text)
-        fprintf(stderr, "%s\n", run->fail_text);
+        pt_text_lines(&(struct pt_text){.out = stderr}, run->fail_text);
     *err = run->failure;
     return -1;
 }

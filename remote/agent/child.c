@@ -170,6 +170,21 @@ void pt_child_drain(struct pt_child *child)
     close_output(child);
 }
 
+const char *pt_child_said(struct pt_child *child, size_t most)
+{
+    struct pt_buf *tail = &child->tail;
+    pt_buf_append(tail, "", 1);
+    if (tail->bad)
+        return "";
+    for (size_t i = 0; i + 1 < tail->len; i++)
+        if (strchr("\r\n\t", tail->data[i])) /* or NUL */
+            tail->data[i] = ' ';
+    size_t n = --tail->len;
+    while (n && tail->data[n - 1] == ' ')
+        tail->data[--n] = '\0';
+    return (const char *)tail->data + (n > most ? n - most : 0);
+}
+
 void pt_child_fini(struct pt_child *child)
 {
     pt_child_drain(child);

@@ -45,5 +45,8 @@ int pt_child_start(struct pt_child *child, struct pt_loop *loop, const struct pt
                    struct pt_err *err);
 /* What is still in its pipe is taken to the tail, and the pipe closed. */
 void pt_child_drain(struct pt_child *child);
+/* The last `most` bytes of its output as one line: line ends, tabs and NULs are blanks. Until it is drained
+ * again. */
+const char *pt_child_said(struct pt_child *child, size_t most);
 /* drain, and forget all. Does not kill. */
 void pt_child_fini(struct pt_child *child);

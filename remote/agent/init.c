@@ -141,8 +141,8 @@ static void on_late(void *arg)
     struct pt_err err = PT_ERR_INIT;
     init->timer = 0;
     pt_child_drain(&init->child);
-    pt_err_set_kind(&err, PT_ERR_INFRA, "--init did not end within %d s: %.*s", PT_INIT_MS / 1000,
-                    (int)init->child.tail.len, (const char *)init->child.tail.data);
+    pt_err_set_kind(&err, PT_ERR_INFRA, "--init did not end within %d s: %s", PT_INIT_MS / 1000,
+                    pt_child_said(&init->child, PT_CHILD_TAIL));
     kill(-init->child.pid, SIGKILL);
     pt_agent_fail(init->agent, PT_STAGE_SETUP, &err);
 }
@@ -233,8 +233,8 @@ bool pt_init_reaped(struct pt_init *init, pid_t pid, int status)
     if (status == 0 && init->got.len && init->got.data[init->got.len - 1] == '\0') {
         take(init);
     } else {
-        pt_err_set_kind(&err, PT_ERR_INFRA, "--init failed (%s): %.*s", pt_agent_status(status, text),
-                        (int)init->child.tail.len, (const char *)init->child.tail.data);
+        pt_err_set_kind(&err, PT_ERR_INFRA, "--init failed (%s): %s", pt_agent_status(status, text),
+                        pt_child_said(&init->child, PT_CHILD_TAIL));
         pt_err_hint(&err, "it is run by the login shell %s; try it there", login_shell());
         pt_agent_fail(a, PT_STAGE_SETUP, &err);
     }

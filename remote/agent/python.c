@@ -288,11 +288,9 @@ void pt_python_advance(struct pt_python *p, bool wanted)
 /* Before it is up, what it wrote last says what is wrong with this Python. */
 static void never_up(struct pt_python *p, int status)
 {
-    const struct pt_buf *tail = &p->child.tail;
-    size_t n = tail->len < 600 ? tail->len : 600;
     char how[48], text[800];
-    snprintf(text, sizeof(text), "the fork server ended (%s): %.*s", pt_agent_status(status, how), (int)n,
-             n ? (const char *)tail->data + tail->len - n : "");
+    snprintf(text, sizeof(text), "the fork server ended (%s): %s", pt_agent_status(status, how),
+             pt_child_said(&p->child, 600));
     struct pt_err scarce;
     if (pt_scarce(p->agent->dir, &scarce) < 0)
         pt_err_wrap(&scarce, "%s", scarce.hint);

@@ -1,23 +1,19 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "common/err.h"
 
+#include "common/quote.h"
+
 #include <errno.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <string.h>
 
-static void clean(char *s)
-{
-    for (; *s; s++)
-        if ((unsigned char)*s < 0x20 || *s == 0x7f)
-            *s = *s == '\n' || *s == '\t' ? ' ' : '?';
-}
-
 __attribute__((format(printf, 2, 0))) static void fill(char out[PT_ERR_MAX], const char *fmt, va_list ap)
 {
+    char text[PT_ERR_MAX];
     int saved = errno;
-    vsnprintf(out, PT_ERR_MAX, fmt, ap);
-    clean(out);
+    vsnprintf(text, sizeof(text), fmt, ap);
+    pt_quote_fit(out, PT_ERR_MAX, text);
     errno = saved;
 }
 
@@ -60,7 +56,8 @@ int pt_err_wrap(struct pt_err *err, const char *fmt, ...)
     memcpy(err->msg, prefix, sizeof(prefix));
     if (prefix[0])
         strncat(err->msg, ": ", sizeof(err->msg) - strlen(err->msg) - 1);
-    strncat(err->msg, old, sizeof(err->msg) - strlen(err->msg) - 1);
+    size_t used = strlen(err->msg);
+    pt_quote_fit(err->msg + used, sizeof(err->msg) - used, old);
     return -1;
 }
 

@@ -20,7 +20,8 @@ struct pt_err {
 
 #define PT_ERR_INIT ((struct pt_err){.kind = PT_ERR_INTERNAL, .msg = "", .hint = ""})
 
-/* Fill err (may be NULL) with a formatted message; always returns -1. Control characters become '?'. */
+/* Fill err (may be NULL) with a formatted message; always returns -1. It is
+ * made safe to print (quote.h). */
 int pt_err_set(struct pt_err *err, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
 /* The same with a kind. */
 int pt_err_set_kind(struct pt_err *err, enum pt_err_kind kind, const char *fmt, ...)

@@ -1,6 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "common/log.h"
 
+#include "common/quote.h"
+
 #include <errno.h>
 #include <pthread.h>
 #include <stdarg.h>
@@ -42,19 +44,17 @@ void pt_log_at(enum pt_log_level level, const char *func, const char *fmt, ...)
     if (!pt_log_enabled(level))
         return;
     int saved = errno;
-    char text[2048], line[2304];
+    char text[2048], safe[2048], line[2304];
     va_list ap;
     va_start(ap, fmt);
     vsnprintf(text, sizeof(text), fmt, ap);
     va_end(ap);
-    for (char *p = text; *p; p++)
-        if ((unsigned char)*p < 0x20 || *p == 0x7f)
-            *p = '?';
+    pt_quote_fit(safe, sizeof(safe), text);
     pthread_mutex_lock(&state.lock);
     if (level == PT_LOG_DEBUG)
-        snprintf(line, sizeof(line), "%s: debug: %s: %s", state.prefix, func, text);
+        snprintf(line, sizeof(line), "%s: debug: %s: %s", state.prefix, func, safe);
     else
-        snprintf(line, sizeof(line), "%s: %s: %s", state.prefix, names[level], text);
+        snprintf(line, sizeof(line), "%s: %s: %s", state.prefix, names[level], safe);
     if (state.sink)
         state.sink(state.arg, level, line);
     else

@@ -150,14 +150,16 @@ static size_t encode(uint32_t cp, char out[4])
 /* All that Unicode calls Bidi_Control, besides what has no width or breaks lines. */
 Test(quote, what_turns_or_hides_text_becomes_visible)
 {
-    static const uint32_t points[] = {0x061c, 0x200b, 0x200e, 0x200f, 0x2028, 0x2029, 0x202a, 0x202b,
-                                      0x202c, 0x202d, 0x202e, 0x2066, 0x2067, 0x2068, 0x2069, 0xfeff};
+    static const uint32_t points[] = {0x061c, 0x200b, 0x200e, 0x200f, 0x2028, 0x2029, 0x202a,
+                                      0x202b, 0x202c, 0x202d, 0x202e, 0x2066, 0x2067, 0x2068,
+                                      0x2069, 0xfeff, 0x180e, 0xfff9, 0xfffb};
     for (size_t i = 0; i < PT_COUNT(points); i++) {
         char in[4], want[8];
         size_t n = encode(points[i], in);
         snprintf(want, sizeof(want), "\\u%04x", (unsigned)points[i]);
         prints(in, n, 1, want);
     }
+    prints("\xc2\xad\xf3\xa0\x81\x81", 6, 0, "\\xad\\U000e0041");         /* soft hyphen, tag */
     prints("\xe2\x80\x90\xe2\x80\xa6", 6, 0, "\xe2\x80\x90\xe2\x80\xa6"); /* hyphen, ellipsis */
 }
 
