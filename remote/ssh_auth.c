@@ -324,6 +324,13 @@ static void method_names(unsigned list, char *out, size_t size)
     }
 }
 
+static int locked_hint(struct auth *a)
+{
+    pt_auto_free char *word = pt_quoted(a->locked, true);
+    return pt_err_hint(a->err, "%s fits but needs its passphrase: ssh-add %s", a->locked,
+                       word ? word : "KEY");
+}
+
 static int denied(struct auth *a)
 {
     const struct pt_ssh *s = a->s;
@@ -339,13 +346,14 @@ static int denied(struct auth *a)
                         a->keys.n, a->keys.n == 1 ? "" : "s", ways[0] ? ways : "nothing known",
                         could ? "; there is no terminal to ask for a password" : "");
     if (a->locked[0])
-        return pt_err_hint(a->err, "%s fits but needs its passphrase: ssh-add %s", a->locked, a->locked);
+        return locked_hint(a);
     if (a->keys.skipped[0])
         return pt_err_hint(a->err, "%s", a->keys.skipped);
     if (could && a->keys.n == 0)
         return pt_err_hint(a->err, "use a key or ssh-agent");
+    pt_auto_free char *name = pt_quoted(s->name, true);
     return pt_err_hint(a->err, "check user and key: %s -v true; put a key there: ssh-copy-id %s", s->command,
-                       s->name);
+                       name ? name : "HOST");
 }
 
 static int try_next(struct auth *a, int rc)

@@ -2,6 +2,7 @@
 #include "common/auto.h"
 #include "common/err.h"
 #include "common/loop.h"
+#include "common/quote.h"
 #include "common/shortage.h"
 #include "remote/knownhosts.h"
 #include "remote/ssh_session.h"
@@ -226,14 +227,24 @@ static int get_server_key(struct pt_ssh *s, struct server_key *out, struct pt_er
 
 static void unknown_hint(const struct pt_ssh *s, const char *file, struct pt_err *err)
 {
-    if (s->jump || s->conf.host_key_alias)
+    pt_auto_free char *host = pt_quoted(s->conf.hostname, true);
+    pt_auto_free char *word = *file == '~' ? strdup(file) : pt_quoted(file, true);
+    if (!host || !word || s->jump || s->conf.host_key_alias)
         pt_err_hint(err,
                     "compare the fingerprint, then log in once with ssh, or run with --host-key accept-new");
     else
         pt_err_hint(
             err,
             "compare the fingerprint, then: ssh-keyscan -p %d %s >> %s; or run with --host-key accept-new",
-            s->conf.port, s->conf.hostname, file);
+            s->conf.port, host, word);
+}
+
+static int changed_hint(const char *file, const char *name, struct pt_err *err)
+{
+    pt_auto_free char *word = pt_quoted(file, true);
+    pt_auto_free char *host = pt_quoted(name, false);
+    return pt_err_hint(err, "somebody may listen in; if the change is known: ssh-keygen -f %s -R %s",
+                       word ? word : "FILE", host ? host : "HOST");
 }
 
 static int refuse_key(const struct pt_ssh *s, enum pt_known known, const struct pt_knownwhere *where,
@@ -250,8 +261,7 @@ static int refuse_key(const struct pt_ssh *s, enum pt_known known, const struct 
         pt_err_set_kind(err, PT_ERR_INFRA,
                         "host key of %s has changed: it shows %s %s, %s line %u has another", name, key->type,
                         key->print, where->file, where->line);
-        return pt_err_hint(err, "somebody may listen in; if the change is known: ssh-keygen -f %s -R '%s'",
-                           where->file, name);
+        return changed_hint(where->file, name, err);
     case PT_KNOWN_UNREAD:
         pt_err_set_kind(err, PT_ERR_INFRA, "host key of %s cannot be looked up: %s: %s", name, where->file,
                         strerror(where->why));
@@ -403,9 +413,10 @@ static int prepare(struct pt_ssh *s, const struct pt_ssh_where *where, struct pt
         .file = s->options->ssh_config, .host = where->host, .user = where->user, .port = where->port};
     if (pt_sshconfig_read(&query, &s->conf, err) < 0)
         return -1;
-    const char *file = s->options->ssh_config;
-    if (!(s->name = strdup(where->name)) ||
-        asprintf(&s->command, "ssh%s%s %s", file ? " -F " : "", file ? file : "", s->name) < 0)
+    pt_auto_free char *file = s->options->ssh_config ? pt_quoted(s->options->ssh_config, true) : NULL;
+    pt_auto_free char *name = pt_quoted(where->name, true);
+    if (!(s->name = strdup(where->name)) || !name || (s->options->ssh_config && !file) ||
+        asprintf(&s->command, "ssh%s%s %s", file ? " -F " : "", file ? file : "", name) < 0)
         return pt_err_set(err, "no memory for a connection");
     if (s->conf.proxy_command) {
         pt_err_set_kind(err, PT_ERR_INFRA, "ProxyCommand is set for it, and not supported");

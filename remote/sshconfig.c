@@ -3,6 +3,7 @@
 
 #include "common/auto.h"
 #include "common/err.h"
+#include "common/quote.h"
 #include "remote/sshcodec.h"
 #include "remote/sshconfig_internal.h"
 
@@ -424,7 +425,8 @@ static int check_owner(struct parse *p, const struct place *at, FILE *f)
     if (fstat(fileno(f), &st) == 0 && (st.st_uid == 0 || st.st_uid == getuid()) && !(st.st_mode & 022))
         return 0;
     pt_err_set_kind(p->err, PT_ERR_USAGE, "%s belongs to or can be written by others", at->file);
-    return pt_err_hint(p->err, "chmod 600 %s", at->file);
+    pt_auto_free char *file = pt_quoted(at->file, true);
+    return pt_err_hint(p->err, "chmod 600 %s", file ? file : "FILE");
 }
 
 static int read_file(struct parse *p, struct place *at, bool check)

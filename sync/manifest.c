@@ -3,6 +3,7 @@
 
 #include "common/auto.h"
 #include "common/err.h"
+#include "common/quote.h"
 #include "sync/arena.h"
 #include "sync/chunk.h"
 #include "sync/links.h"
@@ -217,7 +218,9 @@ static int check_entry(const struct pt_manifest *m, const struct pt_entry *e, st
         return pt_err_set(err, "'%s' lies in something that is not a folder of the tree", e->path);
     if (e->type == PT_ENTRY_LINK && pt_link_leaves(m, e)) {
         pt_err_set_kind(err, PT_ERR_USAGE, "%s is a link to %s, outside of the tree", e->path, e->link);
-        return pt_err_hint(err, "leave it out with --exclude '%s', or follow it with --copy-links", e->path);
+        pt_auto_free char *path = pt_quoted(e->path, false);
+        return pt_err_hint(err, "leave it out with --exclude %s, or follow it with --copy-links",
+                           path ? path : "GLOB");
     }
     return 0;
 }

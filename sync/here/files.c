@@ -4,6 +4,7 @@
 
 #include "common/auto.h"
 #include "common/err.h"
+#include "common/quote.h"
 
 #include <dirent.h>
 #include <fcntl.h>
@@ -11,7 +12,8 @@
 
 int pt_files_hint(struct pt_err *err, const char *path)
 {
-    return pt_err_hint(err, "leave it out with --exclude '%s'", path);
+    pt_auto_free char *word = pt_quoted(path, false);
+    return pt_err_hint(err, "leave it out with --exclude %s", word ? word : "GLOB");
 }
 
 int pt_files_unreadable(const char *path, struct pt_err *err)

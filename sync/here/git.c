@@ -3,6 +3,7 @@
 
 #include "common/auto.h"
 #include "common/err.h"
+#include "common/quote.h"
 #include "common/wire.h"
 
 #include <fcntl.h>
@@ -189,7 +190,8 @@ static int finish_call(const struct pt_git *g, const struct job *j, struct call 
         return 0;
     said[strcspn(said, "\n")] = '\0';
     pt_err_set_kind(err, PT_ERR_USAGE, "git cannot list %s: %s", j->folder, said);
-    return pt_err_hint(err, "see what `git -C %s ls-files` says", j->folder);
+    pt_auto_free char *word = pt_quoted(j->folder, true);
+    return pt_err_hint(err, "see what `git -C %s ls-files` says", word ? word : "FOLDER");
 }
 
 /* git leaves out the folders that it cannot open, with a warning and nothing else. */
