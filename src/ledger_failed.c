@@ -77,7 +77,7 @@ int pt_ledger_has_file(struct pt_ledger *l, const int64_t *runs, size_t n, int64
     if (!s)
         return -1;
     sqlite3_bind_int64(s, 2, run);
-    sqlite3_bind_text(s, 3, file, -1, SQLITE_STATIC);
+    pt_bind_text(s, 3, file);
     int step = sqlite3_step(s);
     int has = step == SQLITE_ROW && sqlite3_column_int(s, 0) != 0;
     return pt_ledger_end_read(l, s, step, has, err);

@@ -62,7 +62,7 @@ int pt_ledger_each_past(struct pt_ledger *l, const char *part, pt_ledger_past_fn
     int rc = 0, step = SQLITE_DONE;
     if (!s)
         return -1;
-    sqlite3_bind_text(s, 1, part, -1, SQLITE_STATIC);
+    pt_bind_text(s, 1, part);
     while (rc == 0 && (step = sqlite3_step(s)) == SQLITE_ROW) {
         struct pt_ledger_past p = {.nodeid = pt_column_text(s, 0),
                                    .occurrence = pt_column_u32(s, 1),

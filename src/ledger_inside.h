@@ -7,10 +7,12 @@
  * ledger_failed.c for what failed last.
  */
 #include "common/err.h"
+#include "common/quote.h"
 #include "ledger.h"
 
 #include <math.h>
 #include <sqlite3.h>
+#include <string.h>
 #include <sys/types.h>
 
 /* Statements that are used often, prepared once. */
@@ -105,10 +107,13 @@ static inline void pt_bind_real(sqlite3_stmt *s, int i, double v)
         sqlite3_bind_double(s, i, v);
 }
 
+/* What is no UTF-8 is no text to other readers of the file: it goes in as bytes, and comes back as it was. */
 static inline void pt_bind_text(sqlite3_stmt *s, int i, const char *v)
 {
-    if (v)
+    if (v && pt_utf8_valid(v, strlen(v)))
         sqlite3_bind_text(s, i, v, -1, SQLITE_STATIC);
+    else if (v)
+        sqlite3_bind_blob64(s, i, v, strlen(v), SQLITE_STATIC);
 }
 
 static inline void pt_bind_u32(sqlite3_stmt *s, int i, uint32_t v)

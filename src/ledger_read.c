@@ -242,7 +242,7 @@ int pt_ledger_each_note(struct pt_ledger *l, int64_t run, const char *kind, pt_l
         pt_ledger_prepare(l, "SELECT host,json FROM notes WHERE run=? AND kind=? ORDER BY id", run, err);
     int rc = s ? 0 : -1;
     int step = SQLITE_DONE;
-    sqlite3_bind_text(s, 2, kind, -1, SQLITE_STATIC);
+    pt_bind_text(s, 2, kind);
     while (rc == 0 && (step = sqlite3_step(s)) == SQLITE_ROW) {
         const void *json = sqlite3_column_blob(s, 1);
         rc = fn(arg, pt_column_u32(s, 0), json ? json : "", (size_t)sqlite3_column_bytes(s, 1));

@@ -90,7 +90,7 @@ int64_t pt_ledger_find_run(struct pt_ledger *l, const char *name, struct pt_err 
     if (!s)
         return 0;
     if (name)
-        sqlite3_bind_text(s, 1, name, -1, SQLITE_STATIC);
+        pt_bind_text(s, 1, name);
     int step = sqlite3_step(s);
     int64_t id = step == SQLITE_ROW ? sqlite3_column_int64(s, 0) : 0;
     bool whole = step == SQLITE_ROW && sqlite3_column_int(s, 1) != 0;

@@ -27,7 +27,7 @@ static const char *entity(unsigned char c, bool attribute)
     case '\n':
         return attribute ? "&#10;" : NULL;
     case '\r':
-        return attribute ? "&#13;" : NULL;
+        return "&#13;"; /* a parser makes a line end of one that stands there as it is */
     case '\t':
         return attribute ? "&#09;" : NULL;
     default:

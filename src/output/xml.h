@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #pragma once
-/* XML as Python's ElementTree writes it, from text that may hold anything. */
+/* XML as Python's ElementTree writes it, from text that may hold anything; a carriage return comes through,
+ * too. */
 #include <stdbool.h>
 #include <stdio.h>
 
