@@ -292,7 +292,7 @@ Test(options, unknown_options_get_a_hint)
     refuse("--frobnicate", "unknown option --frobnicate", "pytest's own options go after --");
     refuse("-xz", "unknown option -xz", NULL);
     refuse("--=x", "unknown option --", NULL);
-    refuse("--\033[31mred", "unknown option --?[31mred", NULL);
+    refuse("--\033[31mred", "unknown option --\\x1b[31mred", NULL);
 }
 
 Test(options, every_prefix_of_every_option_is_taken_or_refused_in_one_line)
