@@ -178,6 +178,10 @@ static int take_host(const char *s, size_t n, struct pt_host *out, size_t *used,
     out->name = strndup(s, *used);
     out->host = strndup(host, len);
     out->user = at ? strndup(s, (size_t)(at - s)) : NULL;
+    if (at && !out->user) { /* so that `add` says so */
+        free(out->host);
+        out->host = NULL;
+    }
     return 0;
 }
 
