@@ -18,6 +18,7 @@
 #define MAX_DEPTH 16
 #define MAX_LINE  (64 << 10)
 #define MAX_WORDS 1024
+#define MAX_TIME  (INT_MAX / 1000) /* seconds: they are waited in ms */
 #define UNSET     (-1)
 
 enum kind { WORD, RAW, JUMP, COMMAND, ADD, LIST, NUMBER, SECONDS, CHOICE, HOST, MATCH, INCLUDE };
@@ -264,10 +265,10 @@ static int seconds(const char *text)
                 unit = units[i].value;
         if (*end && !strchr("sSmMhHdDwW", *end))
             return -1;
-        sum += v * unit;
+        sum = sum + v * unit < MAX_TIME ? sum + v * unit : MAX_TIME;
         text = end + (*end != '\0');
-    } while (*text && sum < INT_MAX / 2000);
-    return *text ? -1 : (int)sum;
+    } while (*text);
+    return (int)sum;
 }
 
 static int set_int(struct parse *p, const struct place *at, const struct row *row, const char *text)
@@ -477,6 +478,8 @@ static int settle_host(struct parse *p)
     } else if ((host = strdup(p->query->host))) {
         for (char *c = host; *c; c++)
             *c = (char)tolower((unsigned char)*c);
+    } else {
+        no_memory(p);
     }
     if (!host)
         return -1;
