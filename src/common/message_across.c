@@ -162,8 +162,10 @@ int pt_reached_decode(struct pt_reader *r, struct pt_reached *m, struct pt_err *
 {
     *m = (struct pt_reached){0};
     m->hosts = get_list(r, UINT32_MAX, 8, sizeof(*m->hosts), &m->n);
-    for (uint32_t i = 0; i < m->n; i++)
-        m->hosts[i] = (struct pt_reached_host){.host = pt_get_u32(r), .address = pt_get_u32(r)};
+    for (uint32_t i = 0; i < m->n; i++) {
+        m->hosts[i].host = pt_get_u32(r);
+        m->hosts[i].address = pt_get_u32(r);
+    }
     if (finish(r, "reached", err) == 0)
         return 0;
     pt_reached_fini(m);
