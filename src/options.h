@@ -72,6 +72,7 @@ struct pt_options {
     uint32_t heartbeat_ms;      /* after pt_options_complete not 0 */
     uint32_t linger_ms;         /* 0: hosts end with their connection */
     uint32_t leave_ms;          /* of work, with each slot; 0: as little as keeps it busy */
+    bool sandbox;               /* tests have no network and a tree that is read-only */
     bool mpi_across;            /* tests of several ranks are spread over hosts wherever they can be */
     uint64_t memory_per_slot;   /* bytes, 0: no limit */
     enum pt_collect_where collect;

@@ -301,6 +301,8 @@ static int check_together(const struct pt_options *opts, struct pt_err *err)
     if (opts->leave_ms && !opts->linger_ms)
         return pt_err_set_kind(err, PT_ERR_USAGE,
                                "--leave-with-hosts is for a run that lingers: give --linger TIME too");
+    if (opts->sandbox && opts->mpi_across)
+        return pt_err_set_kind(err, PT_ERR_USAGE, "--mpi-across needs a network, and --sandbox has none");
     if (opts->sync_only && opts->shared_fs)
         return pt_err_set_kind(err, PT_ERR_USAGE, "--sync-only has nothing to send with --shared-fs");
     if (opts->detach && (opts->sync_only || opts->dry_run))

@@ -221,6 +221,10 @@ const struct pt_option_row pt_option_rows[] = {
     {"mpi-across", 0, PT_OPTION_FLAG, PT_GROUP_RUN, PT_FILES_ANY, AT(mpi_across),
      .help = "Spread every MPI test over two or more hosts, also where one host has slots enough. A test of more ranks than any host has "
              "slots is spread in any case. The hosts must reach each other by TCP, and have one Open MPI."},
+    {"sandbox", 0, PT_OPTION_FLAG, PT_GROUP_RUN, PT_FILES_ANY, AT(sandbox),
+     .help = "Run tests without a network but for a loopback of their own, and with a read-only tree; temporary folders are as ever. No MPI test is "
+             "spread over hosts. A host that does not allow it (user namespaces, Linux 5.12) is not used. To find what tests need, "
+             "not to hold tests that mean harm."},
     {"memory-per-slot", 0, PT_OPTION_SIZE, PT_GROUP_RUN, PT_FILES_ANY, AT(memory_per_slot), .min = 16u << 20, .value = "SIZE",
      .help = "Kill a test whose process, with all that it started, takes more memory: 512m, 2g. It is told as crashed, with "
              "what it took. Slots that a host's memory cannot carry are warned of."},

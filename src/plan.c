@@ -25,6 +25,8 @@ struct pt_plan *pt_plan_create(const struct pt_plan_spec *spec, struct pt_err *e
     plan->spec = *spec;
     if (plan->spec.bundles_per_worker == 0)
         plan->spec.bundles_per_worker = 1;
+    for (uint32_t i = 0; spec->apart && i < spec->hosts + spec->more; i++)
+        plan->hosts[i].judged = true; /* none may */
     plan->sequence = (struct pt_plan_line){
         .weight = 1, .ranks = 1, .host = PT_NONE, .pool = {.known = &plan->known, .in_order = true}};
     return plan;
@@ -254,7 +256,8 @@ void pt_plan_lost(struct pt_plan *plan, uint32_t number, void (*given_up)(void *
         go_back(plan, task);
     }
     lose_shares(plan, &loss);
-    host->judged = host->may = false;
+    host->judged = plan->spec.apart;
+    host->may = false;
     pt_plan_hosts_changed(plan);
 }
 

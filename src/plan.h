@@ -50,6 +50,7 @@ struct pt_plan_spec {
     enum pt_schedule schedule;
     bool in_order;  /* dynamic: units go out in the order added, not the longest first */
     bool across;    /* tests of several ranks are spread over hosts also where one host has slots enough */
+    bool apart;     /* no test is spread over hosts: they have no network for it */
     bool speculate; /* a straggler is dealt a second time when slots idle; the first report counts */
     double leave; /* seconds of ordinary work that each slot is to hold, if there is so much; 0: no more than
                    * it takes to be never idle */

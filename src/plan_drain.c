@@ -7,7 +7,7 @@ uint32_t pt_plan_add_host(struct pt_plan *plan)
     if (plan->spec.more == 0 || plan->spec.schedule != PT_SCHEDULE_DYNAMIC)
         return PT_NONE;
     plan->spec.more--;
-    plan->hosts[plan->spec.hosts] = (struct host){0};
+    plan->hosts[plan->spec.hosts] = (struct host){.judged = plan->spec.apart};
     pt_plan_hosts_changed(plan);
     return plan->spec.hosts++;
 }

@@ -42,7 +42,8 @@ static int preview_init(struct preview *p, struct pt_plan *plan)
         most += 3 * (size_t)host->slots + 2;
         if (!(p->free_at[i] = calloc(host->slots + 1, sizeof(double))))
             return -1;
-        host->judged = host->may = host->slots > 0; /* they are taken to reach each other */
+        host->may = host->slots > 0 && !plan->spec.apart; /* else they are taken to reach each other */
+        host->judged = host->slots > 0 || plan->spec.apart;
     }
     plan->version++;
     p->flights = calloc(most + 1, sizeof(*p->flights));

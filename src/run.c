@@ -101,6 +101,7 @@ static int make_parts(struct pt_run *run, struct pt_err *err)
                                 .schedule = opts->schedule,
                                 .in_order = opts->shuffle != NULL,
                                 .across = opts->mpi_across,
+                                .apart = opts->sandbox,
                                 .speculate = opts->speculate,
                                 .leave = opts->leave_ms / 1000.0};
     struct pt_terminal_options terminal = {.out = stdout,

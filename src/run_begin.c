@@ -51,7 +51,9 @@ void pt_run_host_setup(struct pt_run_host *h)
                                  .hash_seed = run->hash_seed,
                                  .silence_ms = opts->heartbeat_ms / 2 * 5,
                                  .linger_ms = opts->linger_ms,
-                                 .flags = opts->sync_only ? PT_SETUP_SYNC_ONLY : 0,
+                                 .flags = opts->sync_only ? PT_SETUP_SYNC_ONLY
+                                          : opts->sandbox ? PT_SETUP_SANDBOX
+                                                          : 0,
                                  .shared = opts->shared_fs,
                                  .proof = run->shared.proof,
                                  .secret = run->shared.secret,

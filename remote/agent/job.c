@@ -7,6 +7,7 @@
 #include "remote/agent/mpirun.h"
 #include "remote/agent/peers.h"
 #include "remote/agent/relay.h"
+#include "remote/agent/sandbox.h"
 #include "remote/agent/state.h"
 #include "remote/agent/sweep.h"
 
@@ -71,16 +72,34 @@ static void add_share(const struct pt_job_spec *spec, struct pt_environ *env)
     pt_environ_set(env, "PTREMOTE_SHARE_DIR", path);
 }
 
+/* What runs tests: a guard stays before it, and outside of any sandbox. */
+struct guarded {
+    struct pt_guard guard;
+    const char *sandbox; /* the folder to be in there; NULL: there is none */
+};
+
+static int guarded_fork(const void *arg)
+{
+    const struct guarded *g = arg;
+    if (pt_guard_fork(&g->guard) < 0)
+        return -1;
+    return g->sandbox ? pt_sandbox_enter(g->sandbox) : 0;
+}
+
 static int start(struct pt_job *job, struct pt_agent *a, const char *program, struct pt_words *argv,
                  const struct pt_environ *env, bool guarded, struct pt_err *err)
 {
-    struct pt_guard guard = {.folders = {job->session_dir, job->shm_dir}, .grace_ms = GRACE_MS};
+    struct guarded g = {.guard = {.folders = {job->session_dir, job->shm_dir}, .grace_ms = GRACE_MS}};
     struct pt_child_spec spec = {
         .path = program, .argv = argv->v, .env = env->v, .cwd = a->dir->path, .in = -1, .out = -1};
     spec.death_signal = SIGTERM;
     if (guarded) {
-        spec.between = pt_guard_fork;
-        spec.between_arg = &guard;
+        spec.between = guarded_fork;
+        spec.between_arg = &g;
+    }
+    if (guarded && a->sandbox) {
+        pt_sandbox_give(a->sandbox, &spec);
+        g.sandbox = a->dir->path;
     }
     return argv->bad ? pt_err_set(err, "out of memory") : pt_child_start(&job->child, a->loop, &spec, err);
 }
@@ -140,7 +159,8 @@ int pt_job_start(struct pt_job *job, struct pt_agent *a, const struct pt_job_spe
 {
     const struct pt_peer *peers[PT_SPREAD_MAX];
     *job = (struct pt_job){.child = {.output = -1}};
-    int rc = find_peers(a, spec, peers, err);
+    int rc = a->sandbox && spec->nspread ? pt_err_set(err, "a group over several hosts has no network here")
+                                         : find_peers(a, spec, peers, err);
     if (rc == 0)
         rc = start_mpirun(job, a, spec, peers, err);
     if (rc < 0)
@@ -196,6 +216,8 @@ int pt_job_start_orted(struct pt_job *job, struct pt_agent *a, const struct pt_j
                        char *const *words, size_t nwords, struct pt_err *err)
 {
     *job = (struct pt_job){.child = {.output = -1}};
+    if (a->sandbox)
+        return pt_err_set(err, "a group of another host has no network here");
     int rc = start_orted(job, a, spec, words, nwords, err);
     if (rc < 0)
         pt_job_fini(job);

@@ -5,6 +5,7 @@
 #include "remote/agent/child.h"
 #include "remote/agent/mpirun.h"
 #include "remote/agent/room.h"
+#include "remote/agent/sandbox.h"
 #include "remote/agent/scarce.h"
 #include "remote/agent/state.h"
 #include "remote/agent/sweep.h"
@@ -230,6 +231,11 @@ static void on_late(void *arg)
 
 /* --- start and end --- */
 
+static int enter_sandbox(const void *run_dir)
+{
+    return pt_sandbox_enter(run_dir);
+}
+
 static int start(struct pt_python *p, struct pt_err *err)
 {
     static const char code[] = "import sys; sys.path.insert(0, sys.argv[1]); "
@@ -258,6 +264,11 @@ static int start(struct pt_python *p, struct pt_err *err)
         .path = p->program, .argv = argv, .env = env.v, .cwd = a->dir->path, .in = in[0]};
     spec.out = out[1];
     spec.death_signal = SIGTERM;
+    if (a->sandbox) {
+        pt_sandbox_give(a->sandbox, &spec);
+        spec.between = enter_sandbox;
+        spec.between_arg = a->dir->path;
+    }
     unlink(socket);
     int rc = env.bad ? pt_err_set(err, "out of memory") : pt_child_start(&p->child, a->loop, &spec, err);
     close(in[0]);

@@ -16,6 +16,7 @@
 #include "remote/agent/reach.h"
 #include "remote/agent/relay.h"
 #include "remote/agent/room.h"
+#include "remote/agent/sandbox.h"
 #include "remote/agent/shared.h"
 #include "remote/agent/state.h"
 #include "remote/agent/tools.h"
@@ -89,9 +90,17 @@ static int find_tree(struct pt_agent *a, struct pt_err *err)
     return a->workspace ? 0 : -1;
 }
 
+/* Before anything runs, as a host that does not allow it is not used. */
+static int make_sandbox(struct pt_agent *a, struct pt_err *err)
+{
+    if (!(a->setup.flags & PT_SETUP_SANDBOX))
+        return 0;
+    return (a->sandbox = pt_sandbox_create(a->workspace, err)) ? 0 : -1;
+}
+
 static int make_parts(struct pt_agent *a, struct pt_err *err)
 {
-    if (find_tree(a, err) < 0 || !(a->room = pt_room_create(a, err)) ||
+    if (find_tree(a, err) < 0 || make_sandbox(a, err) < 0 || !(a->room = pt_room_create(a, err)) ||
         !(a->pulse = pt_pulse_create(a, err)) || !(a->tools = pt_tools_create(a, err)) ||
         !(a->kit = pt_kit_create(a, err)) || !(a->links = pt_links_create(a, err)) ||
         !(a->groups = pt_groups_create(a, err)) || !(a->relays = pt_relays_create(a, err)) ||
@@ -147,6 +156,8 @@ void pt_agent_take_down(struct pt_agent *a)
     pt_groups_destroy(a->groups);
     pt_peers_fini(&a->peers);
     pt_python_destroy(a->python);
+    pt_sandbox_destroy(a->sandbox);
+    a->sandbox = NULL;
     pt_tree_destroy(a->tree);
     pt_pulse_destroy(a->pulse);
     a->pulse = NULL;

@@ -37,7 +37,8 @@ struct pt_agent {
     struct pt_init *init;
     struct pt_tools *tools;
     struct pt_kit *kit;
-    struct pt_tree *tree; /* NULL with a shared tree */
+    struct pt_tree *tree;       /* NULL with a shared tree */
+    struct pt_sandbox *sandbox; /* NULL: tests run as anything does */
     struct pt_links *links;
     struct pt_groups *groups;
     struct pt_reach *reach;

@@ -179,8 +179,9 @@ struct pt_env {
 
 enum pt_setup_flag {
     PT_SETUP_SYNC_ONLY = 1u << 0, /* nothing will be launched or collected: no fork server, no --init */
+    PT_SETUP_SANDBOX = 1u << 1,   /* tests have no network and a tree that is read-only */
 };
-#define PT_SETUP_FLAGS 1u /* all that there are */
+#define PT_SETUP_FLAGS 3u /* all that there are */
 
 struct pt_setup {
     uint32_t protocol;

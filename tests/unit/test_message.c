@@ -149,7 +149,7 @@ Test(message, setup_with_a_flag_that_is_none)
 {
     struct pt_setup odd = setup;
     struct pt_buf b = {0};
-    odd.flags = 2;
+    odd.flags = PT_SETUP_FLAGS + 1;
     pt_setup_encode(&odd, &b);
     struct pt_reader r = body_of(&b);
     cr_expect_eq(decode_copy(setup_once, r.p, r.left, NULL), -1);

@@ -52,6 +52,30 @@ Test(plan_across, nobody_is_asked_in_vain)
     pt_plan_destroy(plan);
 }
 
+Test(plan_across, hosts_that_stay_apart_are_never_asked)
+{
+    struct pt_plan_spec spec = {.hosts = 2, .more = 1, .bundles_per_worker = 10, .apart = true};
+    struct pt_plan *plan = pt_plan_create(&spec, NULL);
+    uint32_t want, most, host;
+    add(plan, of_ranks(4), "four.py", 0, 1, 1);
+    add(plan, of_ranks(6), "six.py", 1, 1, 1);
+    pt_plan_host(plan, 0, 4);
+    pt_plan_host(plan, 1, 4);
+    pt_plan_collected(plan);
+    cr_assert_not(pt_plan_wants_together(plan));
+    cr_assert_eq(pt_plan_impossible(plan), 1);
+    cr_assert(pt_plan_lacks_slots(plan, 1, &want, &most) && want == 6 && most == 4);
+    cr_assert_str_eq(next_whom(plan), "0");
+    pt_plan_lost(plan, 1, NULL, NULL);
+    pt_plan_host(plan, 1, 4);
+    host = pt_plan_add_host(plan);
+    cr_assert_eq(host, 2);
+    pt_plan_host(plan, host, 4);
+    cr_assert_not(pt_plan_wants_together(plan));
+    cr_assert_null(next(plan, NULL));
+    pt_plan_destroy(plan);
+}
+
 Test(plan_across, one_that_comes_late_is_asked_too)
 {
     struct pt_plan *plan = plan_of(3, PT_SCHEDULE_DYNAMIC);
