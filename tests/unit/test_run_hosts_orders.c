@@ -328,7 +328,7 @@ static void begin(int64_t linger_ms)
     for (uint32_t h = 0; h < HOSTS; h++) {
         lab.hosts[h] = (struct pt_host){.name = names[h], .host = names[h]};
         pt_run_host_init(&lab.run, h);
-        lab.at[h].identity = (struct pt_tls_identity){none, none, none};
+        lab.at[h].identity = (struct pt_tls_identity){.cert_pem = none, .key_pem = none, .ca_pem = none};
     }
     pt_log_redirect(no_bug, NULL);
     cr_assert_eq(pt_run_hosts_start(&lab.run, NULL), 0);
