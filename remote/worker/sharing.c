@@ -15,7 +15,7 @@
 #include <sys/stat.h>
 #include <time.h>
 
-#define VERSION   1u
+#define VERSION   2u
 #define RUNS_MAX  64
 #define SLOTS_MAX 4096u
 #define MAKE_MAX  5    /* times that others may remove what is being made */
@@ -28,6 +28,7 @@ struct said {
     uint32_t version, host;
     struct pt_fair fair;
     int64_t beat; /* ms */
+    int64_t born; /* ns */
     char run[64], who[128];
 };
 
@@ -132,12 +133,20 @@ static void look(struct pt_sharing *s)
     closedir(dir);
 }
 
+/* Of the same run, and another host, or the same before it was lost: that one may be stopped for good. */
+static bool is_below(const struct pt_sharing *s, const struct said *other)
+{
+    if (strcmp(other->run, s->self.run) != 0)
+        return false;
+    return other->host < s->self.host || (other->host == s->self.host && other->born < s->self.born);
+}
+
 /* Hosts of one run that are one machine stand one above the other, as its user asked for both. */
 static void find_base(struct pt_sharing *s)
 {
     uint32_t base = 0;
     for (uint32_t i = 0; i < s->nothers; i++)
-        if (strcmp(s->others[i].run, s->self.run) == 0 && s->others[i].host < s->self.host)
+        if (is_below(s, &s->others[i]))
             base += s->others[i].fair.slots;
     if (base == s->self.fair.base || base > SLOTS_MAX)
         return;
@@ -376,6 +385,7 @@ struct pt_sharing *pt_sharing_create(struct pt_loop *loop, const struct pt_shari
         slots[i].fd = -1;
     s->self.version = VERSION;
     s->self.host = config->host;
+    s->self.born = clock_ns();
     s->self.fair.slots = config->slots;
     s->self.fair.order = (uint32_t)getpid();
     snprintf(s->self.run, sizeof(s->self.run), "%s", config->run);

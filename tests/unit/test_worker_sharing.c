@@ -287,6 +287,31 @@ Test(worker_sharing, hosts_of_one_run_that_are_one_machine)
     pt_sharing_destroy(other.sharing);
 }
 
+/* Of a host that was lost and is back, what was stopped holds its locks until somebody ends it. */
+Test(worker_sharing, nobody_waits_for_what_its_host_was_before)
+{
+    struct user before, after, third;
+    enter(&before, "run", 1, 2);
+    before.need = 2;
+    fill(&before);
+    cr_expect_eq(held(&before), 2);
+    enter(&after, "run", 1, 2);
+    after.need = 2;
+    fill(&after);
+    cr_expect_eq(held(&after), 2, "it has slots of its own");
+    pt_sharing_destroy(before.sharing);
+    pt_sharing_keep(after.sharing, 0);
+    fill(&after);
+    cr_expect_eq(held(&after), 2);
+    enter(&third, "other", 0, 2);
+    third.need = 1;
+    fill(&third);
+    cr_expect_eq(held(&third), 0, "they are those that all share again");
+    pt_sharing_destroy(after.sharing);
+    pump_until(&third, 1);
+    pt_sharing_destroy(third.sharing);
+}
+
 Test(worker_sharing, one_that_is_killed_has_none)
 {
     struct user a;
