@@ -6,6 +6,7 @@
 
 #include "common/err.h"
 #include "common/loop.h"
+#include "orders.h"
 
 #include <criterion/criterion.h>
 #include <dirent.h>
@@ -45,6 +46,7 @@ static void tear_down(void)
     snprintf(command, sizeof(command), "rm -rf %s", folder);
     pt_loop_destroy(loop);
     cr_assert_eq(system(command), 0);
+    orders_show();
 }
 
 TestSuite(worker_sharing, .init = set_up, .fini = tear_down, .timeout = 60);
@@ -398,4 +400,51 @@ Test(worker_sharing, folder_of_somebody_else)
     config.folder = "/nowhere/at/all";
     cr_expect_null(pt_sharing_create(loop, &config, &callbacks, NULL, &err));
     chmod(folder, 0700);
+}
+
+/* --- orders --- */
+
+#define DEPTH 5
+
+/* What a run may do: come with so many slots, take one, let one go, and leave. */
+static void act(struct user *u, uint32_t number)
+{
+    static const uint32_t slots[] = {2, 3};
+    if (!u->sharing) {
+        enter(u, number ? "r2" : "r1", 0, slots[number]);
+        u->need = slots[number];
+        return;
+    }
+    uint32_t what = choose(3);
+    if (what == 0) {
+        ask(u, 1);
+    } else if (what == 1) {
+        pt_sharing_destroy(u->sharing);
+        u->sharing = NULL;
+    } else {
+        pt_sharing_keep(u->sharing, held(u) ? held(u) - 1 : 0);
+    }
+}
+
+Test(worker_sharing, in_no_order_has_a_slot_two_holders)
+{
+    uint32_t locked, slots, files;
+    orders_begin(2 * DEPTH);
+    do {
+        struct user users[2] = {0};
+        for (uint32_t i = 0; i < DEPTH; i++) {
+            uint32_t number = choose(2), sum = 0, runs = 0;
+            act(&users[number], number);
+            for (uint32_t k = 0; k < 2; k++) {
+                sum += users[k].sharing ? held(&users[k]) : 0;
+                runs += users[k].sharing != NULL;
+            }
+            count(&locked, &slots, &files);
+            cr_assert(locked == sum && sum <= 3 && files == runs, "%u of %u slots are held by %u runs",
+                      locked, sum, files);
+        }
+        for (uint32_t k = 0; k < 2; k++)
+            pt_sharing_destroy(users[k].sharing);
+    } while (orders_next());
+    cr_assert_eq(orders.n, 672);
 }
