@@ -111,7 +111,7 @@ Test(plan_orders, hosts_join_and_leave)
 
 Test(plan_orders, tests_run_again)
 {
-    struct scene scene = {.may = MAY(FAIL) | MAY(LATE) | MAY(LOSE),
+    struct scene scene = {.may = MAY(FAIL) | MAY(LATE) | MAY(LOSE) | MAY(STOP),
                           .depth = 5,
                           .hosts = 2,
                           .slots = 1,
