@@ -231,14 +231,14 @@ void pt_sshkeys_fini(struct pt_sshkeys *keys)
 static int push(struct pt_sshkeys *out, struct pt_sshkey *key)
 {
     struct pt_sshkey *items = realloc(out->items, (out->n + 1) * sizeof(*items));
-    if (!items) {
+    if (items) {
+        out->items = items;
+        items[out->n++] = *key;
+    } else {
         key_fini(key);
-        return -1;
     }
-    out->items = items;
-    items[out->n++] = *key;
     *key = (struct pt_sshkey){0};
-    return 0;
+    return items ? 0 : -1;
 }
 
 static bool agent_has(const struct pt_agentkeys *agent, const struct pt_blob *blob)
