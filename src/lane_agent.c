@@ -150,7 +150,7 @@ static int on_fail(struct pt_lane *lane, struct pt_reader *r, struct pt_err *err
     pt_auto_free char *hint = pt_get_str(r, PT_MAX_TEXT);
     if (!pt_get_end(r))
         return pt_err_set(err, "malformed FAIL");
-    pt_err_set_kind(err, PT_ERR_INFRA, "%s", message);
+    pt_err_set_kind(err, PT_ERR_INFRA, "%s", message[0] ? message : "the agent failed and did not say why");
     if (hint[0])
         pt_err_hint(err, "%s", hint);
     return pt_shortage_hint(err);
