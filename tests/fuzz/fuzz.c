@@ -111,6 +111,20 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     return 0;
 }
 
+#ifdef FUZZ_DRIVEN
+size_t LLVMFuzzerMutate(uint8_t *data, size_t size, size_t most);
+size_t LLVMFuzzerCustomMutator(uint8_t *data, size_t size, size_t most, unsigned seed);
+
+/* In most inputs memory does not end; where it does, any of the first allocations is as good as another. */
+size_t LLVMFuzzerCustomMutator(uint8_t *data, size_t size, size_t most, unsigned seed)
+{
+    uint8_t before = data[0];
+    size_t n = LLVMFuzzerMutate(data + 1, size - 1, most - 1);
+    data[0] = seed % 8 == 0 ? (uint8_t)(seed / 8 % 100) : seed % 2 ? before : 0;
+    return n + 1;
+}
+#endif
+
 /* --- parts --- */
 
 uint8_t fuzz_byte(struct fuzz_parts *in)

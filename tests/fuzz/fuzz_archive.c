@@ -8,7 +8,7 @@
 
 struct source {
     struct fuzz_parts in;
-    uint8_t how; /* bit 0: segments are packed; bits 1 to 3: how long they are */
+    uint8_t how; /* bit 0: segments are packed; bits 1 to 3: how long pieces are */
     bool given_up;
     struct pt_buf packed;
     unsigned warned;
@@ -18,7 +18,8 @@ static struct pt_manifest *tree;
 
 static size_t piece(struct source *s)
 {
-    size_t n = s->how & 14 ? (size_t)(s->how & 14) * 64 : 65536;
+    static const size_t lengths[] = {65536, 128, 514, 300, 1026, 77, 1538, 13}; /* some end within content */
+    size_t n = lengths[s->how >> 1 & 7];
     return n < s->in.left ? n : s->in.left;
 }
 

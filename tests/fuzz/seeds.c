@@ -795,22 +795,21 @@ static void texts(void)
          "[]}\n"
          "{\"t\":\"node\",\"id\":\"gw0\"}\n{\"t\":\"ended\"}\n");
     TEXT("ledger", "good", "\0");
-    TEXT("ledger", "damaged", "\0\0\0\x64\xff\0\x02\x10\1");
-    TEXT("ledger", "rows",
-         "\1\0\1\x2d"
-         "run-3"
-         "\1\1\1\1\1\1\0\0\0\0\0\0\4\1\1\1\x25t::x\x15"
-         "t.py\1");
-    TEXT("ledger", "newer", "\0\0\0\x3f\5");
-    TEXT("ledger", "older", "\0\0\0\x3f\3");
-    TEXT("ledger", "empty_layout", "\0\0\0\x3f\0");
+    TEXT("ledger", "good_written", "\x42");
+    TEXT("ledger", "damaged", "\x42\0\0\x64\xff\0\x02\x10\1");
+    TEXT("ledger", "newer", "\x42\0\0\x3f\5");
+    TEXT("ledger", "older", "\x42\0\0\x3f\3");
+    TEXT("ledger", "empty_layout", "\x42\0\0\x3f\0");
     TEXT("ledger", "none_of_ours", "\0\0\0\x44\1");
-    TEXT("ledger", "sixteenth",
-         "\1\0\x79\x15"
-         "run-9");
+    /* a run of the number 15, so that the next is the 16th; a test of it; a file that was not collected */
+    TEXT("ledger", "sixteenth", "\x43\0\x79\x1arun-99");
+    TEXT("ledger", "rows",
+         "\1\0\x1a\x1arun-99\2\x1a\1\x1a"
+         "t/a::x\x1a"
+         "t/a.py\1");
     TEXT("ledger", "collected",
-         "\1\4\0\x11\0\x09\0\0\0\0\x39\1\0\0\0\0\0\xed{\"nodeid\":\"t/"
-         "b.py\",\"outcome\":\"error\",\"phase\":\"collect\"}");
+         "\1\4\0\x08\0\x08\1\1\0\0\x39\1\0\0\0\0\0\xdf"
+         "{\"nodeid\":\"t/b.py\",\"outcome\":\"error\",\"phase\":\"collect\"}");
     TEXT("ledger", "none", "\2SQLite format 3\0");
 }
 
