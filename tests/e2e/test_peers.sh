@@ -217,7 +217,8 @@ test_other_users_see_nothing() {
 
 # Many hosts whose agents talk as they like, among them one of ours. What is beside the project must stay as it is, and unknown.
 test_hosts_that_were_taken_over() {
-    local n agent agents=() hosts=local:1 count
+    local n agent agents=() hosts=local:1 count most=200000
+    ! grep -q __asan_init "$ptremote" || most=800000 # what was freed is not given back at once
     count=$("$here/hostile_agent" count)
     suite
     run_over h1:1,h2:1 # installs the agent
@@ -248,7 +249,7 @@ test_hosts_that_were_taken_over() {
     pt_start --ssh-config "$work/ssh_config" --json "$work/got.json" --hosts "$hosts"
     wait_for 60 "ours does not work" test -e "$work/began"
     wait_for 60 "they are not done" heard_of "$count"
-    [ "$(memory)" -lt 200000 ] || fail "it took $(memory) KiB here"
+    [ "$(memory)" -lt "$most" ] || fail "it took $(memory) KiB here"
     touch "$go"
     pt_end
     want_rc 0
@@ -290,7 +291,7 @@ test_no_core_file_has_keys() {
         [ -z "$(find "${place#*:}" -maxdepth 3 -path "$work/crashes" -prune -o -path /proc -prune -o -type f -name 'core*' -newer "$work/began" -print 2>/dev/null)" ] ||
             fail "a core file in ${place#*:}"
     done
-    for pid in $(our_pids); do kill -9 "$pid"; done # keeper, agent and proxy at once: nobody was left to clean up
+    for pid in $(our_pids); do kill -9 "$pid" 2>/dev/null; done # keeper, agent and proxy at once: nobody was left to clean up
     rm -rf "$work"/run/*
     [ -n "$(ls "$work/crashes")" ] || echo "there are no core files here in any case"
 }

@@ -31,6 +31,7 @@ struct lab {
     size_t messages;
     struct pt_buf types; /* of the messages, in order */
     size_t bytes;        /* of their bodies */
+    size_t reply;        /* bytes that answer each of them */
     uint32_t host, launch, slots;
     char why[PT_ERR_MAX];
     /* the worker's end */
@@ -72,6 +73,15 @@ static int on_message(void *arg, struct pt_link *link, uint8_t type, struct pt_r
     lab->messages++;
     lab->bytes += body->left;
     pt_put_u8(&lab->types, type);
+    if (lab->reply) {
+        struct pt_buf b = {0};
+        size_t mark = pt_frame_begin(&b, PT_L_BUNDLE);
+        memset(pt_buf_reserve(&b, lab->reply), 'x', lab->reply);
+        b.len += lab->reply;
+        pt_frame_end(&b, mark);
+        pt_link_send(link, &b);
+        pt_buf_fini(&b);
+    }
     act(lab, link, lab->on_message);
     return lab->on_message == FAIL ? pt_err_set(err, "message %u is nonsense", type) : 0;
 }
@@ -455,6 +465,45 @@ Test(link, plain_garbage_is_cut)
         shutdown(lab->fd, SHUT_WR);
         ends_because(lab, "");
     }
+}
+
+/* Who does not take what it is told is not listened to, until it does. */
+Test(link, who_never_reads_is_not_listened_to)
+{
+    enum { MANY = 100 };
+    struct lab *lab = joined();
+    lab->reply = 1u << 20;
+    int64_t quiet = 0;
+    size_t before = 0;
+    for (size_t said = 0; quiet < 200;) {
+        if (said < MANY && !lab->wire.len) {
+            send_message(lab, PT_L_REPORT, 40000);
+            said++;
+        }
+        worker_write(lab);
+        cr_assert_eq(pt_loop_step(lab->loop, 1), 0);
+        quiet = lab->messages == before && said > 1 ? quiet + 1 : 0;
+        before = lab->messages;
+    }
+    cr_expect_geq(lab->messages, 60);
+    cr_expect_leq(lab->messages, 70, "64 MiB wait and nobody took them");
+    cr_expect_eq(lab->closes, 0);
+    pt_buf_clear(&lab->plain);
+    size_t heard = 0;
+    while (heard < MANY * lab->reply && lab->closes == 0) {
+        if (lab->messages < MANY && !lab->wire.len && before < MANY) {
+            send_message(lab, PT_L_REPORT, 40000);
+            before++;
+        }
+        worker_write(lab);
+        cr_assert_eq(pt_loop_step(lab->loop, 1), 0);
+        worker_read(lab);
+        heard += lab->plain.len;
+        pt_buf_clear(&lab->plain);
+    }
+    cr_expect_geq(lab->messages, MANY);
+    cr_expect_eq(lab->closes, 0);
+    lab_destroy(lab);
 }
 
 Test(link, a_peer_that_goes_says_so_properly)
