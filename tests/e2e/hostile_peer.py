@@ -203,8 +203,8 @@ class Worker:
 
     def __init__(self, path):
         self.link = Link(path)
-        self.raw = connect(self.link.where)
-        self.s = context(self.link.cert, self.link.key).wrap_socket(self.raw)
+        self.s = context(self.link.cert, self.link.key).wrap_socket(connect(self.link.where))
+        self.raw = socket.socket(fileno=os.dup(self.s.fileno()))  # below TLS
         self.seq, self.acked, self.got = 0, 0, b""
         self.bundles = []  # as they came
         self.s.sendall(hello(self.link))
@@ -352,15 +352,11 @@ def go_wrong(link, how):
     elif how == "jump":
         w.seq = 41
         w.say(DONE, u32(0, 0, 1))
-    elif how == "renegotiate":
-        with connect(w.link.where) as other:  # a ClientHello in the clear, as a second handshake would begin
-            b = ssl.MemoryBIO()
-            c = context().wrap_bio(ssl.MemoryBIO(), b)
-            with contextlib.suppress(ssl.SSLWantReadError):
-                c.do_handshake()
-            w.raw = socket.socket(fileno=os.dup(w.s.fileno()))
-            w.raw.sendall(b.read())
-            other.close()
+    elif how == "renegotiate":  # a ClientHello in the clear, as a second handshake would begin
+        first = ssl.MemoryBIO()
+        with contextlib.suppress(ssl.SSLWantReadError):
+            context().wrap_bio(ssl.MemoryBIO(), first).do_handshake()
+        w.raw.sendall(first.read())
     else:
         sys.exit("what is %s?" % how)
     heard(w.s)

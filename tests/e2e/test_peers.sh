@@ -53,8 +53,14 @@ test_strangers_and_a_host_that_lies() {
     local before how launch=1
     suite
     run_over h1:2,h2:1
-    wait_for 60 "the other host has no keys" has_link 1
-    cp "$(link 1)" "$work/old"
+    for how in truncated unknown jump; do
+        wait_for 60 "$how: no keys of launch $launch" has_link $launch
+        peer break "$(link $launch)" $how
+        launch=$((launch + 1))
+    done
+    wait_for 60 "the other host has no keys" has_link $launch
+    cp "$(link $launch)" "$work/old"
+    launch=1
     kill -9 "$master"
     wait "$master" 2>/dev/null
     nothing_left h1
