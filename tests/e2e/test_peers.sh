@@ -223,7 +223,7 @@ test_other_users_see_nothing() {
 
 # Many hosts whose agents talk as they like, among them one of ours. What is beside the project must stay as it is, and unknown.
 test_hosts_that_were_taken_over() {
-    local n agent agents=() hosts=local:1 count most=200000
+    local n agent agents=() hosts=local:1 count most=131072
     ! grep -q __asan_init "$ptremote" || most=800000 # what was freed is not given back at once
     count=$("$here/hostile_agent" count)
     suite
