@@ -15,7 +15,7 @@ for name, data in strings.items() if b"{}" in b"".join(command) else [("all", b"
     done = subprocess.run(args, stdin=subprocess.DEVNULL, capture_output=True)
     said = done.stdout + done.stderr
     try:
-        raw = [char for char in said.decode("utf-8") if char not in "\n\t" and table.hidden(char)]
+        raw = table.HIDDEN.findall(said.decode("utf-8"))
     except UnicodeDecodeError as error:
         raw = [str(error)]
     if done.returncode not in wanted or raw or not said:

@@ -46,19 +46,10 @@ def visible(value):
     return "".join(shown)
 
 
-def hidden(char):
-    """Does a terminal obey or hide it?"""
-    code = ord(char)
-    return (
-        code < 0x20
-        or 0x7F <= code < 0xA0
-        or code in (0x061C, 0x180E, 0xFEFF)
-        or 0x200B <= code <= 0x200F
-        or 0x2028 <= code <= 0x202E
-        or 0x2060 <= code <= 0x206F
-        or 0xFFF9 <= code <= 0xFFFB
-        or 0xE0000 <= code <= 0xE007F
-    )
+# What a terminal obeys or hides, but for ends of lines and tabs.
+HIDDEN = re.compile(
+    "[\0-\x08\x0b-\x1f\x7f-\x9f\xad\u061c\u180e\u200b-\u200f\u2028-\u202e\u2060-\u206f\ufeff\ufff9-\ufffb\U000e0000-\U000e007f]"
+)
 
 
 def write_json(path):
