@@ -11,10 +11,11 @@
 #define AT(field)    .offset = offsetof(struct pt_options, field)
 #define WEEK_SECONDS (7 * 24 * 3600)
 
+/* A longer one cannot be given to a program. */
 static bool fits_env(const char *s)
 {
     size_t n = strcspn(s, "=");
-    if (n == 0 || isdigit((unsigned char)s[0]))
+    if (n == 0 || isdigit((unsigned char)s[0]) || strlen(s) >= 128u << 10)
         return false;
     for (size_t i = 0; i < n; i++)
         if (!isalnum((unsigned char)s[i]) && s[i] != '_')
@@ -134,7 +135,7 @@ const struct pt_option_row pt_option_rows[] = {
      .help = "Send nothing: every host sees the project at PATH, as over NFS, and runs there. What tests write stays where "
              "they wrote it. A host that does not see this very tree there is not used."},
     {"env", 0, PT_OPTION_WORDS, PT_GROUP_SEND, PT_FILES_ANY, AT(env), .value = "NAME[=VALUE]",
-     .fits = fits_env, .want = "NAME or NAME=VALUE",
+     .fits = fits_env, .want = "NAME or NAME=VALUE of less than 128 KiB",
      .help = "Set an environment variable for the tests, or pass on the one that is set here. {workspace} in VALUE "
              "becomes the path of the tree on the host. May be repeated."},
 

@@ -248,9 +248,9 @@ Test(options, wrong_values_say_what_was_wanted)
     refuse("--color blue", "--color: want auto, yes or no, got 'blue'", NULL);
     refuse("--collect there", "--collect: want here or remote, got 'there'", NULL);
     refuse("--dry-run=maybe", "--dry-run: want yes or no, got 'maybe'", NULL);
-    refuse("--env 1A=2", "--env: want NAME or NAME=VALUE, got '1A=2'", NULL);
-    refuse("--env =2", "--env: want NAME or NAME=VALUE, got '=2'", NULL);
-    refuse("--env A-B", "--env: want NAME or NAME=VALUE, got 'A-B'", NULL);
+    refuse("--env 1A=2", "--env: want NAME or NAME=VALUE of less than 128 KiB, got '1A=2'", NULL);
+    refuse("--env =2", "--env: want NAME or NAME=VALUE of less than 128 KiB, got '=2'", NULL);
+    refuse("--env A-B", "--env: want NAME or NAME=VALUE of less than 128 KiB, got 'A-B'", NULL);
     refuse("--hosts ''", "--hosts: want a LIST, got ''", NULL);
     refuse("--json=", "--json: want a FILE, got ''", NULL);
     refuse("--version=1", "--version: takes no value", NULL);
