@@ -51,6 +51,9 @@ test_everything_over_a_host_and_here() {
     py check ledger .ptremote/ledger.sqlite "$work/got.json" || fail "the ledger has something else"
     nothing_was_obeyed
     nothing_left h1
+    at_terminal "$work/tty.ways" "$ptremote" --python "$python" --hosts local:2 --collect remote --isolate test --dist test \
+        --json "$work/ways.json" test_ids.py -- --tb=short
+    py check results "$work/plain.json" "$work/ways.json" test_ids.py || fail "not what pytest tells"
     # What the record says of it later.
     for words in runs "show -v -rA" history; do
         # shellcheck disable=SC2086
@@ -60,7 +63,7 @@ test_everything_over_a_host_and_here() {
     at_terminal "$work/tty.dry" "$ptremote" --python "$python" --hosts "local:2,$alias" --dry-run --last-failed
     want_rc 0
     safe "$work"/tty.*
-    "$ptremote" report --json "$work/again.json" --junitxml "$work/again.xml"
+    "$ptremote" report "$(sed -n 's/.* -- run \([^ \r]*\).*/\1/p' "$work/tty")" --json "$work/again.json" --junitxml "$work/again.xml"
     cmp "$work/got.json" "$work/again.json" && cmp "$work/got.xml" "$work/again.xml" || fail "other files than those of the run"
 }
 
@@ -81,6 +84,11 @@ test_words_that_are_refused() {
     local words
     hostile
     py each 4 "$ptremote" --{}=1 || fail "an option"
+    printf 'env = LONG=%0131072d\n' 0 >ptremote.conf
+    pt --hosts local:1 --dry-run
+    want_rc 4
+    want_line 'env: want .* less than 128 KiB'
+    rm ptremote.conf
     for words in --hosts={all} --hosts={all}@h1 --hosts=local:{all} --shuffle={all} --project={all} --env={all} --config={all}; do
         py each 4 "$ptremote" --dry-run "$words" || fail "$words"
     done

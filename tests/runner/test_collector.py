@@ -417,6 +417,13 @@ def test_without_pytest(tmp_path):
     assert "has no pytest" in found.one("fail")["text"]
 
 
+def test_an_id_that_fits_into_no_message(tmp_path, tree):
+    text = "import pytest\n\n@pytest.mark.parametrize('n', [1, 2], ids=['x' * (1 << 20), 'short'])\ndef test_it(n):\n    pass\n"
+    found = harness.collect(harness.write(tmp_path / "project", {"test_long.py": text}), tree=tree)
+    assert [test[0] for test in found.one("file")["tests"]] == ["test_long.py::test_it[short]"]
+    assert "more than 1 MiB" in found.one("report")["message"] and found.one("report")["nodeid"] == "test_long.py"
+
+
 def test_names_that_are_no_text(tmp_path, tree):
     project = harness.write(tmp_path / "project", SUITE)
     with open(os.path.join(os.fsencode(project), b"test_\xff.py"), "w") as file:

@@ -7,7 +7,7 @@ import sys
 
 import pytest
 
-from ptremote import collector, insides, looking, marks, options, places, reports, spared, xdist
+from ptremote import collector, insides, looking, marks, options, places, reports, spared, wire, xdist
 
 CHANGES = (looking.HOOK, looking.LISTENER)
 
@@ -31,7 +31,7 @@ class Collecting:
         self.waiting = []  # its items
         self.told = set()  # items told already
         self.occurrences = {}  # item -> which one of its id it is in its file
-        self.refused = set()  # items with marks that are wrong
+        self.refused = set()  # items with marks that are wrong, or ids that are too long
         self.wrong = set()  # ids of those marks, told already
         self.controlling = None  # a Controlling, when plugins want to know of nodes
         self.by_id = {}
@@ -316,7 +316,7 @@ class Collecting:
         if insides.is_file_node(collector):
             if self.controlling:
                 self.controlling.poll()
-            path = collector.nodeid.partition("::")[0]
+            path = insides.file_name(collector)
             if path != self.current:
                 self._flush()
                 self.current = path
@@ -326,15 +326,16 @@ class Collecting:
 
     @pytest.hookimpl(tryfirst=True)
     def pytest_make_collect_report(self, collector):
-        if self.skip_files and insides.is_file_node(collector) and collector.nodeid in self.skip_files:
+        if self.skip_files and insides.is_file_node(collector) and insides.file_name(collector) in self.skip_files:
             return insides.make_report(collector, "passed", [])
         return None
 
     def pytest_itemcollected(self, item):
         self.collected.append(item)
-        if file_of(item) != self.current:
+        path = insides.file_name(item)
+        if path != self.current:
             self._flush()
-            self.current = file_of(item)
+            self.current = path
         self.waiting.append(item)
 
     @pytest.hookimpl(trylast=True)
@@ -381,6 +382,8 @@ class Collecting:
         self.told.update(items)
         reader, tests = marks.Reader(), []
         for item in items:
+            if len(item.nodeid) > wire.MAX_NODEID // 4 and self._refuse_long(path, item):
+                continue
             try:
                 traits = reader.traits(item)
             except marks.Wrong as error:
@@ -397,10 +400,21 @@ class Collecting:
         if id(error.mark) in self.wrong:
             return
         self.wrong.add(id(error.mark))
-        text = "%s: %s" % (item.nodeid, error)
-        told = reports.synthetic(item.nodeid, "error", "collect", text, longrepr=text, counts={"error": 1})
-        headline = "ERROR collecting " + item.nodeid
-        told["problems"] = [reports.problem("collect", "error", headline, text)]
+        self._say_refused(item.nodeid, "%s: %s" % (item.nodeid, error))
+
+    def _refuse_long(self, path, item):
+        """A test whose node id fits into no message is not run; False: it fits."""
+        size = len(wire.visible(item.nodeid).encode("utf-8"))
+        if size <= wire.MAX_NODEID:
+            return False
+        self.refused.add(item)
+        text = "%s: a node id of %d bytes, which is more than 1 MiB: %.80s..." % (path, size, item.nodeid)
+        self._say_refused(path, text)
+        return True
+
+    def _say_refused(self, nodeid, text):
+        told = reports.synthetic(nodeid, "error", "collect", text, longrepr=text, counts={"error": 1})
+        told["problems"] = [reports.problem("collect", "error", "ERROR collecting " + nodeid, text)]
         self.say("report", **told)
 
     # ---- the end ----
@@ -427,7 +441,7 @@ class Collecting:
         files = {}
         for item in session.items:
             if item not in self.told:
-                files.setdefault(file_of(item), []).append(item)
+                files.setdefault(insides.file_name(item), []).append(item)
         for path, chosen in files.items():
             self._tell_file(path, chosen)
 
@@ -485,8 +499,3 @@ class Collecting:
 
 HISTORY_FLAGS = (("lf", "--lf"), ("failedfirst", "--ff"), ("newfirst", "--nf"), ("stepwise", "--sw"))
 ORDERING = ("failedfirst", "newfirst", "stepwise")  # what comes first is to run first
-
-
-def file_of(item):
-    """The part of a node id that names the file."""
-    return item.nodeid.partition("::")[0]

@@ -82,7 +82,7 @@ class Files:
         pyargs, self.config.option.pyargs = getattr(self.config.option, "pyargs", False), False
         trouble, going = None, True
         try:
-            with insides.literal_paths([path for path in self.wanted if "[" in path]):
+            with insides.literal_paths([path for path in self.wanted if "[" in path or "::" in path]):
                 self.config.hook.pytest_collection(session=self.session)
         except (KeyboardInterrupt, pytest.exit.Exception, self.session.Failed) as error:
             going = False
@@ -191,12 +191,16 @@ class Files:
     def pytest_collectreport(self, report):
         if report.passed or not self.active:
             return
-        path, _, rest = report.nodeid.partition("::")
+        path = report.nodeid.partition("::")[0]
         here = os.path.normpath(os.path.join(str(self.config.rootpath), path))
         if here in self.wanted:
             self.wanted[here][1].trouble.append((report.nodeid, report))
-        else:
-            self.folder_troubles.append((here, report))
+            return
+        for _, file in self.wanted.values():
+            if file.node is not None and (report.nodeid + "::").startswith(file.node.nodeid + "::"):
+                file.trouble.append((report.nodeid, report))
+                return
+        self.folder_troubles.append((here, report))
 
     # ---- choosing ----
 

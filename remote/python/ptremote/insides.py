@@ -63,6 +63,17 @@ def file_path(item):
     return str(item.path)
 
 
+def file_name(node):
+    """The file of a node as node ids begin, but by its path where pytest makes something else of that: of "::", and from 9.1
+    on of backslashes."""
+    path = str(node.path)
+    name = node.nodeid.partition("::")[0]
+    if "::" in path or "\\" in path:
+        path = os.path.relpath(file_path(node), str(node.config.rootpath))
+        return name if path.startswith("..") else path
+    return name
+
+
 def fixture_function(item, name):
     """The function behind the fixture that an item gets by that name, or None."""
     found = getattr(getattr(item, "_fixtureinfo", None), "name2fixturedefs", {}).get(name)

@@ -26,8 +26,8 @@ def text(data):
 
 
 def file_name(data):
-    """As much of it as a file's name may hold, and pytest takes for a part of one."""
-    return data.replace(b"/", b"|").replace(b"\0", b"").replace(b"::", b":")
+    """As much of it as a file's name may hold."""
+    return data.replace(b"/", b"|").replace(b"\0", b"")
 
 
 def visible(value):
