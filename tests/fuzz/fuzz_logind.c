@@ -1,6 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* logind.conf, /proc/PID/cgroup and a user's name, each with a zero byte behind it. */
+#include "remote/agent/dbus.c"
 #include "remote/agent/logind.c"
+#include "remote/agent/scope.c"
 
 #include "fuzz.h"
 
