@@ -111,8 +111,11 @@ static char *clean(const char *text, size_t n, size_t *len)
 
 struct pt_json *pt_json_parse(const void *text, size_t n, struct pt_err *err)
 {
-    if (n > PT_JSON_MAX || memchr(text, 0, n)) {
-        pt_err_set(err, "JSON of %zu bytes: %s", n, n > PT_JSON_MAX ? "too long" : "a NUL in it");
+    if (n == 0 || n > PT_JSON_MAX || memchr(text, 0, n)) {
+        pt_err_set(err, "JSON of %zu bytes: %s", n,
+                   n == 0            ? "malformed"
+                   : n > PT_JSON_MAX ? "too long"
+                                     : "a NUL in it");
         return NULL;
     }
     size_t len;
