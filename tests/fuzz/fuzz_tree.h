@@ -50,11 +50,13 @@ UNUSED static struct pt_manifest *tree_make(void)
 /* Large files get the digest of their chunks. */
 UNUSED static void tree_repair(struct pt_manifest *m)
 {
+    unsigned held = fuzz_hold();
     for (size_t i = 0; i < pt_manifest_count(m); i++) {
         struct pt_entry *e = (struct pt_entry *)(uintptr_t)pt_manifest_get(m, i);
         if (e->nchunks)
             FUZZ_CHECK(pt_chunks_digest(pt_manifest_algorithm(m), e->chunks, e->nchunks, e->digest) == 0);
     }
+    fuzz_release(held);
 }
 
 /* What was accepted is a manifest in every respect. */
