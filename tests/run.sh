@@ -25,7 +25,7 @@ count() { # JUNIT ATTRIBUTE
 }
 
 run_configuration() {
-    local name=$1 junit=$PWD/build/$1/junit.xml tests bad none options=(-j2)
+    local name=$1 junit=$PWD/build/$1/junit.xml tests bad none options=(-j3)
     case $name in
     clang) options+=(-L unit) ;;
     # No program of this build does what the first three are about; the others go the ways of e2e_across and e2e_deaths again.
