@@ -13,6 +13,7 @@ record() {
 # attach_start ARGS...: in the background, to be waited for with pt_end; sets master.
 attach_start() {
     out=$work/attach.out err=$work/attach.err
+    : >"$out" >"$err" # what is in them from now on is its own
     "$python" -c 'import os, signal, sys
 signal.signal(signal.SIGINT, signal.SIG_DFL)
 os.execv(sys.argv[1], sys.argv[1:])' "$ptremote" attach "$@" >"$out" 2>"$err" </dev/null &

@@ -49,6 +49,7 @@ pt() {
 # pt_start ARGS...: the same in the background, with signals as at a terminal; sets master to its process.
 pt_start() {
     out=$work/out err=$work/err
+    : >"$out" >"$err" # what is in them from now on is its own
     "$python" -c 'import os, signal, sys
 signal.signal(signal.SIGINT, signal.SIG_DFL)
 os.execv(sys.argv[1], sys.argv[1:])' "$ptremote" --python "$python" "$@" >"$out" 2>"$err" </dev/null &

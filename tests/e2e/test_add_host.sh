@@ -34,6 +34,7 @@ began() { [ "$(ran_on "$1")" -ge "$2" ] || { echo "$(ran_on "$1") tests began on
 begins() { wait_for 60 "$2 tests do not begin on $1" began "$1" "$2"; }
 lets_go() { touch "$(host_disk "$1")/var/tmp/go"; }
 begin_run() { # ARGS...: in the background; its words are in run.out
+    : >"$work/run.out" >"$work/run.err"
     "$ptremote" --python "$python" --ssh-config "$LAB_SSH_CONFIG" --json "$work/files.json" "$@" >"$work/run.out" 2>"$work/run.err" </dev/null &
     master=$!
 }

@@ -57,6 +57,7 @@ fresh() { rm -rf "$there"/{at,most,hold-*}; }
 # begin NAME ARGS...: the run of that project, in the background; end NAME waits for it.
 begin() {
     cd "$work/$1" || exit 1
+    : >"$work/$1.out" >"$work/$1.err"
     "$ptremote" --python "$python" --ssh-config "$LAB_SSH_CONFIG" --hosts "h1:${slots:-2}" --json "$work/$1.json" "${@:2}" \
         >"$work/$1.out" 2>"$work/$1.err" </dev/null &
     eval "run_$1=$!"
