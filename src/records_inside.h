@@ -82,5 +82,8 @@ struct pt_record_run {
 int pt_record_get(struct pt_ledger *l, int64_t id, struct pt_record_run *out, struct pt_err *err);
 /* The run that was named, else the one that goes on; a usage error where there is none, or several. */
 int pt_record_choose(struct pt_ledger *l, const struct pt_record_options *o, int64_t *id, struct pt_err *err);
+/* The same, its row, and a usage error where it does not go on any more. */
+int pt_record_choose_live(struct pt_ledger *l, const struct pt_record_options *o, struct pt_record_run *out,
+                          struct pt_err *err);
 /* It was cut off, or may have been elsewhere: says so and what to do. Returns -1, exit code 6. */
 int pt_record_lost(const struct pt_record_run *run, struct pt_err *err);

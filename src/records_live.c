@@ -63,3 +63,14 @@ int pt_record_choose(struct pt_ledger *l, const struct pt_record_options *o, int
     pt_err_set_kind(err, PT_ERR_USAGE, "%u runs go on: say which", c.n);
     return pt_err_hint(err, "ptremote runs lists them");
 }
+
+int pt_record_choose_live(struct pt_ledger *l, const struct pt_record_options *o, struct pt_record_run *out,
+                          struct pt_err *err)
+{
+    int64_t id;
+    if (pt_record_choose(l, o, &id, err) < 0 || pt_record_get(l, id, out, err) < 0)
+        return -1;
+    if (out->state == PT_RECORDED_ENDED)
+        return pt_err_set_kind(err, PT_ERR_USAGE, "run %s has ended already", out->name);
+    return out->state == PT_RECORDED_RUNNING ? 0 : pt_record_lost(out, err);
+}

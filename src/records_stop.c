@@ -40,14 +40,8 @@ static int signal_and_wait(const struct pt_record_run *run, struct pt_err *err)
 int pt_record_stop(struct pt_ledger *l, const struct pt_record_options *o, struct pt_err *err)
 {
     struct pt_record_run run;
-    int64_t id;
-    if (pt_record_choose(l, o, &id, err) < 0 || pt_record_get(l, id, &run, err) < 0)
-        return -1;
-    if (run.state == PT_RECORDED_ENDED)
-        return pt_err_set_kind(err, PT_ERR_USAGE, "run %s has ended already", run.name);
-    if (run.state != PT_RECORDED_RUNNING)
-        return pt_record_lost(&run, err);
-    if (signal_and_wait(&run, err) < 0 || pt_record_get(l, id, &run, err) < 0)
+    if (pt_record_choose_live(l, o, &run, err) < 0 || signal_and_wait(&run, err) < 0 ||
+        pt_record_get(l, run.id, &run, err) < 0)
         return -1;
     if (run.state != PT_RECORDED_ENDED)
         return pt_record_lost(&run, err);
