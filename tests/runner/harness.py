@@ -76,6 +76,32 @@ class Collected:
         return found
 
 
+class Lines:
+    """What comes by a pipe, line by line; a line that does not come in time fails the test."""
+
+    def __init__(self, fd):
+        self.fd = fd
+        self.buffer = b""
+
+    def __iter__(self):
+        return self
+
+    def __next__(self):
+        while b"\n" not in self.buffer:
+            assert select.select([self.fd], [], [], DEADLINE)[0], "no line in %d s, but %r" % (DEADLINE, self.buffer)
+            data = os.read(self.fd, 1 << 16)
+            if not data:
+                break
+            self.buffer += data
+        line, end, self.buffer = self.buffer.partition(b"\n")
+        if not line and not end:
+            raise StopIteration
+        return line + end
+
+    def close(self):
+        os.close(self.fd)
+
+
 def collect(folder, *args, cwd=None, tree=None, env=None, **request):
     read_end, write_end = os.pipe()
     lines_out, lines_in = os.pipe()
@@ -93,8 +119,9 @@ def collect(folder, *args, cwd=None, tree=None, env=None, **request):
     os.close(lines_in)
     with os.fdopen(write_end, "wb") as sink:
         sink.write(json.dumps(request).encode() + b"\n")
-    with os.fdopen(lines_out, "rb") as source:
-        lines = [json.loads(line) for line in source]
+    source = Lines(lines_out)
+    lines = [json.loads(line) for line in source]
+    source.close()
     _, stderr = child.communicate(timeout=DEADLINE)
     return Collected(lines, child.returncode, stderr.decode("utf-8", "replace"))
 
@@ -150,13 +177,14 @@ class Host:
             env=environment(tree, **env),
             cwd=self.folder,
         )
-        self.hello = self.process.stdout.readline().decode()
+        self.said = Lines(self.process.stdout.fileno())
+        self.hello = next(self.said, b"").decode()
 
     def preloaded(self, names):
         """name -> what the server said of it, once it said that of so many."""
         found = {}
         while len(found) < names:
-            word, name, _, verdict = self.process.stdout.readline().decode().rstrip("\n").split(" ", 3)
+            word, name, _, verdict = next(self.said, b"").decode().rstrip("\n").split(" ", 3)
             assert word == "PRELOAD"
             found[name] = verdict
         return found

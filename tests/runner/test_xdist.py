@@ -201,18 +201,25 @@ class Controller:
         theirs.close()
         with os.fdopen(write_end, "wb") as sink:
             sink.write(json.dumps(request).encode() + b"\n")
-        self.source = os.fdopen(lines_out, "rb")
+        self.source = harness.Lines(lines_out)
         self.lines = []
+        self.passed_over = []
 
     def ask(self, kind, **values):
         self.asked.sendall(json.dumps(dict(values, t=kind)).encode() + b"\n")
 
     def until(self, kind):
-        """The next line of that kind."""
+        """The first line of that kind that was not taken before: what is asked while files are collected may be
+        answered before the last of them is told, or after."""
+        for line in self.passed_over:
+            if line["t"] == kind:
+                self.passed_over.remove(line)
+                return line
         for line in self.source:
             self.lines.append(json.loads(line))
             if self.lines[-1]["t"] == kind:
                 return self.lines[-1]
+            self.passed_over.append(self.lines[-1])
         raise AssertionError((kind, self.lines, self.child.stderr.read().decode()))
 
     def configure(self, number=3):
@@ -304,7 +311,8 @@ def test_answers_while_files_are_collected(tmp_path):
         pass
     there.ask("node", id="gw0", host="h1", uid="uid-1", count=2)
     harness.write(project, {"go": ""})
-    kinds = [there.until("node")["t"], there.until("final")["t"]]
+    there.until("final")
+    kinds = [line["t"] for line in there.lines if line["t"] in ("node", "final")]
     assert kinds == ["node", "final"] and there.end()[0] is None
 
 
