@@ -41,6 +41,7 @@ struct gathered {
     size_t bytes; /* since the last acknowledgement */
     struct pt_gather_from from;
     bool begun, ended; /* its lane is there; has come to its end */
+    bool bye;          /* its workers told all: their link may end as it likes */
 };
 
 struct gather {
@@ -192,8 +193,10 @@ static int on_message(void *arg, struct pt_link *link, uint8_t type, struct pt_r
     bool bye = type == PT_L_BYE && pt_get_u32(body) == PT_NONE;
     if (rc == 0 && (bye || seq % 256 == 0 || h->bytes >= ACK_BYTES))
         rc = acknowledge(h, err);
-    if (rc == 0 && bye)
+    if (rc == 0 && bye) {
+        h->bye = true;
         end_host(h);
+    }
     return rc;
 }
 
@@ -203,7 +206,7 @@ static void on_link_closed(void *arg, struct pt_link *link, const char *why)
     if (h->link != link)
         return;
     h->link = NULL;
-    if (why[0])
+    if (why[0] && !h->bye)
         note(h, why);
     end_host(h);
 }
