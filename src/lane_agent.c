@@ -4,6 +4,7 @@
 
 #include "common/auto.h"
 #include "common/loop.h"
+#include "common/quote.h"
 #include "common/shortage.h"
 
 #include <stdatomic.h>
@@ -114,11 +115,13 @@ static int on_exited(struct pt_lane *lane, struct pt_reader *r, struct pt_err *e
 {
     uint8_t program = pt_get_u8(r);
     uint32_t status = pt_get_u32(r);
-    char *text = pt_get_str(r, PT_MAX_TEXT);
-    if (!pt_get_end(r)) {
-        free(text);
+    size_t n;
+    const void *said = pt_get_bytes(r, &n);
+    if (!pt_get_end(r) || n > PT_MAX_TEXT)
         return pt_err_set(err, "malformed EXITED");
-    }
+    char *text = pt_quote_nuls(said, n);
+    if (!text)
+        return pt_err_set(err, "out of memory");
     struct pt_lane_post *p = pt_lane_event_new(lane, PT_LANE_EXITED);
     pt_lane_event_of(p)->program = program;
     pt_lane_event_of(p)->status = status;

@@ -5,6 +5,7 @@
 #include "common/err.h"
 #include "common/log.h"
 #include "common/loop.h"
+#include "common/quote.h"
 #include "remote/worker/conn.h"
 #include "remote/worker/hub_groups_inside.h"
 #include "remote/worker/local.h"
@@ -288,14 +289,14 @@ static char *describe_end(const struct pt_live *live)
     char how[64];
     char *text = NULL;
     int status = (int)live->status;
+    const char *said = live->output ? live->output : "";
     if (status == NOT_STARTED)
-        return strdup(live->output);
+        return strdup(said);
     if (WIFSIGNALED(status))
         snprintf(how, sizeof(how), "was killed by signal %d", WTERMSIG(status));
     else
         snprintf(how, sizeof(how), "ended with status %d", WEXITSTATUS(status));
-    if (asprintf(&text, "mpirun %s before all %u ranks were there\n%s", how, live->group.ranks,
-                 live->output) < 0)
+    if (asprintf(&text, "mpirun %s before all %u ranks were there\n%s", how, live->group.ranks, said) < 0)
         return NULL;
     return text;
 }
@@ -327,19 +328,6 @@ static void on_ended(struct pt_live *live)
     }
 }
 
-/* The last of it, as a text. */
-static char *copy_output(const char *bytes, size_t n)
-{
-    size_t skip = n > REASON_MAX ? n - REASON_MAX : 0;
-    char *text = malloc(n - skip + 1);
-    if (!text)
-        return strdup("");
-    for (size_t i = skip; i < n; i++)
-        text[i - skip] = bytes[i] ? bytes[i] : '?';
-    text[n - skip] = '\0';
-    return text;
-}
-
 static void on_agent_frame(void *arg, struct pt_frame *frame)
 {
     struct pt_hub_groups *groups = arg;
@@ -356,7 +344,8 @@ static void on_agent_frame(void *arg, struct pt_frame *frame)
     if (!live)
         return;
     live->status = status;
-    live->output = copy_output(output, n);
+    size_t skip = n > REASON_MAX ? n - REASON_MAX : 0;
+    live->output = pt_quote_nuls(output + skip, n - skip);
     if (live->group.state == PT_GROUP_ENDING) {
         free_live(live);
         pt_hub_groups_deal(groups);

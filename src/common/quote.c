@@ -33,6 +33,23 @@ char *pt_quoted(const char *s, bool bare)
     return NULL;
 }
 
+char *pt_quote_nuls(const void *bytes, size_t n)
+{
+    const char *from = bytes, *nul;
+    struct pt_buf b = {0};
+    for (; (nul = memchr(from, 0, n)); from = nul + 1) {
+        pt_buf_append(&b, from, (size_t)(nul - from));
+        pt_buf_append(&b, "\\x00", 4);
+        n -= (size_t)(nul - from) + 1;
+    }
+    pt_buf_append(&b, from, n);
+    pt_buf_append(&b, "", 1);
+    if (!b.bad)
+        return (char *)b.data;
+    pt_buf_fini(&b);
+    return NULL;
+}
+
 size_t pt_utf8_next(const void *text, size_t n, uint32_t *cp)
 {
     const unsigned char *s = text;

@@ -221,6 +221,27 @@ test_other_users_see_nothing() {
     nothing_left h1
 }
 
+# What an mpirun says is shown where it ends badly: the end of it, made safe.
+test_what_mpirun_says_is_data() {
+    local loud before
+    loud=$(host_disk h2)/var/tmp/loud
+    suite
+    printf '\033]0;owned\007\033[2J\r$(touch /var/tmp/owned) `id`\0 \xff\xfe \xe2\x80\xae txt %%s%%n\x9b31m ' >"$loud"
+    run_over h1:2,h2:1
+    wait_for 60 "h1 does not work" began
+    before=$(memory)
+    wait_for 60 "it is not given up" says "h2: .*given up after 4 starts"
+    [ $(($(memory) - before)) -lt 16384 ] || fail "80 MB of output took $(($(memory) - before)) KiB here"
+    rm "$loud"
+    let_go
+    all_passed
+    want_words 'h2: mpirun exited with status 7: \\x1b]0;owned\\x07\\x1b\[2J.*touch.*`id`\\x00 \\xff\\xfe \\u202e txt %s%n\\x9b31m the last word; given up after 4 starts'
+    ! LC_ALL=C grep -q -a -P '[\x00-\x08\x0b-\x1f\x7f]|\xe2\x80\xae|\xff|\x9b' "$out" "$err" || fail "raw bytes of it"
+    [ "$(wc -c <"$err")" -lt 65536 ] || fail "$(wc -c <"$err") bytes of it were shown"
+    [ ! -e "$(host_disk h1)/var/tmp/owned" ] && [ ! -e "$(host_disk h2)/var/tmp/owned" ] && [ ! -e /var/tmp/owned ] || fail "a shell saw it"
+    nothing_left h1
+}
+
 # Many hosts whose agents talk as they like, among them one of ours. What is beside the project must stay as it is, and unknown.
 test_hosts_that_were_taken_over() {
     local n agent agents=() hosts=local:1 count most=131072

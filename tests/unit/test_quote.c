@@ -178,6 +178,25 @@ Test(quote, broken_utf8_becomes_visible)
 }
 
 /* The n bytes are in a block of their own: reading past them is seen by a sanitizer. */
+Test(quote, a_string_holds_what_stood_behind_a_nul)
+{
+    static const struct {
+        const char *bytes;
+        size_t n;
+        const char *text;
+    } cases[] = {
+        {"", 0, ""},
+        {"plain", 5, "plain"},
+        {"\0", 1, "\\x00"},
+        {"a\0b\0\0", 5, "a\\x00b\\x00\\x00"},
+        {"\xff\0\n", 3, "\xff\\x00\n"},
+    };
+    for (size_t i = 0; i < sizeof(cases) / sizeof(*cases); i++) {
+        pt_auto_free char *text = pt_quote_nuls(cases[i].bytes, cases[i].n);
+        cr_expect_str_eq(text, cases[i].text, "%zu", i);
+    }
+}
+
 Test(quote, a_sequence_that_is_cut_is_broken_and_never_read_past)
 {
     static const char *const whole[] = {"\xc3\xa4", "\xe2\x82\xac", "\xf0\x9f\x90\x8d", "\xf4\x8f\xbf\xbf"};
