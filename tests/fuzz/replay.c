@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* NAME FOLDER [ROUNDS]: every file of the folder through the target, and ROUNDS changed copies of each,
- * always the same ones; for builds without libFuzzer. */
+/* NAME FOLDER [ROUNDS]: every file of the folder through the target, with each of its first ROUNDS
+ * allocations failing in turn, and ROUNDS changed copies of each, always the same ones; for builds without
+ * libFuzzer. */
 #include "fuzz.h"
 
 #include <dirent.h>
@@ -54,6 +55,19 @@ static void run(const unsigned char *data, size_t n)
     free(copy);
 }
 
+/* Each allocation in turn fails, `most` at most; the first byte tells which. */
+static void run_starved(unsigned char *data, size_t n, unsigned long most)
+{
+    unsigned char first = data[0];
+    bool starved = n > 0;
+    for (unsigned long at = 1; starved && at <= UINT8_MAX && at <= most; at++) {
+        data[0] = (unsigned char)at;
+        run(data, n);
+        starved = fuzz_starved();
+    }
+    data[0] = first;
+}
+
 static void run_file(const char *path, unsigned long rounds)
 {
     static unsigned char whole[ROOM], work[2 * ROOM];
@@ -64,6 +78,7 @@ static void run_file(const char *path, unsigned long rounds)
     fclose(f);
     fprintf(stderr, "%s: %zu bytes\n", path, n); /* the last one named is the one that failed */
     run(whole, n);
+    run_starved(whole, n, rounds);
     state = n;
     for (unsigned long i = 0; i < rounds; i++) {
         size_t size = n;
