@@ -194,10 +194,14 @@ static char *host_by_now(const struct parse *p)
     return pt_sshexpand_host(p->conf->hostname, p->query->host, NULL);
 }
 
+/* 1 it does, 0 not, -1 unknown, -2 with err. */
 static int match_one(struct parse *p, const char *what, const char *list)
 {
     if (!strcmp(what, "host")) {
+        errno = 0;
         pt_auto_free char *host = host_by_now(p);
+        if (!host && errno == ENOMEM)
+            return no_memory(p) - 1;
         return host && pt_pattern_list(host, list, true) == 1;
     }
     if (!strcmp(what, "originalhost"))
@@ -234,6 +238,8 @@ static int match_line(struct parse *p, const struct place *at, const struct pt_s
             if (!value)
                 return bad(p, at, "Match lacks a pattern after", word);
             int got = !strcmp(key, "exec") ? 0 : match_one(p, key, value);
+            if (got < -1)
+                return -1;
             if (got < 0) /* a condition of a newer ssh: as safe as not matching */
                 return 0;
             if (!strcmp(key, "exec"))
@@ -336,9 +342,11 @@ static int include(struct parse *p, const struct place *at, const struct pt_stri
         if (!path)
             return no_memory(p);
         glob_t found;
-        if (glob(path, 0, NULL, &found) != 0)
+        int rc = glob(path, 0, NULL, &found);
+        if (rc == GLOB_NOSPACE)
+            return no_memory(p);
+        if (rc != 0)
             continue;
-        int rc = 0;
         for (size_t k = 0; k < found.gl_pathc && rc == 0; k++) {
             struct place in = {.file = found.gl_pathv[k],
                                .depth = at->depth + 1,
@@ -408,8 +416,11 @@ static int one_line(struct parse *p, struct place *at, char *line)
     if (!*rest)
         return bad(p, at, "no value after", row->name);
     struct pt_strings words = {0};
+    errno = 0;
     int rc = pt_sshwords(rest, &words);
-    if (rc < 0)
+    if (rc < 0 && errno == ENOMEM)
+        no_memory(p);
+    else if (rc < 0)
         bad(p, at, "a quote is not closed", NULL);
     else if (words.n == 0 || (row->kind != HOST && !*words.items[0]))
         rc = bad(p, at, "no value after", row->name);
@@ -434,18 +445,22 @@ static int read_file(struct parse *p, struct place *at, bool check)
 {
     FILE *f = fopen(at->file, "re");
     if (!f)
-        return 0;
+        return errno == ENOMEM ? no_memory(p) : 0;
     pt_auto_free char *line = NULL;
     size_t cap = 0;
     ssize_t n;
     int rc = check ? check_owner(p, at, f) : 0;
+    errno = 0;
     while (rc == 0 && (n = getline(&line, &cap, f)) > 0) {
         at->line++;
         if (n > MAX_LINE || strlen(line) != (size_t)n)
             rc = bad(p, at, "the line is too long or holds a zero byte", NULL);
         else
             rc = one_line(p, at, line);
+        errno = 0;
     }
+    if (rc == 0 && !feof(f) && errno == ENOMEM)
+        rc = no_memory(p);
     fclose(f);
     return rc;
 }

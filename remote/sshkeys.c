@@ -104,8 +104,10 @@ static int slurp(const char *path, struct pt_keytext *out)
     pt_auto_fd int fd = open(path, O_RDONLY | O_CLOEXEC | O_NOCTTY | O_NONBLOCK);
     if (fd < 0 || fstat(fd, &st) < 0 || !S_ISREG(st.st_mode) || st.st_size > MAX_FILE)
         return -1;
-    if (!(out->text = calloc(1, (size_t)st.st_size + 1)))
+    if (!(out->text = calloc(1, (size_t)st.st_size + 1))) {
+        out->starved = true;
         return -1;
+    }
     ssize_t n = pread(fd, out->text, (size_t)st.st_size, 0);
     out->n = n > 0 ? (size_t)n : 0;
     out->open_to_others = st.st_uid == getuid() && (st.st_mode & 077);
@@ -113,16 +115,21 @@ static int slurp(const char *path, struct pt_keytext *out)
 }
 
 /* "TYPE BASE64 [comment]", as in a .pub file. */
-static bool public_line(const char *text, struct pt_blob *out)
+static bool public_line(const char *text, struct pt_keytext *out)
 {
     size_t n = strcspn(text, " \t\r\n");
     const char *key = text + n + strspn(text + n, " \t");
     size_t len = strcspn(key, " \t\r\n");
     char type[64];
     pt_auto_free unsigned char *raw = malloc(len + 4);
+    out->starved |= !raw;
     long got = raw && len ? pt_base64_decode(key, len, raw) : -1;
-    return got > 0 && pt_key_type(raw, (size_t)got, type, sizeof(type)) && strlen(type) == n &&
-           !strncmp(type, text, n) && pt_blob_set(out, raw, (size_t)got) == 0;
+    if (got <= 0 || !pt_key_type(raw, (size_t)got, type, sizeof(type)) || strlen(type) != n ||
+        strncmp(type, text, n) != 0)
+        return false;
+    bool ok = pt_blob_set(&out->public, raw, (size_t)got) == 0;
+    out->starved |= !ok;
+    return ok;
 }
 
 /* The container of OpenSSH's own format shows the public key even when the private one is encrypted. */
@@ -142,7 +149,9 @@ static bool container(const unsigned char *data, size_t len, struct pt_keytext *
     if (r.bad || count != 1)
         return false;
     out->encrypted = cipher_len != 4 || memcmp(cipher, "none", 4) != 0;
-    return pt_blob_set(&out->public, key, n) == 0;
+    bool ok = pt_blob_set(&out->public, key, n) == 0;
+    out->starved |= !ok;
+    return ok;
 }
 
 static bool openssh_private(struct pt_keytext *out)
@@ -155,6 +164,7 @@ static bool openssh_private(struct pt_keytext *out)
     size_t n = 0, room = (size_t)(to - from);
     char *flat = malloc(room + 1);
     unsigned char *raw = malloc(room + 4);
+    out->starved |= !flat || !raw;
     for (; flat && from < to; from++)
         if (!strchr(" \t\r\n", *from))
             flat[n++] = *from;
@@ -169,12 +179,14 @@ static bool openssh_private(struct pt_keytext *out)
     return ok;
 }
 
-static void public_beside(const char *path, struct pt_blob *out)
+static void public_beside(const char *path, struct pt_keytext *out)
 {
     struct pt_keytext beside = {0};
     pt_auto_free char *name = NULL;
-    if (asprintf(&name, "%s.pub", path) >= 0 && slurp(name, &beside) == 0)
+    bool named = asprintf(&name, "%s.pub", path) >= 0;
+    if (named && slurp(name, &beside) == 0)
         public_line(beside.text, out);
+    out->starved |= !named || beside.starved;
     pt_keyfile_fini(&beside);
 }
 
@@ -183,18 +195,18 @@ int pt_keyfile_load(const char *path, struct pt_keytext *out)
     *out = (struct pt_keytext){0};
     if (slurp(path, out) < 0) {
         /* the private key may be in the agent only */
-        public_beside(path, &out->public);
+        public_beside(path, out);
         out->kind = out->public.n ? PT_KEYFILE_PUBLIC : PT_KEYFILE_NONE;
         return out->kind == PT_KEYFILE_NONE ? -1 : 0;
     }
-    if (public_line(out->text, &out->public)) {
+    if (public_line(out->text, out)) {
         out->kind = PT_KEYFILE_PUBLIC;
     } else if (openssh_private(out)) {
         out->kind = PT_KEYFILE_PRIVATE;
     } else if (strstr(out->text, "PRIVATE KEY-----")) {
         out->kind = PT_KEYFILE_PRIVATE;
         out->encrypted = strstr(out->text, "BEGIN ENCRYPTED PRIVATE KEY") || strstr(out->text, ",ENCRYPTED");
-        public_beside(path, &out->public);
+        public_beside(path, out);
     }
     return out->kind == PT_KEYFILE_NONE ? -1 : 0;
 }
@@ -257,15 +269,20 @@ static int from_file(struct pt_sshkeys *note, const char *path, const char *cert
     bool is_cert = false;
     int rc = 0;
     *out = (struct pt_sshkey){0};
-    if (pt_keyfile_load(path, &text) < 0)
+    int loaded = pt_keyfile_load(path, &text);
+    if (text.starved)
+        rc = -1;
+    if (loaded < 0 || text.starved)
         goto done;
     if (text.kind == PT_KEYFILE_PRIVATE && text.open_to_others) {
         snprintf(note->skipped, sizeof(note->skipped), "%s can be read by others: chmod 600 it", path);
         goto done;
     }
-    if (cert &&
-        (pt_keyfile_load(cert, &cert_text) < 0 || type_of(&cert_text.public, &is_cert) < 0 || !is_cert))
+    if (cert && (pt_keyfile_load(cert, &cert_text) < 0 || cert_text.starved ||
+                 type_of(&cert_text.public, &is_cert) < 0 || !is_cert)) {
+        rc = cert_text.starved ? -1 : 0;
         goto done;
+    }
     const struct pt_blob *offer = cert ? &cert_text.public : &text.public;
     if (offer->n && type_of(offer, &is_cert) < 0)
         goto done;
@@ -314,8 +331,10 @@ static int add_certificate(const struct pt_sshkeys *files, const struct pt_agent
 {
     struct pt_keytext text;
     struct pt_sshkey key = {0};
-    int rc = 0;
-    if (pt_keyfile_load(cert, &text) == 0 && pt_cert_key(&text.public, &key.held)) {
+    errno = 0;
+    bool whole = pt_keyfile_load(cert, &text) == 0 && pt_cert_key(&text.public, &key.held);
+    int rc = text.starved || (!whole && errno == ENOMEM) ? -1 : 0;
+    if (whole && rc == 0) {
         const char *path = NULL;
         for (size_t i = 0; i < files->n && !path; i++)
             if (pt_blob_equal(&files->items[i].offer, &key.held)) {

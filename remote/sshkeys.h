@@ -48,6 +48,7 @@ enum pt_keyfile { PT_KEYFILE_NONE, PT_KEYFILE_PUBLIC, PT_KEYFILE_PRIVATE };
 struct pt_keytext {
     enum pt_keyfile kind;
     bool encrypted, open_to_others;
+    bool starved;          /* memory ended: it may be more than it seems */
     struct pt_blob public; /* empty when the file does not show it */
     char *text;
     size_t n;

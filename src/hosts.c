@@ -356,10 +356,11 @@ int pt_hosts_parse_file(const char *path, struct pt_hosts *hosts, struct pt_err 
         if (rc < 0)
             pt_err_wrap(err, "%s line %u", path, number);
     }
-    bool failed = ferror(f);
+    bool failed = rc == 0 && (n == 0 || !feof(f)); /* no memory for a line is no error of the file */
+    int why = errno;
     fclose(f);
-    if (rc == 0 && failed)
-        return pt_err_set_kind(err, PT_ERR_USAGE, "--hostfile: %s: cannot be read", path);
+    if (failed)
+        return pt_err_set_kind(err, PT_ERR_USAGE, "--hostfile: %s: %s", path, strerror(why));
     if (rc == 0 && hosts->n == before)
         return pt_err_set_kind(err, PT_ERR_USAGE, "--hostfile: %s names no host", path);
     return rc;

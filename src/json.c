@@ -119,14 +119,14 @@ struct pt_json *pt_json_parse(const void *text, size_t n, struct pt_err *err)
         return NULL;
     }
     size_t len;
+    errno = 0;
     pt_auto_free char *copy = clean(text, n, &len);
-    if (!copy) {
-        pt_err_set(err, "JSON of %zu bytes: nested too deep, a bad escape, or out of memory", n);
-        return NULL;
-    }
-    cJSON *root = cJSON_ParseWithLengthOpts(copy, len + 1, NULL, 1);
+    cJSON *root = copy ? cJSON_ParseWithLengthOpts(copy, len + 1, NULL, 1) : NULL;
     if (!root)
-        pt_err_set(err, "JSON of %zu bytes: malformed", n);
+        pt_err_set(err, "JSON of %zu bytes: %s", n,
+                   errno == ENOMEM ? "out of memory"
+                   : copy          ? "malformed"
+                                   : "nested too deep, or a bad escape");
     return (struct pt_json *)root;
 }
 

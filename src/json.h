@@ -22,7 +22,7 @@ enum pt_json_kind {
 };
 
 /* The document in text[0..n), nothing after it. Free with pt_json_destroy; values inside are borrowed from
- * it. */
+ * it. NULL with err; when memory ended, errno is ENOMEM. */
 struct pt_json *pt_json_parse(const void *text, size_t n, struct pt_err *err);
 void pt_json_destroy(struct pt_json *root);
 /* Append v as JSON text, on one line. NULL appends null. -1 when memory ends. */

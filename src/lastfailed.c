@@ -63,20 +63,23 @@ static int gather(const struct pt_suite *suite, const struct pt_verdict *verdict
     return 0;
 }
 
-/* What the file says now; NULL when there is none, or none that can be read. */
-static struct pt_json *read_old(const char *path)
+/* What the file says now; *old stays NULL when there is none, or none that can be read. -1 when memory ends.
+ */
+static int read_old(const char *path, struct pt_json **old)
 {
     pt_auto_fd int fd = open(path, O_RDONLY | O_CLOEXEC);
     struct stat st;
     struct pt_buf b = {0};
     ssize_t n = -1;
     if (fd < 0 || fstat(fd, &st) < 0 || (uint64_t)st.st_size > FILE_MAX)
-        return NULL;
+        return 0;
     while (pt_buf_reserve(&b, (size_t)st.st_size + 1) && (n = read(fd, b.data + b.len, b.cap - b.len)) > 0)
         b.len += (size_t)n;
-    struct pt_json *json = n == 0 && b.len ? pt_json_parse(b.data, b.len, NULL) : NULL;
+    bool whole = n == 0 && b.len, starved = b.bad;
+    if (whole && !(*old = pt_json_parse(b.data, b.len, NULL)))
+        starved = errno == ENOMEM;
     pt_buf_fini(&b);
-    return json;
+    return starved ? -1 : 0;
 }
 
 static void put_all(struct pt_json_out *o, const struct pt_json *old, const struct names *told,
@@ -99,9 +102,10 @@ static int write_new(const char *path, const struct pt_json *old, const struct n
     struct pt_json_out o;
     if (pt_atomic_init(&file, path, err) < 0)
         return -1;
+    errno = 0;
     pt_json_out_init(&o, file.file);
     put_all(&o, old, told, bad);
-    int rc = pt_json_out_end(&o) < 0 ? pt_err_set(err, "%s: cannot be written", path)
+    int rc = pt_json_out_end(&o) < 0 ? pt_err_set(err, "%s: %s", path, strerror(errno ? errno : EIO))
                                      : pt_atomic_finish(&file, err);
     pt_buf_fini(&o.buf);
     pt_atomic_fini(&file);
@@ -119,8 +123,9 @@ int pt_lastfailed_update(const char *cache_dir, const struct pt_suite *suite,
         return 0;
     int rc = gather(suite, verdict, &told, &bad) < 0 ? pt_err_set(err, "out of memory") : 0;
     if (rc == 0 && (bad.n || access(path, F_OK) == 0)) {
-        struct pt_json *old = read_old(path);
-        rc = write_new(path, old, &told, &bad, err);
+        struct pt_json *old = NULL;
+        rc = read_old(path, &old) < 0 ? pt_err_set(err, "%s: out of memory", path)
+                                      : write_new(path, old, &told, &bad, err);
         pt_json_destroy(old);
     }
     free(told.item);

@@ -24,18 +24,19 @@ static bool is_folder(const char *path)
     return stat(path, &st) == 0 && S_ISDIR(st.st_mode);
 }
 
-/* The nearest folder from `path` upwards that holds `what`; cuts path there. */
-static bool find_above(char *path, const char *what)
+/* The nearest folder from `path` upwards that holds `what`: 1, and cuts path there; 0 when there is none, -1
+ * when memory ends. */
+static int find_above(char *path, const char *what)
 {
     for (;;) {
         pt_auto_free char *there = NULL;
         if (asprintf(&there, "%s/%s", strcmp(path, "/") ? path : "", what) < 0)
-            return false;
+            return -1;
         if (access(there, F_OK) == 0)
-            return true;
+            return 1;
         char *slash = strrchr(path, '/');
         if (!slash || strcmp(path, "/") == 0)
-            return false;
+            return 0;
         slash[slash == path] = '\0';
     }
 }
@@ -49,8 +50,11 @@ char *pt_project_find(const char *option, struct pt_err *err)
         free(path);
         return NULL;
     }
-    if (option || (path && find_above(path, ".git")))
+    int found = option ? 1 : path ? find_above(path, ".git") : errno == ENOMEM ? -1 : 0;
+    if (found > 0)
         return path;
+    if (found < 0)
+        pt_err_set(err, "looking for the project's folder: out of memory");
     free(path);
     return NULL;
 }
@@ -58,7 +62,10 @@ char *pt_project_find(const char *option, struct pt_err *err)
 int pt_project_check(const char *root, bool explicit_root, struct pt_err *err)
 {
     const char *named = getenv("HOME");
+    errno = 0;
     pt_auto_free char *home = named && named[0] ? realpath(named, NULL) : NULL;
+    if (!home && errno == ENOMEM)
+        return pt_err_set(err, "the home folder %s: out of memory", named);
     if (!explicit_root && (strcmp(root, "/") == 0 || (home && strcmp(root, home) == 0))) {
         pt_err_set_kind(err, PT_ERR_USAGE, "would send all of %s", root);
         return pt_err_hint(err, "give the project's folder with --project DIR");
@@ -87,14 +94,18 @@ char *pt_project_state_here(const char *project, const char *state_dir, struct p
             *err = none;
         return NULL;
     }
-    if (!state_dir && !root && (root = realpath(".", NULL)) && !find_above(root, ".ptremote/ledger.sqlite")) {
+    int found = 1;
+    if (!state_dir && !root && (root = realpath(".", NULL)))
+        found = find_above(root, ".ptremote/ledger.sqlite");
+    if (found == 0) {
         pt_err_set_kind(err, PT_ERR_USAGE, "no runs are recorded here, nor in a folder above");
         pt_err_hint(err, "name the project's folder with --project DIR");
         return NULL;
     }
-    char *path = root || state_dir ? pt_project_state(root, state_dir) : NULL;
+    char *path = found > 0 && (root || state_dir) ? pt_project_state(root, state_dir) : NULL;
     if (!path)
-        pt_err_set_kind(err, PT_ERR_USAGE, "the working directory: %s", strerror(errno));
+        pt_err_set_kind(err, errno == ENOMEM ? PT_ERR_INTERNAL : PT_ERR_USAGE, "the working directory: %s",
+                        strerror(errno));
     return path;
 }
 
@@ -123,6 +134,8 @@ char *pt_project_cwd(const char *root)
 {
     pt_auto_free char *cwd = realpath(".", NULL);
     size_t n = strcmp(root, "/") ? strlen(root) : 0;
+    if (!cwd && errno == ENOMEM)
+        return NULL;
     if (!cwd || strncmp(cwd, root, n) != 0 || cwd[n] != '/')
         return strdup("");
     return strdup(cwd + n + 1);

@@ -8,7 +8,7 @@
 struct pt_err;
 
 /* The top folder: --project, else the git checkout around the working directory (heap); NULL without an error
- * when there is none, NULL with err when --project is no folder. */
+ * when there is none, NULL with err when --project is no folder, or memory ends. */
 char *pt_project_find(const char *option, struct pt_err *err);
 /* Refuses to take "/" or the home folder for a project unless it was asked for (`explicit`). */
 int pt_project_check(const char *root, bool explicit_root, struct pt_err *err);

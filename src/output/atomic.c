@@ -44,7 +44,7 @@ static int open_file(struct pt_atomic *a, const char *path)
 {
     struct stat st;
     a->path = realpath(path, NULL); /* a symlink stays one */
-    if (!a->path)
+    if (!a->path && errno != ENOMEM)
         a->path = strdup(path);
     if (!a->path)
         return -1;
