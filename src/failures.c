@@ -103,11 +103,13 @@ static int put_entry(void *arg, int64_t run, const void *json, size_t n)
     const struct listing *l = arg;
     struct pt_report r;
     int has = 1;
+    errno = 0;
     if (pt_report_decode(json, n, &r, NULL) < 0)
-        return 0;
+        return errno == ENOMEM ? pt_err_set(l->err, "out of memory") : 0;
     if (r.phase == PT_PHASE_COLLECT && r.nodeid && r.nodeid[0]) {
         pt_auto_free char *file = strndup(r.nodeid, strcspn(r.nodeid, ":"));
-        has = file ? pt_ledger_has_file(l->ledger, l->group->run, l->group->n, run, file, l->err) : -1;
+        has = file ? pt_ledger_has_file(l->ledger, l->group->run, l->group->n, run, file, l->err)
+                   : pt_err_set(l->err, "out of memory");
         if (has == 0)
             pt_json_put_str(l->out, NULL, r.nodeid);
     }

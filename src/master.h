@@ -9,7 +9,7 @@
 enum pt_master_state {
     PT_MASTER_GONE,
     PT_MASTER_HERE,    /* it lives */
-    PT_MASTER_UNKNOWN, /* it was on another machine, or the word is none of ours */
+    PT_MASTER_UNKNOWN, /* it was on another machine, cannot be looked at, or the word is none of ours */
 };
 
 /* "HOST BOOT PID START": this process. */

@@ -91,7 +91,10 @@ static double take_number(const struct pt_json *object, const char *key, double 
 static int take_note(void *arg, uint32_t host, const void *text, size_t n)
 {
     struct pt_recorded *r = arg;
+    errno = 0;
     struct pt_json *note = pt_json_parse(text, n, NULL);
+    if (!note && errno == ENOMEM)
+        return 1;
     const struct pt_json *junit = pt_json_get(note, "junit");
     (void)host;
     bool good = take_text(&r->root, note, "root") && take_text(&r->report_chars, note, "report_chars") &&
@@ -107,9 +110,10 @@ static int take_note(void *arg, uint32_t host, const void *text, size_t n)
 
 static int take_root(void *arg, uint32_t host, const void *text, size_t n)
 {
+    errno = 0;
     struct pt_json *note = pt_json_parse(text, n, NULL);
     (void)host;
-    bool good = take_text(arg, note, "root");
+    bool good = take_text(arg, note, "root") && (note || errno != ENOMEM);
     pt_json_destroy(note);
     return !good;
 }

@@ -12,11 +12,12 @@ struct again {
     bool full; /* more tests than a verdict takes, or memory ended */
 };
 
-static void set(struct pt_verdict *v, uint32_t test, const struct pt_ledger_test *name,
-                const struct pt_ledger_report *row)
+/* -1 when memory ended. */
+static int set(struct pt_verdict *v, uint32_t test, const struct pt_ledger_test *name,
+               const struct pt_ledger_report *row)
 {
     struct pt_report r;
-    pt_result_decode(name, row, &r);
+    int rc = pt_result_decode(name, row, &r);
     if (row->extra)
         pt_verdict_amend(v, test, row->outcome, r.counts, r.ncounts);
     else if (test == PT_NONE)
@@ -24,6 +25,7 @@ static void set(struct pt_verdict *v, uint32_t test, const struct pt_ledger_test
     else
         pt_verdict_set(v, test, row->attempt, row->outcome, r.counts, r.ncounts);
     pt_report_fini(&r);
+    return rc;
 }
 
 /* The last try of a test that was to run again and did not is told twice: as a try and as what counts. */
@@ -37,7 +39,7 @@ static int take(void *arg, const struct pt_ledger_test *name, const struct pt_le
         const struct pt_ledger_report *row = &rows[i];
         if (row->rerun && (row->extra || (own && row->try_ >= own->try_)))
             continue;
-        set(a->verdict, test, name, row);
+        a->full = set(a->verdict, test, name, row) < 0;
         if (row->rerun)
             pt_verdict_again(a->verdict, test);
     }

@@ -27,7 +27,8 @@ struct pt_rerun *pt_rerun_create(uint32_t times, char *const *only, size_t n, st
         if (rc == 0)
             continue;
         regerror(rc, &r->only[r->n], why, sizeof(why));
-        pt_err_set_kind(err, PT_ERR_USAGE, "--only-rerun: '%s': %s", only[r->n], why);
+        pt_err_set_kind(err, rc == REG_ESPACE ? PT_ERR_INTERNAL : PT_ERR_USAGE, "--only-rerun: '%s': %s",
+                        only[r->n], rc == REG_ESPACE ? "out of memory" : why);
         pt_rerun_destroy(r);
         return NULL;
     }

@@ -107,7 +107,10 @@ static int load_run(struct pt_resume *r, struct pt_ledger *ledger, struct pt_err
     int rc = pt_ledger_get_run(ledger, r->run, &run, err);
     if (rc != 0)
         return rc < 0 ? -1 : pt_err_set(err, "the run to resume is not in the ledger");
+    errno = 0;
     struct pt_json *how = run.how ? pt_json_parse(run.how, strlen(run.how), NULL) : NULL;
+    if (run.how && !how && errno == ENOMEM)
+        return no_memory(err);
     const char *seed = pt_json_text(pt_json_get(how, "seed"));
     r->name = strdup(run.name);
     r->hash_seed = strdup(run.hash_seed);

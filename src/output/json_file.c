@@ -14,6 +14,7 @@
 struct writer {
     struct pt_json_out out;
     struct pt_names names;
+    bool starved; /* memory ended */
 };
 
 /* Times are told to the microsecond; what is not known is left out. */
@@ -97,7 +98,7 @@ static void put_tries(struct writer *w, const struct pt_ledger_test *test, const
         if (!any)
             pt_json_open_array(o, "tries");
         any = true;
-        pt_result_decode(test, row, &r);
+        w->starved |= pt_result_decode(test, row, &r) < 0;
         pt_json_open_object(o, NULL);
         pt_json_put_str(o, "outcome", pt_outcome_name(row->outcome));
         pt_json_put_str(o, "phase", pt_phase_name(r.phase));
@@ -123,6 +124,7 @@ static int put_result(void *arg, const struct pt_ledger_test *test, const struct
     struct pt_result r;
     if (!pt_result_init(&r, test, rows, n))
         return 0;
+    w->starved |= r.starved;
     const struct pt_report *own = &r.own;
     const struct pt_report *told = r.has_extra && r.outcome != r.row->outcome ? &r.extra : &r.own;
     pt_json_open_object(o, NULL);
@@ -143,7 +145,7 @@ static int put_result(void *arg, const struct pt_ledger_test *test, const struct
     put_tries(w, test, &r);
     pt_json_close(o);
     pt_result_fini(&r);
-    return o->bad;
+    return o->bad || w->starved;
 }
 
 static void put_summary(struct pt_json_out *o, const struct pt_verdict *v)
@@ -165,7 +167,10 @@ static int put_how(struct pt_json_out *o, struct pt_ledger *ledger, int64_t run,
     int rc = pt_ledger_get_run(ledger, run, &row, err);
     if (rc)
         return rc < 0 ? -1 : pt_err_set(err, "the ledger has no such run");
+    errno = 0;
     struct pt_json *how = row.how ? pt_json_parse(row.how, strlen(row.how), NULL) : NULL;
+    if (row.how && !how && errno == ENOMEM)
+        return pt_err_set(err, "out of memory");
     pt_json_open_object(o, "how");
     if (row.hash_seed && *row.hash_seed)
         pt_json_put_str(o, "hash_seed", row.hash_seed);
@@ -206,13 +211,15 @@ int pt_json_file_write(const struct pt_json_file *f, struct pt_ledger *ledger, i
                        const struct pt_verdict *verdict, struct pt_err *err)
 {
     struct pt_atomic file;
-    struct writer w;
+    struct writer w = {0};
     if (pt_atomic_init(&file, f->path, err) < 0)
         return pt_err_wrap(err, "JSON file");
     pt_json_out_init(&w.out, file.file);
     int rc = pt_names_load(&w.names, ledger, run, err);
     if (rc == 0)
         rc = put_all(&w, f, ledger, run, verdict, err);
+    if (rc == 0 && (w.starved || w.out.buf.bad))
+        rc = pt_err_set(err, "out of memory");
     if (pt_json_out_end(&w.out) < 0 && rc == 0)
         rc = pt_err_set_kind(err, PT_ERR_INFRA, "write: %s", strerror(errno));
     pt_names_fini(&w.names);

@@ -53,8 +53,9 @@ static int take_suite_note(void *arg, uint32_t host, const void *json, size_t n)
     struct pt_note note;
     int rc = 0;
     (void)host;
+    errno = 0;
     if (pt_note_decode(json, n, &note, NULL) < 0)
-        return 0;
+        return errno == ENOMEM ? -1 : 0;
     for (const struct pt_json *e = pt_json_first(note.properties); e && rc == 0; e = pt_json_next(e)) {
         const char *name = pt_json_text(pt_json_first(e));
         const char *value = pt_json_text(pt_json_next(pt_json_first(e)));
@@ -152,10 +153,16 @@ static void fini(struct writer *w)
 static int fill(struct writer *w, struct pt_ledger *ledger, int64_t run, struct pt_atomic *out,
                 struct pt_err *err)
 {
-    if (pt_names_load(&w->names, ledger, run, err) < 0 ||
-        pt_ledger_each_note(ledger, run, pt_note_name(PT_NOTE_SUITE), take_suite_note, w, err) < 0 ||
-        pt_ledger_each_result(ledger, run, ~0u, take_result, w, err) < 0)
+    struct pt_err why = PT_ERR_INIT;
+    if (pt_names_load(&w->names, ledger, run, err) < 0)
         return -1;
+    int rc = pt_ledger_each_note(ledger, run, pt_note_name(PT_NOTE_SUITE), take_suite_note, w, &why);
+    if (rc == 0)
+        rc = pt_ledger_each_result(ledger, run, ~0u, take_result, w, &why);
+    if (rc == 0 && w->sums.starved)
+        rc = -1;
+    if (rc < 0)
+        return pt_err_set(err, "%s", why.msg[0] ? why.msg : "out of memory");
     if (put_all(out->file, w) < 0)
         return pt_err_set_kind(err, PT_ERR_INFRA, "%s", strerror(errno));
     return 0;

@@ -173,24 +173,27 @@ static void put_try(FILE *f, const struct pt_report *r, bool flaky)
     fprintf(f, "</%s>", tag);
 }
 
-static void put_tries(FILE *f, const struct pt_junit_case *c)
+static bool put_tries(FILE *f, const struct pt_junit_case *c)
 {
+    bool starved = false;
     const struct pt_result *result = c->result;
     for (size_t i = 0; i < result->ntries; i++) {
         struct pt_report r;
         if (!pt_result_is_try(result, &result->tries[i]))
             continue;
-        pt_result_decode(c->test, &result->tries[i], &r);
+        starved |= pt_result_decode(c->test, &result->tries[i], &r) < 0;
         put_try(f, &r, result->outcome < PT_OUTCOME_NOTRUN);
         pt_report_fini(&r);
     }
+    return starved;
 }
 
-/* `more`: elements of a report on the same test that came later, which pytest would have had in this one.
- * `tries`: whose earlier tries stand in it; NULL: they stand in another. */
-static void put_testcase(FILE *f, const struct element *e, const struct pt_json *more, const struct place *at,
+/* True when memory ended. `more`: elements of a report on the same test that came later, which pytest would
+ * have had in this one. `tries`: whose earlier tries stand in it; NULL: they stand in another. */
+static bool put_testcase(FILE *f, const struct element *e, const struct pt_json *more, const struct place *at,
                          const struct pt_junit_case *tries)
 {
+    bool starved = false;
     struct element extra = {0};
     fputs("<testcase", f);
     put_attributes(f, e->attributes);
@@ -200,10 +203,11 @@ static void put_testcase(FILE *f, const struct element *e, const struct pt_json 
     if (more && get_element(more, &extra))
         put_children(f, extra.children, false);
     if (tries)
-        put_tries(f, tries);
+        starved = put_tries(f, tries);
     if (put_children(f, extra.children, true) == 0)
         put_children(f, e->children, true);
     fputs("</testcase>", f);
+    return starved;
 }
 
 static bool has_failure(const struct element *e)
@@ -284,7 +288,7 @@ static void put_child(FILE *f, const struct pt_report *r)
     fprintf(f, "</%s>", tag);
 }
 
-static void put_made(FILE *f, const struct pt_junit_case *c)
+static bool put_made(FILE *f, const struct pt_junit_case *c)
 {
     const struct pt_report *r = &c->result->own;
     struct pt_buf class = {0};
@@ -292,7 +296,8 @@ static void put_made(FILE *f, const struct pt_junit_case *c)
     struct place at = place_of(c);
     mangle(r->nodeid, c->prefix, &class, &name);
     bool old = c->family && (strcmp(c->family, "xunit1") == 0 || strcmp(c->family, "legacy") == 0);
-    if (!class.bad && !name.bad) {
+    bool starved = class.bad || name.bad;
+    if (!starved) {
         fputs("<testcase", f);
         pt_xml_attribute(f, "classname", (char *)class.data);
         pt_xml_attribute(f, "name", (char *)name.data);
@@ -301,11 +306,12 @@ static void put_made(FILE *f, const struct pt_junit_case *c)
         fprintf(f, " time=\"%.3f\">", r->duration > 0 ? r->duration : 0.0);
         put_properties(f, NULL, &at);
         put_child(f, r);
-        put_tries(f, c);
+        starved = put_tries(f, c);
         fputs("</testcase>", f);
     }
     pt_buf_fini(&class);
     pt_buf_fini(&name);
+    return starved;
 }
 
 /* --- sums --- */
@@ -375,13 +381,15 @@ void pt_junit_case_write(FILE *f, const struct pt_junit_case *c, struct pt_junit
     sum_report(r, sums);
     if (more)
         sum_report(extra, sums);
+    sums->starved |= c->result->starved;
     if (!pt_json_first(r->junit))
-        put_made(f, c);
+        sums->starved |= put_made(f, c);
     for (const struct pt_json *v = pt_json_first(r->junit); v; v = pt_json_next(v)) {
         if (!get_element(v, &e))
             continue;
         bool merge = more && !pt_json_next(v) && !has_failure(&e);
-        put_testcase(f, &e, merge ? more : NULL, &at, v == pt_json_first(r->junit) ? c : NULL);
+        sums->starved |=
+            put_testcase(f, &e, merge ? more : NULL, &at, v == pt_json_first(r->junit) ? c : NULL);
         if (merge)
             more = NULL;
     }

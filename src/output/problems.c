@@ -71,6 +71,8 @@ static int take(void *arg, const struct pt_ledger_test *test, const struct pt_le
     struct pt_result r;
     if (!pt_result_init(&r, test, rows, n))
         return 0;
+    if (r.starved)
+        fputs("(out of memory)\n", ((struct section *)arg)->t->text.out);
     show_report(arg, &r.own);
     if (r.has_extra)
         show_report(arg, &r.extra);

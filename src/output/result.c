@@ -3,6 +3,7 @@
 
 #include "common/err.h"
 
+#include <errno.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -50,11 +51,13 @@ void pt_names_fini(struct pt_names *names)
     *names = (struct pt_names){0};
 }
 
-void pt_result_decode(const struct pt_ledger_test *test, const struct pt_ledger_report *row,
-                      struct pt_report *r)
+int pt_result_decode(const struct pt_ledger_test *test, const struct pt_ledger_report *row,
+                     struct pt_report *r)
 {
+    errno = 0;
     if (row->json && pt_report_decode(row->json, row->json_len, r, NULL) == 0)
-        return;
+        return 0;
+    int rc = row->json && errno == ENOMEM ? -1 : 0;
     *r = (struct pt_report){
         .nodeid = test ? test->nodeid : "?",
         .file = test ? test->file : NULL,
@@ -67,6 +70,7 @@ void pt_result_decode(const struct pt_ledger_test *test, const struct pt_ledger_
         .teardown = row->teardown,
         .skip_line = PT_NONE,
     };
+    return rc;
 }
 
 const struct pt_ledger_report *pt_result_row(const struct pt_ledger_report *rows, size_t n)
@@ -85,9 +89,9 @@ bool pt_result_init(struct pt_result *r, const struct pt_ledger_test *test,
         return false;
     *r = (struct pt_result){
         .has_extra = row + 1 < rows + n, .row = row, .tries = rows, .ntries = (size_t)(row - rows)};
-    pt_result_decode(test, row, &r->own);
-    if (r->has_extra)
-        pt_result_decode(test, row + 1, &r->extra);
+    r->starved = pt_result_decode(test, row, &r->own) < 0;
+    if (r->has_extra && pt_result_decode(test, row + 1, &r->extra) < 0)
+        r->starved = true;
     r->outcome = r->has_extra && r->extra.outcome > row->outcome ? r->extra.outcome : row->outcome;
     return true;
 }

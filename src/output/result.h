@@ -18,6 +18,7 @@ void pt_names_fini(struct pt_names *names);
 struct pt_result {
     struct pt_report own, extra;
     bool has_extra;
+    bool starved;                         /* memory ended: a report is the row's outcome only */
     uint8_t outcome;                      /* the graver of the two */
     const struct pt_ledger_report *row;   /* its own report's */
     const struct pt_ledger_report *tries; /* rows of ntries earlier tries, and of what came on top of them */
@@ -32,6 +33,6 @@ void pt_result_fini(struct pt_result *r);
 const struct pt_ledger_report *pt_result_row(const struct pt_ledger_report *rows, size_t n);
 /* Is this row of `tries` one to tell: a try of its own, and not the one that counts in the end? */
 bool pt_result_is_try(const struct pt_result *r, const struct pt_ledger_report *row);
-/* A row as a report; pt_report_fini. */
-void pt_result_decode(const struct pt_ledger_test *test, const struct pt_ledger_report *row,
-                      struct pt_report *r);
+/* A row as a report; pt_report_fini. -1 when memory ended: the row's outcome only. */
+int pt_result_decode(const struct pt_ledger_test *test, const struct pt_ledger_report *row,
+                     struct pt_report *r);

@@ -61,6 +61,7 @@ struct lines {
     uint32_t nlost;
     struct skip *skips;
     size_t nskips;
+    bool starved; /* memory ended: a line is missing */
 };
 
 /* "FAILED tests/a.py::test_x - assert 1 == 2", the message cut to the terminal's width. */
@@ -80,6 +81,7 @@ static void add_line(const struct lines *l, struct pt_buf *b, const char *word, 
     if (test)
         pt_text_style(b, x->color, PT_BOLD, test + 2, strlen(test + 2));
     pt_quote_print(&safe, nodeid, strlen(nodeid), 0);
+    b->bad |= id.bad || safe.bad;
     size_t used = strlen(word) + 1 + pt_text_columns((char *)safe.data, safe.len) + strlen(before);
     pt_buf_fini(&safe);
     pt_buf_fini(&id);
@@ -114,13 +116,16 @@ static void add_skip(struct lines *l, const struct pt_report *r)
         }
     }
     struct skip *skips = realloc(l->skips, (l->nskips + 1) * sizeof(*skips));
-    if (!skips)
+    if (!skips) {
+        l->starved = true;
         return;
+    }
     l->skips = skips;
     struct skip one = {strdup(r->skip_file), strdup(r->skip_reason), r->skip_line, 1};
     if (one.file && one.reason) {
         skips[l->nskips++] = one;
     } else {
+        l->starved = true;
         free(one.file);
         free(one.reason);
     }
@@ -190,7 +195,7 @@ static void add_tries(struct lines *l, const struct pt_ledger_test *test, const 
         struct pt_report r;
         if (!pt_result_is_try(result, &result->tries[i]))
             continue;
-        pt_result_decode(test, &result->tries[i], &r);
+        l->starved |= pt_result_decode(test, &result->tries[i], &r) < 0;
         const char *why = r.message ? r.message : pt_outcome_name(r.outcome);
         if (strchr(l->t->reportchars, 'R'))
             add_line(l, &l->rerun, "RERUN", PT_YELLOW, &r, " - ", why);
@@ -207,6 +212,7 @@ static int take(void *arg, const struct pt_ledger_test *test, const struct pt_le
     struct pt_result r;
     if (!pt_result_init(&r, test, rows, n))
         return 0;
+    ((struct lines *)arg)->starved |= r.starved;
     add_report(arg, &r.own);
     if (r.has_extra)
         add_report(arg, &r.extra);
@@ -234,7 +240,9 @@ static void put_skips(const struct lines *l)
 
 static void put_buf(const struct lines *l, const struct pt_buf *b)
 {
-    if (!b->bad && b->len)
+    if (b->bad)
+        fputs("(out of memory)\n", l->t->text.out);
+    else if (b->len)
         fwrite(b->data, 1, b->len, l->t->text.out);
 }
 
@@ -259,9 +267,12 @@ static void put_char(const struct lines *l, char c)
 static void put_lines(const struct lines *l)
 {
     const char *chars = l->t->reportchars;
+    const struct pt_buf *all[] = {&l->ended, &l->lost, &l->flaky};
     size_t n = l->ended.len + l->lost.len + l->flaky.len + l->rerun.len;
     n += (strchr(chars, 'f') ? l->failed.len : 0) + (strchr(chars, 'E') ? l->error.len : 0);
     n += (strchr(chars, 'x') ? l->xfailed.len : 0) + (strchr(chars, 'X') ? l->xpassed.len : 0);
+    for (size_t i = 0; i < PT_COUNT(all); i++)
+        n += all[i]->bad;
     n += (strchr(chars, 'p') ? l->passed.len : 0) + (strchr(chars, 's') ? l->nskips : 0);
     if (n == 0)
         return;
@@ -286,6 +297,8 @@ int pt_terminal_short_summary(struct pt_terminal *t, const struct pt_terminal_en
     int rc = pt_ledger_each_result(end->ledger, end->run, outcomes, take, &l, err);
     if (rc == 0)
         put_lines(&l);
+    if (rc == 0 && l.starved)
+        rc = pt_err_set(err, "short test summary: out of memory");
     struct pt_buf *all[] = {&l.failed,  &l.error,  &l.ended, &l.lost, &l.xfailed,
                             &l.xpassed, &l.passed, &l.flaky, &l.rerun};
     for (size_t i = 0; i < PT_COUNT(all); i++)

@@ -37,7 +37,9 @@ void pt_text_style(struct pt_buf *out, bool color, unsigned style, const char *s
 
 static void flush(const struct pt_text *t, struct pt_buf *b)
 {
-    if (!b->bad && b->len)
+    if (b->bad)
+        fputs("(out of memory)", t->out);
+    else if (b->len)
         fwrite(b->data, 1, b->len, t->out);
     pt_buf_fini(b);
 }
@@ -132,6 +134,7 @@ bool pt_text_cut(struct pt_buf *out, const char *s, size_t columns)
         sum += c;
         used += len;
     }
+    out->bad |= b.bad;
     pt_buf_append(out, p, fits ? b.len : used);
     if (cut)
         pt_buf_append(out, "...", 3);
@@ -174,6 +177,8 @@ void pt_text_sep(const struct pt_text *t, char c, unsigned style, const char *ti
         pt_buf_append(&b, "", 1);
         if (!b.bad)
             pt_text_sep_raw(t, c, style, (char *)b.data, pt_text_columns((char *)b.data, b.len - 1));
+        else
+            fputs("(out of memory)\n", t->out);
         pt_buf_fini(&b);
         return;
     }

@@ -20,7 +20,8 @@ struct pt_text {
     unsigned width;
 };
 
-/* One line of anyone's text, made safe; no newline is added. */
+/* One line of anyone's text, made safe; no newline is added. Where memory ends, "(out of memory)" stands for
+ * the text, here and below. */
 void pt_text_put(const struct pt_text *t, unsigned style, const char *s);
 void pt_text_putn(const struct pt_text *t, unsigned style, const char *s, size_t n);
 /* Anyone's text of several lines, ended by a newline; the lines that pytest marks with "E " are red. */

@@ -133,8 +133,11 @@ static void add(struct groups *g, const struct pt_warning *w)
 
 static int take(void *arg, uint32_t host, const void *json, size_t n)
 {
+    errno = 0;
     struct pt_json *root = pt_json_parse(json, n, NULL);
     struct pt_warning w;
+    if (!root && errno == ENOMEM)
+        ((struct groups *)arg)->failed = true;
     (void)host;
     if (root && pt_warning_read(root, &w, NULL) == 0)
         add(arg, &w);
@@ -166,6 +169,8 @@ static bool put_places(const struct pt_text *x, struct group *group)
         struct place *file = *group->places[i].name ? get_place(&files, group->places[i].name) : NULL;
         if (file)
             file->n += group->places[i].n;
+        else if (*group->places[i].name)
+            fputs("(out of memory)\n", x->out);
     }
     for (size_t i = 0; i < files.nplaces; i++) {
         pt_text_put(x, 0, files.places[i].name);

@@ -2,7 +2,6 @@
 #include "output/xml.h"
 
 #include "common/quote.h"
-#include "common/wire.h"
 
 #include <ctype.h>
 #include <string.h>
@@ -55,35 +54,34 @@ void pt_xml_text(FILE *f, const char *s, bool attribute)
     }
 }
 
-void pt_xml_name(struct pt_buf *out, const char *name)
+/* No name may begin so. */
+static bool begins_badly(const char *name)
 {
-    if ((!isalpha((unsigned char)*name) && *name != '_') || strcmp(name, "xmlns") == 0)
-        pt_buf_append(out, "_", 1);
-    for (; *name; name++) {
-        unsigned char c = (unsigned char)*name;
-        bool good = (isalnum(c) && c < 0x80) || c == '_' || c == '-' || c == '.';
-        pt_buf_append(out, good ? name : "_", 1);
-    }
+    return (!isalpha((unsigned char)*name) && *name != '_') || strcmp(name, "xmlns") == 0;
+}
+
+static char name_char(char c)
+{
+    unsigned char u = (unsigned char)c;
+    return (isalnum(u) && u < 0x80) || c == '_' || c == '-' || c == '.' ? c : '_';
 }
 
 bool pt_xml_same_name(const char *a, const char *b)
 {
-    struct pt_buf x = {0};
-    struct pt_buf y = {0};
-    pt_xml_name(&x, a);
-    pt_xml_name(&y, b);
-    bool same = x.len == y.len && (!x.len || memcmp(x.data, y.data, x.len) == 0);
-    pt_buf_fini(&x);
-    pt_buf_fini(&y);
-    return same;
+    char first = begins_badly(a) ? '_' : name_char(*a++), second = begins_badly(b) ? '_' : name_char(*b++);
+    if (first != second)
+        return false;
+    for (; *a && *b && name_char(*a) == name_char(*b); b++)
+        a++;
+    return !*a && !*b;
 }
 
 void pt_xml_put_name(FILE *f, const char *name)
 {
-    struct pt_buf b = {0};
-    pt_xml_name(&b, name);
-    fwrite(b.data, 1, b.len, f);
-    pt_buf_fini(&b);
+    if (begins_badly(name))
+        fputc('_', f);
+    for (; *name; name++)
+        fputc(name_char(*name), f);
 }
 
 void pt_xml_attribute(FILE *f, const char *name, const char *value)

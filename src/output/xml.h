@@ -5,8 +5,6 @@
 #include <stdbool.h>
 #include <stdio.h>
 
-struct pt_buf;
-
 /* Characters that XML does not allow (and bytes that are no UTF-8) as pytest shows them: #x1B. `attribute`:
  * quotes and line breaks are escaped too. */
 void pt_xml_text(FILE *f, const char *s, bool attribute);
@@ -14,6 +12,5 @@ void pt_xml_text(FILE *f, const char *s, bool attribute);
 void pt_xml_attribute(FILE *f, const char *name, const char *value);
 /* The tag or attribute name with '_' for what no name may have. */
 void pt_xml_put_name(FILE *f, const char *name);
-void pt_xml_name(struct pt_buf *out, const char *name);
 /* Whether two names are one when written: a tag may have each attribute once. */
 bool pt_xml_same_name(const char *a, const char *b);

@@ -18,7 +18,8 @@ static char lab_dir[64];
 
 __attribute__((unused)) static void lab_make(void)
 {
-    snprintf(lab_dir, sizeof(lab_dir), "/tmp/ptremote-ledger-XXXXXX");
+    const char *above = getenv("TMPDIR");
+    snprintf(lab_dir, sizeof(lab_dir), "%.30s/ptremote-ledger-XXXXXX", above && *above ? above : "/tmp");
     cr_assert_not_null(mkdtemp(lab_dir));
 }
 

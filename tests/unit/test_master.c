@@ -5,6 +5,7 @@
 #include <signal.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/resource.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -53,6 +54,22 @@ Test(master, is_gone_once_it_has_ended)
     cr_expect_eq(pt_master_state(word, NULL), PT_MASTER_GONE, "also while nobody has reaped it");
     waitpid(pid, NULL, 0);
     cr_expect_eq(pt_master_state(word, NULL), PT_MASTER_GONE);
+}
+
+/* What cannot be looked at is not gone. */
+Test(master, is_not_known_where_no_file_can_be_opened)
+{
+    char word[PT_MASTER_MAX];
+    struct rlimit none = {0};
+    pt_master_self(word);
+    cr_assert_eq(getrlimit(RLIMIT_NOFILE, &none), 0);
+    none.rlim_cur = 0;
+    cr_assert_eq(setrlimit(RLIMIT_NOFILE, &none), 0);
+    enum pt_master_state state = pt_master_state(word, NULL);
+    none.rlim_cur = none.rlim_max;
+    cr_assert_eq(setrlimit(RLIMIT_NOFILE, &none), 0);
+    cr_expect_eq(state, PT_MASTER_UNKNOWN);
+    cr_expect_eq(pt_master_state(word, NULL), PT_MASTER_HERE);
 }
 
 /* The word with its nth part (from 0) replaced. */
