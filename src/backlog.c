@@ -25,8 +25,10 @@ int pt_backlog_add(struct pt_backlog *log, const struct pt_buf *frames)
     if (frames->bad || size_of(frames, &n) != frames->len)
         return -1;
     pt_buf_append(&log->frames, frames->data, frames->len);
+    if (log->frames.bad)
+        return -1;
     log->said += n;
-    return log->frames.bad ? -1 : 0;
+    return 0;
 }
 
 int pt_backlog_got(struct pt_backlog *log, uint64_t got)

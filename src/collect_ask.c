@@ -42,8 +42,8 @@ static void flush(struct pt_ask *a)
         if (n > 0) {
             a->sent += (size_t)n;
         } else if (n < 0 && errno == EAGAIN) {
-            if (!a->waiting)
-                a->waiting = pt_loop_watch(a->loop, a->fd, POLLOUT, on_room, a) == 0;
+            if (!a->waiting && !(a->waiting = pt_loop_watch(a->loop, a->fd, POLLOUT, on_room, a) == 0))
+                pt_ask_close(a); /* it would wait for the rest for ever */
             return;
         } else if (n == 0 || errno != EINTR) {
             pt_ask_close(a); /* its end is told by its process */

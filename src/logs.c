@@ -134,11 +134,14 @@ uint32_t pt_logs_member(struct pt_logs *l, const char *host, uint32_t group, uin
         name = NULL;
         return PT_NONE;
     }
-    uint32_t i =
-        l->nmembers < MAX_MEMBERS ? pt_interned_add(&l->names, name) : pt_interned_find(&l->names, name);
-    if (i == PT_NONE || i > l->nmembers || (i == l->nmembers && add_member(l, host, group, rank) < 0))
-        return PT_NONE;
-    return PT_LOGS_NODES + i;
+    uint32_t i = pt_interned_find(&l->names, name);
+    if (i == PT_NONE && add_member(l, host, group, rank) == 0 &&
+        (i = pt_interned_add(&l->names, name)) == PT_NONE) {
+        struct member *m = &l->members[--l->nmembers];
+        free(m->host);
+        free(m->file);
+    }
+    return i == PT_NONE ? PT_NONE : PT_LOGS_NODES + i;
 }
 
 void pt_logs_who(const struct pt_logs *l, uint32_t node, char *out, size_t size)
@@ -285,6 +288,8 @@ int pt_logs_add(struct pt_logs *l, uint32_t node, const char *host, const char *
         return 0;
     pt_logs_who(l, node, who, sizeof(who));
     if (!at || put_headings(at, who, host, nodeid, &head) < 0 || head.bad) {
+        if (at)
+            free(pt_steal_ptr(&at->logged)); /* it will be told again */
         pt_buf_fini(&head);
         return pt_err_set(err, "logs: out of memory");
     }

@@ -92,6 +92,13 @@ static bool all_answered(const struct pt_run_host *h)
     return true;
 }
 
+static void no_memory(struct pt_run *run)
+{
+    struct pt_err err = PT_ERR_INIT;
+    pt_err_set(&err, "out of memory for nodes");
+    pt_run_fail(run, &err);
+}
+
 static void on_answer(struct pt_run *run, const struct pt_json *line)
 {
     struct pt_err err = PT_ERR_INIT;
@@ -106,7 +113,11 @@ static void on_answer(struct pt_run *run, const struct pt_json *line)
     if (node->input) /* a collector that started anew was asked again */
         return;
     node->input = strdup(input);
-    if (node->input && all_answered(node->h))
+    if (!node->input) {
+        no_memory(run);
+        return;
+    }
+    if (all_answered(node->h))
         pt_run_host_begin(node->h);
 }
 
@@ -151,6 +162,13 @@ static int ask(struct pt_run *run, struct pt_json_out *o)
         rc = pt_collect_ask(run->collect, o->buf.data, o->buf.len);
     pt_buf_fini(&o->buf);
     return rc;
+}
+
+/* What cannot be told ends the run, or plugins would wait for it. */
+static void tell(struct pt_run *run, struct pt_json_out *o)
+{
+    if (ask(run, o) < 0)
+        no_memory(run);
 }
 
 static void begin_ask(struct pt_json_out *o, const char *what)
@@ -323,7 +341,7 @@ void pt_run_nodes_ready(struct pt_run_host *h, uint32_t rank)
     node->ready = true;
     node->told = false;
     begin_ask_node(&o, "ready", h->base + rank);
-    ask(h->run, &o);
+    tell(h->run, &o);
 }
 
 void pt_run_nodes_output(struct pt_run_host *h, uint32_t rank, const void *json, size_t n)
@@ -350,7 +368,7 @@ void pt_run_nodes_output(struct pt_run_host *h, uint32_t rank, const void *json,
     pt_json_put_str(&o, "output", pt_json_text(pt_json_get(note, "output")));
     pt_json_put(&o, "info", pt_json_get(note, "info"));
     pt_json_put_str(&o, "error", problem);
-    ask(h->run, &o);
+    tell(h->run, &o);
     pt_json_destroy(note);
 }
 
@@ -364,7 +382,7 @@ void pt_run_nodes_down(struct pt_run_host *h, uint32_t rank, const char *why)
     node->ready = false;
     begin_ask_node(&o, "down", h->base + rank);
     pt_json_put_str(&o, "error", why && why[0] ? why : "Not properly terminated");
-    ask(h->run, &o);
+    tell(h->run, &o);
 }
 
 bool pt_run_nodes_end(struct pt_run *run)

@@ -144,10 +144,19 @@ static int index_all(struct pt_suite *s)
     return 0;
 }
 
+/* Without an index. */
+static uint32_t search(const struct pt_suite *s, const char *nodeid, uint32_t occurrence)
+{
+    uint32_t i = 0;
+    while (i < s->ntests && (s->tests[i].occurrence != occurrence || strcmp(s->tests[i].nodeid, nodeid) != 0))
+        i++;
+    return i < s->ntests ? i : PT_NONE;
+}
+
 uint32_t pt_suite_find(struct pt_suite *s, const char *nodeid, uint32_t occurrence)
 {
     if ((!s->index || s->indexed < s->ntests) && index_all(s) < 0)
-        return PT_NONE;
+        return search(s, nodeid, occurrence);
     uint32_t at = *index_of(s, nodeid, occurrence);
     return at ? at - 1 : PT_NONE;
 }

@@ -402,6 +402,10 @@ static void write_channel(struct machine *m)
             m->sent = 0;
             pt_mux_pull(m->a.mux, &m->out, OUT_MAX);
         }
+        if (m->out.bad) { /* what is missing there would be missed */
+            m->cut = true;
+            return;
+        }
         if (m->out.len == m->sent)
             return;
         ssize_t n =

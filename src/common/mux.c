@@ -195,10 +195,14 @@ static void put_head(struct pt_buf *out, uint8_t kind, uint32_t id, uint32_t val
 
 int pt_mux_open(struct pt_mux *mux, uint32_t stream, uint8_t kind)
 {
+    if (!pt_buf_reserve(&mux->urgent, PT_MUX_HEAD)) { /* what stands there is whole */
+        mux->urgent.bad = false;
+        return -1;
+    }
     if (stream < PT_MUX_FIRST || !add(mux, stream))
         return -1;
     put_head(&mux->urgent, OPEN, stream, kind);
-    return mux->urgent.bad ? -1 : 0;
+    return 0;
 }
 
 int pt_mux_send(struct pt_mux *mux, uint32_t stream, const void *data, size_t n)
