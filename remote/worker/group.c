@@ -95,9 +95,10 @@ int pt_group_rest(struct pt_group *group, struct pt_bundle *out)
 {
     struct pt_buf frame = {0};
     int rc = pt_work_rest(&group->work, &frame);
-    struct pt_reader body = {.p = frame.data + PT_FRAME_HEAD, .left = frame.len - PT_FRAME_HEAD};
-    if (rc == 0)
+    if (rc == 0) {
+        struct pt_reader body = {.p = frame.data + PT_FRAME_HEAD, .left = frame.len - PT_FRAME_HEAD};
         rc = pt_bundle_decode(&body, out, NULL);
+    }
     pt_buf_fini(&frame);
     return rc;
 }
@@ -125,6 +126,7 @@ int pt_group_take(struct pt_group *group, struct pt_bundle *bundle, bool one, st
         return -1;
     if ((one ? encode_one(group, frame) : pt_work_rest(&group->work, frame)) < 0) {
         pt_work_fini(&group->work);
+        group->only = PT_NONE;
         return pt_err_set(err, "a bundle: out of memory");
     }
     frame->data[mark + PT_FRAME_HEAD - 1] = PT_L_BUNDLE;
@@ -191,10 +193,11 @@ int pt_group_reported(struct pt_group *group, uint32_t rank, const void *frame, 
     if (t->words[rank].len)
         return 0;
     pt_buf_append(&t->words[rank], frame, n);
-    t->said++;
-    if (t->words[rank].bad)
+    if (t->words[rank].bad) {
+        pt_buf_fini(&t->words[rank]);
         return -1;
-    return t->said == group->ranks;
+    }
+    return ++t->said == group->ranks;
 }
 
 /* Leave words out, the longest first, until they fit. */
