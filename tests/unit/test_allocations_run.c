@@ -11,7 +11,9 @@
 #include "common/loop.h"
 #include "common/mux.h"
 #include "interned.h"
+#include "json.h"
 #include "logs.h"
+#include "run_nodes.h"
 #include "status.h"
 #include "suite.h"
 
@@ -333,4 +335,95 @@ static bool across(void *arg)
 Test(allocations_run, across)
 {
     ALLOCATIONS_CHECK("across", across, 3);
+}
+
+/* --- nodes, as plugins know them; the run around them is played here --- */
+
+static struct pt_run run;
+static int begun, asked;
+
+void pt_run_fail(struct pt_run *r, const struct pt_err *err)
+{
+    r->failed = true;
+    cr_assert(strstr(err->msg, "memory"), "%s", err->msg);
+}
+
+int pt_collect_ask(struct pt_collect *c, const void *line, size_t n)
+{
+    (void)c, (void)line, (void)n;
+    asked++;
+    return 0;
+}
+
+int pt_run_resume_take(struct pt_run *r, uint32_t test, struct pt_err *err)
+{
+    (void)r, (void)test, (void)err;
+    return 0;
+}
+
+void pt_run_host_begin(struct pt_run_host *h)
+{
+    (void)h;
+    begun++;
+}
+
+void pt_run_host_note(struct pt_run_host *h, const char *fmt, ...)
+{
+    (void)h, (void)fmt;
+}
+
+static struct pt_json *parsed(const char *text)
+{
+    allocations_pause();
+    struct pt_json *json = pt_json_parse(text, strlen(text), NULL);
+    allocations_resume();
+    return json;
+}
+
+static void answer(const char *text)
+{
+    struct pt_json *json = parsed(text);
+    cr_assert(pt_run_nodes_line(&run, "node", json));
+    pt_json_destroy(json);
+}
+
+/* A host begins once all its nodes were answered for, or the run fails: it never waits for an answer that was
+ * lost. */
+static bool nodes(void *arg)
+{
+    static struct pt_options opts;
+    struct pt_host name = {.name = (char *)(uintptr_t) "a"};
+    struct pt_run_host host = {.run = &run, .host = &name, .slots = 2, .launch_slots = 2};
+    struct pt_err err = PT_ERR_INIT;
+    struct pt_buf frame = {0};
+    (void)arg;
+    run = (struct pt_run){.opts = &opts, .at = &host, .id = "run-1", .collect = (struct pt_collect *)&run};
+    run.hosts.n = 1;
+    begun = asked = 0;
+    struct pt_json *line = parsed("{\"t\":\"session\",\"nodes\":true,\"session\":{\"root\":\"/x\"}}");
+    bool ok = allocations_told(pt_run_nodes_begin(&run, line, &err), &err);
+    pt_json_destroy(line);
+    ok = ok && allocations_told(pt_run_nodes_session(&host, &frame, &err), &err);
+    if (ok) {
+        cr_assert_eq(asked, 2);
+        answer("{\"id\":\"gw0\",\"input\":\"{}\"}");
+        answer("{\"id\":\"gw1\",\"input\":\"{}\"}");
+        cr_assert_eq(begun, !run.failed);
+        ok = !run.failed;
+    }
+    ok = ok && allocations_told(pt_run_nodes_session(&host, &frame, &err), &err) && !frame.bad;
+    if (ok) {
+        pt_run_nodes_ready(&host, 0);
+        pt_run_nodes_down(&host, 0, "why");
+        cr_assert(run.failed || asked == 4);
+        ok = !run.failed;
+    }
+    pt_run_nodes_fini(&run);
+    pt_buf_fini(&frame);
+    return ok;
+}
+
+Test(allocations_run, nodes)
+{
+    ALLOCATIONS_CHECK("run_nodes", nodes, 15);
 }
