@@ -45,6 +45,7 @@
 #define FLUSH_MS   2000         /* for the last words */
 #define SWEEP_MS   8000
 #define SILENT_MIN 1000
+#define FIRST_MS   12500 /* for the first words */
 
 struct machine {
     struct pt_agent a;
@@ -536,7 +537,7 @@ static int begin(struct machine *m)
 
 static bool is_silent(const struct machine *m)
 {
-    int64_t limit = m->a.setup.silence_ms;
+    int64_t limit = m->a.set_up ? m->a.setup.silence_ms : FIRST_MS;
     return limit && m->channel >= 0 && pt_now_ms() - m->heard > (limit < SILENT_MIN ? SILENT_MIN : limit);
 }
 

@@ -126,6 +126,13 @@ Test(agent_end, silent_master)
     turn_until(is_ended, "the end of the channel");
 }
 
+/* Whoever never says who it is must not keep an agent: a connection may stay open for ever. */
+Test(agent_end, master_that_says_nothing)
+{
+    start_agent();
+    turn_until(is_ended, "the end of the channel");
+}
+
 Test(agent_end, garbage)
 {
     uint32_t seed = 99;
