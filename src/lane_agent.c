@@ -254,7 +254,8 @@ static int on_control(struct pt_lane *lane, uint8_t type, struct pt_reader *r, s
         return on_pong(lane, r, err);
     case PT_C_STOPPED:
         lane->stopped = true;
-        return 0;
+        return lane->stop_by ? 0
+                             : pt_err_set_kind(err, PT_ERR_INFRA, "the agent stopped, and nobody told it to");
     case PT_C_PYTHON:
         return on_python(lane, r, err);
     case PT_C_LISTENING:

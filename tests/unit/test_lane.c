@@ -4,6 +4,7 @@
 
 #include "common/loop.h"
 #include "lane.h"
+#include "tools.h"
 
 #define PATIENCE_MS 60000
 
@@ -274,5 +275,22 @@ Test(lane, who_is_gone_is_not_waited_for)
     pt_lane_tree(l.lane, tree);
     cr_expect_eq(pt_fanout_kept(tree), 0);
     pt_parcel_leave(p);
+    pt_lane_destroy(l.lane);
+}
+
+/* An agent that says STOPPED unasked: its host is out of use, and a reason is told. */
+Test(lane, who_stops_unasked_tells_no_end_of_ours)
+{
+    char path[256];
+    snprintf(path, sizeof(path), "mkdir -p cache/bin/%s", pt_tools_agent()->hex);
+    cr_assert_eq(system(path), 0);
+    snprintf(path, sizeof(path), "cache/bin/%s/ptremote-agent", pt_tools_agent()->hex);
+    lab_text(path, "#!/bin/sh\n"
+                   "printf 'PTREMOTE-AGENT 1\\n\\2\\0\\0\\0\\0\\0\\0\\0\\5\\0\\0\\0\\1K'\n"
+                   "exec cat >/dev/null\n");
+    cr_assert_eq(chmod(path, 0700), 0);
+    open_lane();
+    until(&l.down, NULL, 0, "the end");
+    cr_expect_str_eq(l.err.msg, "the agent stopped, and nobody told it to");
     pt_lane_destroy(l.lane);
 }
