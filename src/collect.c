@@ -54,6 +54,11 @@ struct pt_collect {
     size_t nskip, doubtful; /* how many of them had been imported well before */
     bool imported_before;   /* `importing` was, by an earlier child */
     bool busy, doomed;
+    /* Of one on a host: it has ended, so (heap, or NULL); no more of its lines come, and that is to be told.
+     */
+    bool exited, waits;
+    uint32_t status;
+    char *words;
 };
 
 static void on_lines(void *arg, int fd, short revents);
@@ -346,6 +351,8 @@ static int take_lines(struct pt_collect *c, struct pt_err *err)
 
 static char *last_output(const struct pt_collect *c)
 {
+    if (c->remote)
+        return c->words ? strdup(c->words) : NULL;
     off_t size = c->output >= 0 ? lseek(c->output, 0, SEEK_END) : 0;
     off_t from = size > (off_t)OUTPUT_KEEP ? size - (off_t)OUTPUT_KEEP : 0;
     char *text = calloc(1, (size_t)(size - from) + 1);
@@ -398,7 +405,7 @@ static void give_up(struct pt_collect *c, int status, char *output, struct pt_er
 {
     char how[64];
     describe(status, how);
-    pt_err_set_kind(err, PT_ERR_USAGE, "the collector %s: %s", c->remote ? "ended" : how, last_line(output));
+    pt_err_set_kind(err, PT_ERR_USAGE, "the collector %s: %s", how, last_line(output));
     end(c, err);
 }
 
@@ -434,7 +441,10 @@ static void on_end(struct pt_collect *c)
 {
     struct pt_err err = PT_ERR_INIT;
     hang_up(c);
-    int status = reap(c);
+    c->waits = c->remote && !c->finished && !c->exited;
+    if (c->waits)
+        return;
+    int status = c->remote ? (int)c->status : reap(c);
     if (c->finished && c->controls && !c->over)
         controller_died(c, status, &err);
     else if (c->finished)
@@ -464,6 +474,7 @@ static void release(struct pt_collect *c)
     pt_ask_fini(&c->ask);
     free(c->skip);
     free(c->importing);
+    free(c->words);
     pt_buf_fini(&c->in);
     free(c);
 }
@@ -575,8 +586,42 @@ struct pt_collect *pt_collect_create_remote(struct pt_loop *loop, const struct p
     return c;
 }
 
+static void forget_exit(struct pt_collect *c)
+{
+    free(c->words);
+    c->words = NULL;
+    c->exited = c->waits = false;
+}
+
+void pt_collect_exited(struct pt_collect *c, uint32_t status, const char *output)
+{
+    bool waits = c->waits;
+    forget_exit(c);
+    c->exited = true;
+    c->status = status;
+    c->words = output ? strdup(output) : NULL;
+    if (!waits)
+        return;
+    c->busy = true;
+    on_end(c);
+    leave(c);
+}
+
+void pt_collect_lost(struct pt_collect *c)
+{
+    if (c->finished)
+        return;
+    hang_up(c);
+    forget_exit(c);
+    free(c->importing);
+    c->importing = NULL;
+    pt_said_expect_again(&c->said);
+}
+
 void pt_collect_attach(struct pt_collect *c, int fd)
 {
+    hang_up(c); /* a host that has two */
+    forget_exit(c);
     pt_buf_clear(&c->in);
     c->fd = fd;
     if (fcntl(fd, F_SETFL, O_NONBLOCK) < 0 || pt_loop_watch(c->loop, fd, POLLIN, on_lines, c) < 0)

@@ -29,13 +29,18 @@ struct pt_collect_spec {
 /* Start a child in the current working directory. */
 struct pt_collect *pt_collect_create(struct pt_loop *loop, const struct pt_collect_spec *spec,
                                      const struct pt_collect_callbacks *cb, void *arg, struct pt_err *err);
-/* Listen to a collector on a host, on fd, which is taken over. After `crashed` it waits for
- * pt_collect_attach. */
+/* Listen to a collector on a host, on fd, which is taken over. What its end means shows by
+ * pt_collect_exited. After `crashed` it waits for pt_collect_attach. */
 struct pt_collect *pt_collect_create_remote(struct pt_loop *loop, const struct pt_collect_spec *spec, int fd,
                                             const struct pt_collect_callbacks *cb, void *arg,
                                             struct pt_err *err);
 /* The host started another collector after a crash, with the orders that pt_collect_again gives. */
 void pt_collect_attach(struct pt_collect *c, int fd);
+/* The host told how its collector ended (status as of wait(2)) and its last words (may be NULL). */
+void pt_collect_exited(struct pt_collect *c, uint32_t status, const char *output);
+/* The connection to the host is gone, by no fault of a file: another collector says all again, once attached.
+ */
+void pt_collect_lost(struct pt_collect *c);
 /* Orders for another try without the files that crashed (heap). */
 char *pt_collect_again(const struct pt_collect *c, size_t *n);
 /* Ask a collector here that plugins need as their controller (`nodes` in its session line): one line of JSON

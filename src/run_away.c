@@ -86,6 +86,7 @@ void pt_run_away_attached(struct pt_run_host *h, uint32_t launch)
     if (!h->away.since)
         return;
     h->away.attached = true;
+    pt_run_collect_offer(h);
     if (launch != h->launches) {
         pt_run_away_end(h); /* its workers ended meanwhile: EXITED follows */
         return;

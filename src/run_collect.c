@@ -11,11 +11,27 @@
 #include <stdio.h>
 #include <string.h>
 
+/* The run cannot go on with what the collector did. On a host that is the host's fault, not ours or the
+ * user's. */
+static void give_up(struct pt_run *run, const struct pt_err *why)
+{
+    struct pt_err err = *why;
+    for (size_t i = 0; i < run->hosts.n; i++)
+        if (run->at[i].collecting)
+            pt_err_wrap(&err, "%s", run->at[i].host->name);
+    bool remote = run->opts->collect == PT_COLLECT_REMOTE;
+    if (remote && err.kind == PT_ERR_INTERNAL)
+        err.kind = PT_ERR_INFRA;
+    if (remote && err.kind == PT_ERR_INFRA && !err.hint[0])
+        pt_err_hint(&err, "run it again, or collect here (without --collect remote)");
+    pt_run_fail(run, &err);
+}
+
 static void fail(struct pt_run *run, const char *what)
 {
     struct pt_err err = PT_ERR_INIT;
     pt_err_set(&err, "the collector wrote a strange '%s' line", what);
-    pt_run_fail(run, &err);
+    give_up(run, &err);
 }
 
 static char *copy_text(const struct pt_json *v)
@@ -57,7 +73,7 @@ static void on_session(struct pt_run *run, const struct pt_json *o)
         return;
     }
     if (pt_run_nodes_begin(run, o, &err) < 0) {
-        pt_run_fail(run, &err);
+        give_up(run, &err);
         return;
     }
     pt_terminal_root(run->terminal, root);
@@ -90,7 +106,7 @@ static void on_file(struct pt_run *run, const struct pt_json *o)
 {
     struct pt_err err = PT_ERR_INIT;
     if (pt_run_units_file(run, pt_json_text(pt_json_get(o, "path")), pt_json_get(o, "tests"), &err) < 0) {
-        pt_run_fail(run, &err);
+        give_up(run, &err);
         return;
     }
     pt_terminal_collected(run->terminal, pt_suite_tests(run->suite), 0, run->collect_errors,
@@ -134,7 +150,7 @@ static void on_final(struct pt_run *run, const struct pt_json *o)
                           run->collect_skips, true);
     if ((run->ledger && pt_recorded_deselected(run->ledger, run->deselected, &err) < 0) ||
         pt_run_units_end(run, pt_json_get(o, "order"), &err) < 0 || pt_run_resume_collected(run, &err) < 0) {
-        pt_run_fail(run, &err);
+        give_up(run, &err);
         return;
     }
     pt_plan_collected(run->plan);
@@ -223,7 +239,7 @@ static void on_ended(void *arg, const struct pt_err *err)
     pt_collect_destroy(run->collect);
     run->collect = NULL;
     if (err->msg[0] && !run->stopping)
-        pt_run_fail(run, err);
+        give_up(run, err);
     pt_run_check(run);
 }
 
@@ -243,19 +259,35 @@ int pt_run_collect_start(struct pt_run *run, struct pt_err *err)
     return run->collect ? 0 : -1;
 }
 
+static bool is_collecting(const struct pt_run *run)
+{
+    for (size_t i = 0; i < run->hosts.n; i++)
+        if (run->at[i].collecting)
+            return true;
+    return false;
+}
+
+static bool may_collect(const struct pt_run_host *h)
+{
+    const struct pt_run *run = h->run;
+    return run->opts->collect == PT_COLLECT_REMOTE && !run->collected && !run->stopping &&
+           !is_collecting(run) && h->synced && h->tooled && h->python && h->state >= PT_HOST_PREPARING &&
+           h->state < PT_HOST_ENDING && (!h->away.since || h->away.attached);
+}
+
 void pt_run_collect_offer(struct pt_run_host *h)
 {
     struct pt_run *run = h->run;
     struct pt_err err = PT_ERR_INIT;
-    if (run->opts->collect != PT_COLLECT_REMOTE || run->collect || run->collected || run->stopping ||
-        !h->synced || !h->tooled || !h->python)
+    if (!may_collect(h))
         return;
     struct pt_collect_spec spec = {.opts = run->opts,
                                    .project = run->root,
                                    .package = "",
                                    .hash_seed = run->hash_seed,
                                    .failed = pt_run_failures(run)};
-    run->collect = pt_collect_create_remote(run->loop, &spec, -1, &callbacks, run, &err);
+    if (!run->collect)
+        run->collect = pt_collect_create_remote(run->loop, &spec, -1, &callbacks, run, &err);
     size_t n = 0;
     pt_auto_free char *orders = run->collect ? pt_collect_again(run->collect, &n) : NULL;
     if (!orders) {
@@ -265,6 +297,24 @@ void pt_run_collect_offer(struct pt_run_host *h)
     }
     h->collecting = true;
     pt_lane_collect(h->lane, orders, n);
+}
+
+void pt_run_collect_lost(struct pt_run_host *h)
+{
+    struct pt_run *run = h->run;
+    if (!h->collecting || !run->collect)
+        return;
+    h->collecting = false;
+    pt_collect_lost(run->collect);
+    for (size_t i = 0; i < run->hosts.n; i++)
+        if (&run->at[i] != h)
+            pt_run_collect_offer(&run->at[i]);
+}
+
+void pt_run_collect_exited(struct pt_run_host *h, uint32_t status, const char *output)
+{
+    if (h->run->collect && h->collecting)
+        pt_collect_exited(h->run->collect, status, output);
 }
 
 void pt_run_collect_remote(struct pt_run_host *h, int fd)

@@ -286,6 +286,8 @@ static void last_line(const char *text, char *out, size_t size)
 static void on_exited(struct pt_run_host *h, const struct pt_lane_event *e)
 {
     char words[128], line[512], why[PT_ERR_MAX];
+    if (e->program == PT_PROGRAM_COLLECTOR)
+        pt_run_collect_exited(h, e->status, e->text);
     if (e->program == PT_PROGRAM_COLLECTOR || h->state >= PT_HOST_STOPPING)
         return;
     pt_status_words(e->status, words, sizeof(words));

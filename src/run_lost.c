@@ -110,6 +110,7 @@ void pt_run_host_down(struct pt_run_host *h, const struct pt_lane_event *e)
     struct pt_run *run = h->run;
     enum pt_host_state was = h->state;
     bool away = h->away.since != 0;
+    pt_run_collect_lost(h);
     if (pt_run_away_down(h, e))
         return;
     lose_work(h, e->err.msg);

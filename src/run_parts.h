@@ -443,5 +443,9 @@ void pt_run_detach_look(struct pt_run *run);
 int pt_run_collect_start(struct pt_run *run, struct pt_err *err);
 /* A collector on that host speaks on fd. */
 void pt_run_collect_remote(struct pt_run_host *h, int fd);
-/* Is this host to collect, and did it not begin yet? Then begin. */
+/* Is a host to collect, none does, and this one can? Then it begins. */
 void pt_run_collect_offer(struct pt_run_host *h);
+/* The connection to h is gone: if it collected, another does, or h itself once it is back. */
+void pt_run_collect_lost(struct pt_run_host *h);
+/* The collector on h ended so, and said that last (may be NULL). */
+void pt_run_collect_exited(struct pt_run_host *h, uint32_t status, const char *output);

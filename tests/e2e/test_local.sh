@@ -312,4 +312,38 @@ test_interrupted_before_anything_is_recorded() {
     nothing_left
 }
 
+# No file is blamed for it, and no run waits for ever: the host collects again once it is back.
+test_connection_breaks_while_a_host_collects() {
+    local how pid
+    for how in --grace=10 --linger=30; do
+        project collected
+        rm -f "$work/imports" "$work/go"
+        printf 'def test_a():\n    pass\n' >test_a.py
+        cat >test_b.py <<PY
+import os
+import time
+
+with open("$work/imports", "a") as imports:
+    imports.write("%d\n" % os.getpid())
+while not os.path.exists("$work/go"):
+    time.sleep(0.02)
+
+def test_b():
+    pass
+PY
+        pt_start --hosts local:2 --collect remote "$how" --json "$work/got.json"
+        wait_for 60 "test_b.py is not imported" test -s "$work/imports"
+        wait_for 60 "no workers" says "local: joined"
+        for pid in $(our_pids); do
+            ! grep -q -a "^ptremote-agent.proxy" "/proc/$pid/cmdline" || kill -9 "$pid"
+        done
+        wait_for 60 "it is not imported again" eval '[ "$(wc -l <"$work/imports")" = 2 ]'
+        touch "$work/go"
+        pt_end
+        want_rc 0
+        want_summary "$work/got.json" "passed=2"
+        nothing_left
+    done
+}
+
 run_tests

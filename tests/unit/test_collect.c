@@ -618,6 +618,7 @@ Test(collect, a_collector_on_a_host_may_start_again)
          "{\"t\":\"session\",\"root\":\"/x\"}\n{\"t\":\"importing\",\"path\":\"a.py\"}\n"
          "{\"t\":\"file\",\"path\":\"a.py\",\"tests\":[]}\n{\"t\":\"importing\",\"path\":\"b.py\"}\n{\"t\":");
     close(host);
+    pt_collect_exited(lab->collect, 9, "its last words"); /* may come before its last lines */
     RUN_UNTIL(lab, lab->crashes == 1);
     cr_expect_str_eq(lab->crashed, "b.py");
     cr_expect_eq(lab->ends, 0);
@@ -650,7 +651,40 @@ Test(collect, a_host_that_says_nothing_is_an_error)
     struct lab *lab = lab_create();
     lab->collect = pt_collect_create_remote(lab->loop, &lab->spec, -1, &callbacks, lab, &lab->err);
     close(attach(lab));
+    for (int i = 0; i < 5; i++)
+        pt_loop_step(lab->loop, 20);
+    cr_expect_eq(lab->ends, 0, "it ended before the host told why");
+    pt_collect_exited(lab->collect, 3 << 8, "its last words\n");
     RUN_UNTIL(lab, lab->ends == 1);
-    cr_expect_str_neq(lab->err.msg, "");
+    cr_expect_str_eq(lab->err.msg, "the collector ended with status 3: its last words");
+    lab_destroy(lab);
+}
+
+/* No file is blamed, and nothing is told twice. */
+Test(collect, a_host_whose_connection_breaks_collects_again)
+{
+    struct lab *lab = lab_create();
+    lab->collect = pt_collect_create_remote(lab->loop, &lab->spec, -1, &callbacks, lab, &lab->err);
+    for (int half = 0; half < 2; half++) {
+        int host = attach(lab);
+        says(host, "{\"t\":\"session\",\"root\":\"/x\"}\n{\"t\":\"file\",\"path\":\"a.py\",\"tests\":[]}\n"
+                   "{\"t\":\"importing\",\"path\":\"b.py\"}\n{\"t\":");
+        if (half)
+            close(host);
+        for (int i = 0; i < 5; i++)
+            pt_loop_step(lab->loop, 20);
+        pt_collect_lost(lab->collect);
+        if (!half)
+            close(host);
+    }
+    int host = attach(lab);
+    says(host, "{\"t\":\"session\",\"root\":\"/x\"}\n{\"t\":\"file\",\"path\":\"a.py\",\"tests\":[]}\n"
+               "{\"t\":\"file\",\"path\":\"b.py\",\"tests\":[]}\n{\"t\":\"final\"}\n");
+    close(host);
+    RUN_UNTIL(lab, lab->ends == 1);
+    cr_expect_eq(lab->crashes, 0);
+    pt_buf_append(&lab->told, "", 1);
+    cr_expect_str_eq((char *)lab->told.data, "session;file:a.py;file:b.py;final;");
+    cr_expect_str_eq(lab->err.msg, "");
     lab_destroy(lab);
 }
