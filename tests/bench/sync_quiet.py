@@ -99,10 +99,18 @@ class Machine:
                 pass  # it has ended
         return total / 1e9
 
+    def ours(self):
+        """Seconds of CPU that our group has used so far; 0 without one."""
+        return self._group_seconds(self.group) if self.mount else 0.0
+
+    def processes(self):
+        """How many are in our group; 0 without one."""
+        return len(read(self.group + "/cgroup.procs").split()) if self.mount else 0
+
     def others(self):
         """Seconds of CPU that others have used so far."""
         if self.mount:
-            return self._group_seconds(self.mount[0]) - self._group_seconds(self.group) - self._kernel_seconds()
+            return self._group_seconds(self.mount[0]) - self.ours() - self._kernel_seconds()
         ticks = [int(n) for n in read("/proc/stat").split(b"\n")[0].split()[1:]]
         return (sum(ticks[:3]) + sum(ticks[5:8])) / os.sysconf("SC_CLK_TCK")
 

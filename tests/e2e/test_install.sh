@@ -15,6 +15,18 @@ test_agent_is_static_and_worker_needs_mpi_only() {
         fail "the worker needs $(needed "$build_dir/bin/ptremote-worker")"
 }
 
+# What tests/bench/tls compares with says of itself that it has no TLS; its words are in no program that is installed or sent to a host.
+test_no_program_has_a_link_in_the_clear() {
+    local words='built without TLS' ciphers='TLS_AES_128_GCM_SHA256:TLS_AES_256_GCM_SHA384' program
+    grep -q "$words" "$source_dir/tests/bench/no_tls.c" || fail "other words are to be looked for"
+    tar --zstd -C "$work/tmp" -xf "$build_dir/kit.tar" worker.o || fail "no worker in the kit"
+    for program in "$build_dir"/bin/ptremote{,-worker,-agent} "$work/tmp/worker.o"; do
+        ! grep -q -a -F "$words" "$program" || fail "$program has a link without TLS"
+        case $program in *-agent) ;; *) grep -q -a -F "$ciphers" "$program" || fail "$program has no TLS" ;; esac
+    done
+    ! "$ptremote" --help | grep -i -E 'plain ?text|no-tls|insecure|no-verify|unencrypted' || fail "an option is about links in the clear"
+}
+
 test_installed_program_works() {
     cmake --install "$build_dir" --prefix "$work/prefix" >"$work/said.install" || fail "cmake --install"
     [ -e "$work/prefix/share/man/man1/ptremote.1" ] || fail "no manual page"
