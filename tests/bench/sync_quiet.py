@@ -104,8 +104,8 @@ class Machine:
         return self._group_seconds(self.group) if self.mount else 0.0
 
     def processes(self):
-        """How many are in our group; 0 without one."""
-        return len(read(self.group + "/cgroup.procs").split()) if self.mount else 0
+        """Their numbers, of our group; none without one."""
+        return read(self.group + "/cgroup.procs").decode().split() if self.mount else []
 
     def others(self):
         """Seconds of CPU that others have used so far."""
