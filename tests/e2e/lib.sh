@@ -246,17 +246,39 @@ what_sanitizers_said() {
     return $said
 }
 
+# watch: shows what hangs, in the test whose process is in $work/at, and ends that test, before whoever runs this script loses patience.
+watch() {
+    local at pid pids more
+    while sleep 1 && [ -d "$work" ] && kill -0 $$ 2>/dev/null; do
+        at=$(find "$work/at" -mmin +5 -exec cat {} \; 2>/dev/null)
+        [ -n "$at" ] || continue
+        pids=$at more=$at
+        while more=$(ps -o pid= --ppid "$(echo $more | tr ' ' ,)"); do pids+=" "$more; done
+        {
+            echo "  FAILED: this takes more than 5 minutes. What it waits for:"
+            # shellcheck disable=SC2086
+            ps -o pid,ppid,stat,etimes,wchan:20,args -p "$(echo $pids $(our_pids) | tr ' ' ,)" | cut -c 1-200
+        } >>"$work/said"
+        rm -f "$work/at"
+        # shellcheck disable=SC2086
+        kill -9 $pids 2>/dev/null
+    done
+}
+
 # run_tests: every function named test_*, or those named in TESTS, in order, each in a subshell.
 run_tests() {
     local test bad=0 from status
+    watch </dev/null >/dev/null 2>&1 &
     for test in ${TESTS:-$(sed -n 's/^\(test_[a-z0-9_]*\)() .*/\1/p' "$0")}; do
         from=$(date +%s%N)
         rm -f "$work/out" "$work/err"
         (
             out=$work/out err=$work/err rc=
+            echo $BASHPID >"$work/at"
             "$test"
         ) >"$work/said" 2>&1
         status=$?
+        rm -f "$work/at"
         ! what_sanitizers_said >>"$work/said" || status=1
         case $status in
         0) printf 'ok      %s (%d ms)\n' "$test" $((($(date +%s%N) - from) / 1000000)) ;;
