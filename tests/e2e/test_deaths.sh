@@ -4,26 +4,33 @@
 . "$(dirname "$0")/lib.sh"
 lab_up 3
 
-slow_suite() { # 40 tests of 0.3 s; each execution leaves a line
+# slow_suite: 40 tests, the last of each file waits for go_on, so that no run ends before it is killed.
+slow_suite() {
     project slow
     local n
+    rm -f "$LAB_DIR"/h?/disk/var/tmp/go
     for n in $(seq 10); do
         cat >"test_$n.py" <<'PY'
+import os
 import time
 import pytest
 
 @pytest.mark.parametrize("n", range(4))
 def test_slow(n):
-    time.sleep(0.3)
+    time.sleep(0.1)
+    end = time.time() + 300
+    while n == 3 and not os.path.exists("/var/tmp/go") and time.time() < end:
+        time.sleep(0.02)
 PY
     done
 }
+go_on() { touch "$LAB_DIR"/h{1,2,3}/disk/var/tmp/go; }
 
 start() { # the run, until both hosts have told something
-    pt_start --ssh-config "$LAB_SSH_CONFIG" --hosts "${hosts:-h1:2,h2:2}" -v --json "$work/got.json"
+    pt_start --ssh-config "$LAB_SSH_CONFIG" --hosts "${hosts:-h1:2,h2:2}" -v --json "$work/got.json" "$@"
     wait_for 60 "no test passed" says 'PASSED.*\|passed.*'
-    wait_for 30 "h1 has no worker" eval 'pids_of h1 "^[0-9]+ [^ ]*ptremote-worker" | grep -q .'
-    wait_for 30 "h2 has no worker" eval 'pids_of h2 "^[0-9]+ [^ ]*ptremote-worker" | grep -q .'
+    wait_for 60 "h1 has no worker" eval 'pids_of h1 "^[0-9]+ [^ ]*ptremote-worker" | grep -q .'
+    wait_for 60 "h2 has no worker" eval 'pids_of h2 "^[0-9]+ [^ ]*ptremote-worker" | grep -q .'
 }
 
 # pids_of HOST PATTERN: processes whose command line has it
@@ -53,6 +60,7 @@ kill_on_h1() {
         done
     }
     wait_for 10 "processes of before outlived '$1'" all_gone
+    go_on
     everything_passed
     nothing_left h1 h2
 }
@@ -63,13 +71,21 @@ test_kill_proxy() { kill_on_h1 'ptremote-agent($| proxy| *$)'; }
 test_kill_mpirun() { kill_on_h1 '^[0-9]+ [^ ]*(mpirun|orterun) ' 'mpirun|orterun|ptremote-worker|runner'; }
 test_kill_rank() { kill_on_h1 '^[0-9]+ [^ ]*ptremote-worker' 'mpirun|orterun|ptremote-worker|runner'; }
 
+# runners: of h1; what the fork server has forked to run tests leads a session
+runners() {
+    local pid parent session
+    for pid in $(pids_of h1 'ptremote.forkserver'); do
+        read -r _ _ _ parent _ session _ <"/proc/$pid/stat" || continue
+        [ "$session" != "$pid" ] || ! grep -q -a ptremote.forkserver "/proc/$parent/cmdline" || echo "$pid"
+    done
+}
+
 test_kill_runner() {
     slow_suite
     start
-    local victim
-    victim=$(pids_of h1 'ptremote.forkserver' | tail -1) # the server itself is the first
-    [ -n "$victim" ] || { "$lab" pids h1; fail "no runner on h1"; }
-    kill -9 "$victim"
+    wait_for 60 "no runner on h1" eval '[ "$(runners | wc -l)" -ge 1 ]'
+    kill -9 "$(runners | tail -1)"
+    go_on
     pt_end 120
     [ "$(outcomes "$work/got.json" | wc -l)" = 40 ] || fail "not 40 tests told"
     nothing_left h1 h2
@@ -80,6 +96,7 @@ test_kill_master() {
     start
     kill -9 "$master"
     nothing_left h1 h2
+    go_on
     pt --resume --hosts h1:3
     want_rc 0
     want_words "goes on with run .* of 40 tests have their outcome"
@@ -102,7 +119,7 @@ test_interrupt() {
     slow_suite
     start
     kill -INT "$master"
-    pt_end 20
+    pt_end 60
     want_rc 2
     [ "$(outcomes "$work/got.json" | wc -l)" = 40 ] || fail "not every test has an outcome"
     outcomes "$work/got.json" | grep -q passed || fail "what was done is not told"
@@ -115,10 +132,14 @@ test_second_interrupt_cuts() {
     printf 'import time, signal\ndef test_stubborn():\n    signal.signal(signal.SIGTERM, signal.SIG_IGN)\n    time.sleep(600)\n' >test_0.py
     start
     kill -INT "$master"
-    sleep 0.3 # the second one has to come within a second
-    kill -INT "$master"
-    pt_end 10
+    wait_for 60 "it does not say that it was interrupted" says 'interrupted: 2 hosts clean up; again within a second to cut'
+    for _ in $(seq 40); do # two of these come within a second
+        kill -INT "$master" 2>/dev/null || break
+        sleep 0.05
+    done
+    pt_end 60
     want_rc 2
+    want_words '^ptremote: cut; hosts clean up by themselves'
     nothing_left h1 h2
 }
 
@@ -126,7 +147,7 @@ test_terminated() {
     slow_suite
     start
     kill -TERM "$master"
-    pt_end 20
+    pt_end 60
     want_rc 2
     nothing_left h1 h2
 }
@@ -134,14 +155,15 @@ test_terminated() {
 test_killed_again_and_again() {
     slow_suite
     start
+    go_on
     local victim round
     for round in 1 2 3 4 5; do
-        wait_for 30 "no agent on h1" eval 'pt_has_ended || pids_of h1 "ptremote-agent agent" | grep -q .'
+        wait_for 60 "no agent on h1" eval 'pt_has_ended || pids_of h1 "ptremote-agent agent" | grep -q .'
         victim=$(pids_of h1 'ptremote-agent agent')
         [ -n "$victim" ] || break
         # shellcheck disable=SC2086
         kill -9 $victim
-        wait_for 30 "the killed agent is still there ($round)" test ! -e "/proc/${victim%%$'\n'*}/exe"
+        wait_for 60 "the killed agent is still there ($round)" test ! -e "/proc/${victim%%$'\n'*}/exe"
     done
     everything_passed
     nothing_left h1 h2
@@ -149,9 +171,10 @@ test_killed_again_and_again() {
 
 test_power_failure_and_pulled_cable() {
     slow_suite
-    hosts=h1:2,h2:2,h3:2 start
+    hosts=h1:2,h2:2,h3:2 start --heartbeat 2
     "$lab" kill h1
     "$lab" cut h2
+    go_on
     pt_end 180
     "$lab" mend h2
     want_rc 0
