@@ -45,21 +45,31 @@ PY
 
 remote() { pt --ssh-config "${config:-$LAB_SSH_CONFIG}" --junitxml "$work/got.xml" --json "$work/got.json" "$@"; }
 
-test_two_hosts_share_the_work() {
-    suite
-    cat >>conftest.py <<'PY'
+# on_each HOSTS FOLDER...: a run in which no test begins before a session waits in each of the folders.
+on_each() {
+    local hosts=$1 folder
+    shift
+    cat >>conftest.py <<PY
 
 @pytest.fixture(scope="session", autouse=True)
 def all_are_there():
     import os, time
-    while not os.path.exists("/var/tmp/all-are-there"):
+    folder = "$work" if os.path.isdir("$work") else "/var/tmp"
+    open(folder + "/arrived", "w").close()
+    end = time.time() + 300
+    while not os.path.exists(folder + "/all-are-there") and time.time() < end:
         time.sleep(0.02)
 PY
-    pt_start --ssh-config "$LAB_SSH_CONFIG" --junitxml "$work/got.xml" --json "$work/got.json" --hosts h1:2,h2:2
-    wait_for 60 "h1 is not ready" says "h1: ready"
-    wait_for 60 "h2 is not ready" says "h2: ready"
-    touch "$(host_disk h1)/var/tmp/all-are-there" "$(host_disk h2)/var/tmp/all-are-there"
-    pt_end 120
+    for folder; do rm -f "$folder"/{arrived,all-are-there}; done
+    pt_start --ssh-config "$LAB_SSH_CONFIG" --junitxml "$work/got.xml" --json "$work/got.json" --hosts "$hosts"
+    for folder; do wait_for 60 "no session waits in $folder" test -e "$folder/arrived"; done
+    for folder; do touch "$folder/all-are-there"; done
+    pt_end
+}
+
+test_two_hosts_share_the_work() {
+    suite
+    on_each h1:2,h2:2 "$(host_disk h1)/var/tmp" "$(host_disk h2)/var/tmp"
     want_rc 0
     want_summary "$work/got.json" "passed=40"
     local places
@@ -107,7 +117,7 @@ test_users_and_shells() {
 
 test_local_and_remote_together() {
     suite
-    remote --hosts local:1,h1:1
+    on_each local:1,h1:1 "$work" "$(host_disk h1)/var/tmp"
     want_rc 0
     want_summary "$work/got.json" "passed=40"
     [[ $(ran_on "$work/got.xml") == *h1=* ]] || fail "nothing ran on h1"
@@ -180,7 +190,7 @@ test_shared_home() {
         LAB_DIR=$work/shared
         lab_up 2 --shared-home
         suite
-        remote --hosts h1:2,h2:2
+        on_each h1:2,h2:2 "$(host_disk h1)/var/tmp" "$(host_disk h2)/var/tmp"
         want_rc 0
         want_summary "$work/got.json" "passed=40"
         [[ $(ran_on "$work/got.xml") == h1=*h2=* ]] || fail "all ran on $(ran_on "$work/got.xml")"
