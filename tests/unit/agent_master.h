@@ -12,6 +12,8 @@
 
 #define MASTER_FRAMES 256
 #define MASTER_RELAYS 64
+#define CHAT          8 /* what its pings say */
+#define CHAT_MS       200
 
 struct frame {
     uint8_t type;
@@ -36,6 +38,8 @@ struct master {
     size_t nopened, nclosed;
     bool greeted, ended;
     bool stingy; /* gives no credit to links */
+    bool chatty; /* pings now and then, where a moment of silence counts */
+    int64_t chatted;
     struct relayed relays[MASTER_RELAYS];
     size_t nrelays;
 };
@@ -84,10 +88,12 @@ static inline void on_data(void *arg, uint32_t stream, const void *data, size_t 
     size_t total;
     uint8_t type;
     while (pt_frame_next(m.in.data, m.in.len, PT_MAX_FRAME, &type, &body, &total) > 0) {
-        cr_assert(m.nframes < MASTER_FRAMES);
-        struct frame *f = &m.frames[m.nframes++];
-        f->type = type;
-        pt_buf_append(&f->body, body.p, body.left);
+        if (type != PT_C_PONG || body.left != 8 || body.p[7] != CHAT) {
+            cr_assert(m.nframes < MASTER_FRAMES);
+            struct frame *f = &m.frames[m.nframes++];
+            f->type = type;
+            pt_buf_append(&f->body, body.p, body.left);
+        }
         pt_buf_consume(&m.in, total);
     }
 }
@@ -113,12 +119,30 @@ static inline void greet(char *buf, ssize_t *n)
     m.greeted = true;
 }
 
+/* Until when it may wait before it has to say something again. */
+static inline int64_t chat(int64_t until)
+{
+    struct pt_buf b = {0};
+    if (!m.chatty)
+        return until;
+    if (pt_now_ms() >= m.chatted + CHAT_MS) {
+        size_t mark = pt_frame_begin(&b, PT_C_PING);
+        pt_put_u64(&b, CHAT);
+        pt_frame_end(&b, mark);
+        pt_mux_send(m.mux, PT_MUX_CONTROL, b.data, b.len);
+        pt_buf_fini(&b);
+        m.chatted = pt_now_ms();
+    }
+    return m.chatted + CHAT_MS < until ? m.chatted + CHAT_MS : until;
+}
+
 /* One round of reading and writing. False when the time is over. */
 static inline bool turn(int64_t until)
 {
     static char buf[65536];
     if (m.ended)
         return false;
+    int64_t soon = chat(until);
     pt_mux_pull(m.mux, &m.out, 1u << 20);
     if (m.out.len) {
         ssize_t n = write(m.p.in, m.out.data, m.out.len);
@@ -127,8 +151,8 @@ static inline bool turn(int64_t until)
         else if (n < 0 && errno == EPIPE)
             pt_buf_clear(&m.out);
     }
-    if (!piped_wait(&m.p, m.out.len > 0, until))
-        return false;
+    if (!piped_wait(&m.p, m.out.len > 0, soon))
+        return soon < until;
     ssize_t n = read(m.p.out, buf, sizeof(buf));
     if (n == 0)
         m.ended = true;
@@ -182,6 +206,15 @@ static inline void turn_until(bool (*done)(void), const char *what)
     while (!done() && turn(until))
         ;
     cr_assert(done(), "%s did not happen", what);
+}
+
+/* No more descriptors than that, once what was closed here is closed there. */
+static inline void expect_descriptors(const char *fds, int most)
+{
+    int64_t until = pt_now_ms() + PATIENCE;
+    while (count_entries(fds) > most && pt_now_ms() < until)
+        poll(NULL, 0, 20);
+    cr_expect_leq(count_entries(fds), most, "descriptors are left");
 }
 
 static inline void send_frame(struct pt_buf *b)
@@ -473,7 +506,7 @@ static inline pid_t whole_start(void)
 /* No process and no folder of this run is left on the machine. */
 static inline void expect_nothing_left(void)
 {
-    int64_t until = pt_now_ms() + 10000;
+    int64_t until = pt_now_ms() + PATIENCE;
     while ((count_marked(w.mark, NULL, NULL) || count_entries(w.runtime)) && pt_now_ms() < until)
         poll(NULL, 0, 20);
     cr_expect_eq(count_marked(w.mark, NULL, NULL), 0, "processes are left");

@@ -72,7 +72,7 @@ Test(agent_groups, twenty_one_after_the_other)
         if (i == 0)
             before = count_entries(fds);
     }
-    cr_expect_eq(count_entries(fds), before, "descriptors are left");
+    expect_descriptors(fds, before);
     stop();
 }
 

@@ -205,7 +205,9 @@ Test(agent_linger, silent_master)
 {
     struct pt_setup setup = linger_setup(LINGER_MS);
     setup.silence_ms = 1;
+    m.chatty = true; /* until it may be without us */
     start_with(&setup);
+    m.chatty = false;
     turn_until(is_ended, "the end of the channel");
     hang_up();
     expect_alive();
@@ -321,7 +323,7 @@ Test(agent_linger, nonsense_at_the_door)
     }
     hang_up();
     cr_assert_eq(attach(), 1);
-    cr_expect_eq(count_entries(fds), before, "descriptors are left");
+    expect_descriptors(fds, before);
     stop();
 }
 
