@@ -8,6 +8,7 @@
 #include "remote/agent/machine.h"
 #include "remote/agent/rundir.h"
 #include "remote/agent/state.h"
+#include "remote/agent/title.h"
 #include "sync/there/cache.h"
 #include "sync/there/uses.h"
 
@@ -214,8 +215,10 @@ static int start(struct pt_room *room, enum what what, struct pt_err *err)
         return pt_err_set(err, "making room: %m");
     pid_t agent = getpid();
     room->pid = fork();
-    if (room->pid == 0)
+    if (room->pid == 0) {
+        pt_title_set("room");
         _exit(child(room, what, ends[1], agent));
+    }
     close(ends[1]);
     room->from = ends[0];
     if (room->pid < 0)
