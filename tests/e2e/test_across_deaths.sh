@@ -53,7 +53,7 @@ far_one() {
 
 test_a_far_host_loses_its_power() {
     slow power
-    start_on h1:4,h2:4,h3:4
+    start_on h1:4,h2:4,h3:4 --heartbeat 2
     local dead
     dead=$(far_one)
     "$lab" kill "$dead"
@@ -71,7 +71,7 @@ test_a_far_host_loses_its_power() {
 
 test_the_cable_of_a_far_host_is_pulled() {
     slow cable
-    start_on h1:4,h2:4
+    start_on h1:4,h2:4 --heartbeat 2
     local dead
     dead=$(far_one)
     "$lab" cut "$dead"
@@ -89,8 +89,10 @@ killed() {
     start_on h1:4,h2:4
     local dead
     dead=$(far_one)
-    # shellcheck disable=SC2046
-    kill -9 $("$lab" pids "$dead" | grep -E -e "$1" | head -1 | cut -d' ' -f1)
+    local victim
+    victim=$("$lab" pids "$dead" | grep -E -e "$1" | head -1 | cut -d' ' -f1)
+    [ -n "$victim" ] || { "$lab" pids "$dead"; fail "no process '$1' on $dead"; }
+    kill -9 "$victim"
     go_on
     pt_end 120
     want_told "$work/got.json" "len(tests), run['summary']['passed'] >= $wide_passed" "($((wide_passed + 1)), True)"

@@ -540,7 +540,7 @@ test_interrupt() {
     pt_start --hosts local:4 -v --json "$work/got.json"
     wait_for 60 "no test of two ranks passed" says 'test_slow.*PASSED'
     kill -INT "$master"
-    pt_end 30
+    pt_end 60
     want_rc 2
     want_told "$work/got.json" 'len(tests), run["summary"]["notrun"] > 0' "($((neighbours_passed + 40)), True)"
     nothing_left
@@ -594,14 +594,32 @@ PY
 test_a_group_whose_processes_are_killed() {
     project kills
     neighbours
-    printf 'import time, ptremote, pytest\n@pytest.mark.parametrize("n", range(10))\n@ptremote.mark.parallel(2)\ndef test_slow(comm, n):\n    time.sleep(0.3)\n    comm.Barrier()\n' >test_slow.py
+    cat >test_slow.py <<'PY'
+import os
+import time
+
+import ptremote
+import pytest
+
+@pytest.mark.parametrize("n", range(10))
+@ptremote.mark.parallel(2)
+def test_slow(comm, n):
+    end = time.time() + 300
+    while n and not os.path.exists("/var/tmp/go") and time.time() < end:
+        time.sleep(0.02)
+    comm.Barrier()
+PY
     export LAB_DIR=$work/lab-kills
     lab_up 1
-    local victim
-    for victim in 'mpirun.*--group' '^[0-9]+ [^ ]*ptremote-worker.*--group'; do
+    local pattern victim
+    for pattern in 'mpirun.*--group' '^[0-9]+ [^ ]*ptremote-worker.*--group'; do
+        rm -f "$(host_disk h1)/var/tmp/go"
         pt_start --ssh-config "$LAB_SSH_CONFIG" --hosts h1:2 -v --json "$work/got.json"
         wait_for 60 "no test of two ranks passed" says 'test_slow.*PASSED'
-        kill -9 "$("$lab" pids h1 | grep -E -e "$victim" | head -1 | cut -d' ' -f1)"
+        victim=$("$lab" pids h1 | grep -E -e "$pattern" | head -1 | cut -d' ' -f1)
+        [ -n "$victim" ] || { "$lab" pids h1; fail "no process '$pattern' on h1"; }
+        kill -9 "$victim"
+        touch "$(host_disk h1)/var/tmp/go"
         pt_end 120
         want_told "$work/got.json" 'len(tests), run["summary"]["passed"] >= len(tests) - 4' "($((neighbours_passed + 10)), True)"
         nothing_left h1

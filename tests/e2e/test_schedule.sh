@@ -145,10 +145,12 @@ test_an_order_that_breaks_a_test_is_found_by_replay() {
 
 test_slots_that_idle_take_what_others_have_not_begun() {
     project idle
-    printf 'import pytest, time\n@pytest.mark.parametrize("n", range(16))\ndef test_long(n):\n    time.sleep(0.25)\n' >test_long.py
+    put_meet # who begins waits for another
+    printf 'import pytest\nfrom meet import meet\n@pytest.mark.parametrize("n", range(16))\ndef test_long(n):\n    meet(2)\n' >test_long.py
     pt --hosts local:2 --json "$work/got.json"
     want_rc 0
     want_told "$work/got.json" 'len(tests), len(slots)' "(16, 2)"
+    sed -i 's/meet(2)/pass/' test_long.py
     pt --hosts local:2 --split never --json "$work/got.json"
     want_told "$work/got.json" 'len(tests), len(slots)' "(16, 1)"
 }
@@ -277,7 +279,7 @@ PY
     want_rc 1
     want_told "$work/got.json" 'run["summary"]["failed"], run["summary"]["notrun"] > 20' "(1, True)"
     all_torn_down
-    pt --hosts local:2 --run-timeout 6 --json "$work/got.json"
+    pt --hosts local:2 --run-timeout 9 --json "$work/got.json"
     want_rc 2
     want_told "$work/got.json" 'run["summary"]["notrun"] > 10' True
     all_torn_down
@@ -323,7 +325,7 @@ test_who_runs_what() {
     wait_for 60 "the host is not ready" says "ready, 1 slots"
     wait_for 60 "the test does not begin" says_after_usr1 'test_it.py::test_waits'
     kill -INT "$master"
-    pt_end 30
+    pt_end 60
     want_rc 2
     nothing_left
 }
