@@ -13,7 +13,12 @@
 static void add(struct pt_manifest *m, const char *path, uint32_t content, uint64_t size)
 {
     struct pt_entry e = {.path = path, .type = PT_ENTRY_FILE, .mode = 0644, .size = size};
-    cr_assert_eq(pt_digest_buffer(PT_DIGEST_BLAKE2B, &content, sizeof(content), e.digest, NULL), 0);
+    uint64_t mixed = content; /* as even as a digest, at a hundredth of its price */
+    for (size_t at = 0; at < sizeof(e.digest); at += sizeof(mixed)) {
+        mixed = (mixed ^ 0x9e3779b97f4a7c15u) * 0xbf58476d1ce4e5b9u;
+        mixed ^= mixed >> 31;
+        memcpy(e.digest + at, &mixed, sizeof(mixed));
+    }
     cr_assert_eq(pt_manifest_add(m, &e, NULL), 0);
 }
 
