@@ -5,7 +5,7 @@
 # record ARGS...: a command on recorded runs; sets rc, out and err as pt does.
 record() {
     out=$work/out err=$work/err
-    timeout -k 5 60 "$ptremote" "$@" >"$out" 2>"$err" </dev/null
+    timeout -k 5 240 "$ptremote" "$@" >"$out" 2>"$err" </dev/null
     rc=$?
     return 0
 }
@@ -40,7 +40,7 @@ def test_first():
 
 def test_waits():
     open("$work/waits", "w").close()
-    end = time.time() + 100
+    end = time.time() + 300
     while not os.path.exists("$work/go") and time.time() < end:
         time.sleep(0.02)
 
@@ -58,7 +58,7 @@ import os
 import time
 
 open("$work/imports", "w").close()
-end = time.time() + 100
+end = time.time() + 300
 while not os.path.exists("$work/import") and time.time() < end:
     time.sleep(0.02)
 PY

@@ -41,7 +41,7 @@ fail() { echo "  FAILED: $*"; exit 1; } # ends the test, which is a subshell
 # pt ARGS...: runs it in the current folder; sets rc, and out and err to the files with what it said.
 pt() {
     out=$work/out err=$work/err
-    timeout -k 5 "${limit:-120}" "$ptremote" --python "$python" "$@" >"$out" 2>"$err" </dev/null
+    timeout -k 5 "${limit:-240}" "$ptremote" --python "$python" "$@" >"$out" 2>"$err" </dev/null
     rc=$?
     return 0
 }
@@ -58,7 +58,7 @@ os.execv(sys.argv[1], sys.argv[1:])' "$ptremote" --python "$python" "$@" >"$out"
 
 # pt_end [SECONDS]: waits for what pt_start started; sets rc.
 pt_end() {
-    wait_for "${1:-120}" "the run does not end" pt_has_ended
+    wait_for "${1:-240}" "the run does not end" pt_has_ended
     wait "$master"
     rc=$?
     return 0
@@ -154,12 +154,13 @@ our_pids() {
     done
 }
 
-# wait_for SECONDS WORDS COMMAND...: until the command succeeds.
+# wait_for SECONDS WORDS COMMAND...: until the command succeeds. That many seconds are those of a machine that gets on: where they
+# are no time for four tries each, it takes longer.
 wait_for() {
-    local deadline=$(($(date +%s) + $1)) words=$2
+    local deadline=$(($(date +%s) + $1)) tries=$((4 * $1)) words=$2
     shift 2
     until "$@" >"$work/waited" 2>&1; do
-        if [ "$(date +%s)" -ge "$deadline" ]; then
+        if [ $((tries--)) -le 0 ] && [ "$(date +%s)" -ge "$deadline" ]; then
             sed 's/^/  | /' "$work/waited"
             fail "$words"
         fi
@@ -213,7 +214,7 @@ import time
 
 def meet(n):
     open("$work/met/%d" % os.getpid(), "w").close()
-    until = time.monotonic() + 60
+    until = time.monotonic() + 180
     while len(os.listdir("$work/met")) < n:
         assert time.monotonic() < until, "nobody else came"
         time.sleep(0.01)
@@ -247,15 +248,16 @@ what_sanitizers_said() {
 }
 
 # watch: shows what hangs, in the test whose process is in $work/at, and ends that test, before whoever runs this script loses patience.
+# A script with a long test sets patience, in minutes.
 watch() {
     local at pid pids more
     while sleep 1 && [ -d "$work" ] && kill -0 $$ 2>/dev/null; do
-        at=$(find "$work/at" -mmin +5 -exec cat {} \; 2>/dev/null)
+        at=$(find "$work/at" -mmin "+${patience:-5}" -exec cat {} \; 2>/dev/null)
         [ -n "$at" ] || continue
         pids=$at more=$at
         while more=$(ps -o pid= --ppid "$(echo $more | tr ' ' ,)"); do pids+=" "$more; done
         {
-            echo "  FAILED: this takes more than 5 minutes. What it waits for:"
+            echo "  FAILED: this takes more than ${patience:-5} minutes. What it waits for:"
             # shellcheck disable=SC2086
             ps -o pid,ppid,stat,etimes,wchan:20,args -p "$(echo $pids $(our_pids) | tr ' ' ,)" | cut -c 1-200
         } >>"$work/said"

@@ -53,6 +53,6 @@ exact() {
 # kill_at HOST BYTES VICTIM: once that many bytes went to the host
 kill_at() {
     tool kill "$(counter "$1")" "$2" "$(cat "$LAB_DIR/$1/pid")" "$3" "$master" >"$work/killed"
-    pt_end 40
+    pt_end 60
     wait_for 20 "left behind on $1" host_is_quiet "$1"
 }

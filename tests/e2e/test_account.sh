@@ -35,9 +35,9 @@ TEXT
 
 give() { mkdir -p "$(host_disk h1)/root/account" && cp "$@" "$(host_disk h1)/root/account"; }
 on_host() { "$lab" exec h1 sh -c "cd /root/account && $1"; }
-reload() { kill -HUP "$(cat "$LAB_DIR/h1/pid")" && wait_for 10 "sshd is not back" bash -c "exec 3<>/dev/tcp/$LAB_NET.11/22"; }
+reload() { kill -HUP "$(cat "$LAB_DIR/h1/pid")" && wait_for 60 "sshd is not back" bash -c "exec 3<>/dev/tcp/$LAB_NET.11/22"; }
 be() { ln -sf "$keys/$1" "$work/identity"; }
-by_ssh() { ssh -F "$config" -o BatchMode=yes -o ConnectTimeout=5 "$@" >"$work/out" 2>"$work/err" </dev/null; rc=$?; }
+by_ssh() { ssh -F "$config" -o BatchMode=yes -o ConnectTimeout=60 "$@" >"$work/out" 2>"$work/err" </dev/null; rc=$?; }
 
 suite() {
     project suite

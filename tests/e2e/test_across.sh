@@ -20,7 +20,7 @@ while True:
         file.write(words + b"\n")
 PY
     watcher=$!
-    wait_for 10 "nobody listens for names" test -e "$work/asked"
+    wait_for 60 "nobody listens for names" test -e "$work/asked"
     for host in h1 h2 h3; do echo "nameserver $LAB_NET.1" >"$(host_disk "$host")/etc/resolv.conf"; done
 }
 

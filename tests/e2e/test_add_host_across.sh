@@ -17,7 +17,7 @@ test_a_host_with_ranks_of_a_test_leaves_when_that_has_ended() {
 def test_middle(comm, places):
     comm.barrier()
     open("/var/tmp/begun", "w").close()
-    end = time.time() + 100
+    end = time.time() + 300
     while not os.path.exists("/var/tmp/go") and time.time() < end:
         time.sleep(0.02)
     comm.barrier()

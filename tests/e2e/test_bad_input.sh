@@ -149,8 +149,9 @@ test_no_terminal_for_a_password() {
 
 test_cable_pulled_before_the_start() {
     suite
+    config '/HostName.*\.11$/a\  ConnectTimeout 3'
     "$lab" cut h1
-    limit=60 remote --hosts h1:1
+    remote --hosts h1:1
     "$lab" mend h1
     refused 6 "h1.*(timed out|no route|unreachable)"
 }

@@ -7,7 +7,7 @@ CACHE=$LAB_DIR/shared/root/.cache/ptremote
 
 clean() {
     out=$work/out err=$work/err
-    timeout -k 5 60 "$ptremote" clean --ssh-config "$LAB_SSH_CONFIG" "$@" >"$out" 2>"$err" </dev/null
+    timeout -k 5 240 "$ptremote" clean --ssh-config "$LAB_SSH_CONFIG" "$@" >"$out" 2>"$err" </dev/null
     rc=$?
 }
 
@@ -20,7 +20,7 @@ import time
 
 def test_it():
     open("/tmp/runs", "w").close()
-    until = time.monotonic() + 60
+    until = time.monotonic() + 300
     while os.path.exists("/tmp/hold"):
         assert time.monotonic() < until
         time.sleep(0.05)
@@ -31,13 +31,13 @@ older() { find "$CACHE" -mindepth 1 ! -path '*/use/*' -exec touch -h -d '9 days 
 start_on_h1() {
     touch "$(host_disk h1)/tmp/hold"
     pt_start --ssh-config "$LAB_SSH_CONFIG" --hosts h1:1
-    wait_for 30 "the test does not run" test -e "$(host_disk h1)/tmp/runs"
+    wait_for 60 "the test does not run" test -e "$(host_disk h1)/tmp/runs"
     older
 }
 programs() { find "$CACHE/bin" "$CACHE/python" -type f | sort; }
 end_on_h1() {
     rm "$(host_disk h1)/tmp/hold"
-    pt_end 30
+    pt_end 60
     want_rc 0
 }
 

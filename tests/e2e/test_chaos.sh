@@ -14,4 +14,5 @@ test_one_seed() {
 [ "$(id -u)" = 0 ] || skip "needs root (network namespaces and mounts)"
 seed=${SEED:-$(od -An -N2 -tu2 /dev/urandom | tr -d ' ')}
 echo "seed $seed"
+patience=15
 run_tests

@@ -12,10 +12,10 @@ test_the_starter_returns_and_attach_follows() {
     [ "$(wc -l <"$out")" = 3 ] && [ ! -s "$err" ] || fail "the starter said something else"
     want_words "^to see it: ptremote attach $run$" "^to end it: ptremote stop $run$"
     wait_for 60 "the test does not begin" test -e "$work/waits"
-    wait_for 10 "runs does not tell it" runs_says "$run .* detached (process [0-9]*)  1 passed, 2 open"
+    wait_for 60 "runs does not tell it" runs_says "$run .* detached (process [0-9]*)  1 passed, 2 open"
     [ "$(stat -c %a .ptremote/output .ptremote/output/"$run" | xargs)" = "700 600" ] || fail "$(ls -la .ptremote/output)"
     attach_start
-    wait_for 20 "what was printed is not shown" says "^test_waits.py::test_first PASSED"
+    wait_for 60 "what was printed is not shown" says "^test_waits.py::test_first PASSED"
     ! says test_waits.py::test_last || fail "the test did not wait"
     touch "$work/go"
     pt_end 60
@@ -47,9 +47,9 @@ test_words_of_the_starter_elsewhere() {
 test_nobody_waits_at_a_pipe() {
     waiting_suite
     local said
-    said=$(timeout -k 5 60 "$ptremote" --python "$python" --hosts local:1 --detach 2>&1 </dev/null)
+    said=$(timeout -k 5 240 "$ptremote" --python "$python" --hosts local:1 --detach 2>&1 </dev/null)
     [[ $said == "run "*" goes on in the background"* ]] || fail "$said"
-    wait_for 10 "it does not go on" runs_says " detached (process "
+    wait_for 60 "it does not go on" runs_says " detached (process "
     record stop
     want_rc 0
     nothing_left
@@ -57,8 +57,8 @@ test_nobody_waits_at_a_pipe() {
 
 test_started_without_any_stream() {
     waiting_suite
-    timeout -k 5 60 "$ptremote" --python "$python" --hosts local:1 --detach <&- >&- 2>&- || fail "exit status $?"
-    wait_for 10 "it does not go on" runs_says " detached (process "
+    timeout -k 5 240 "$ptremote" --python "$python" --hosts local:1 --detach <&- >&- 2>&- || fail "exit status $?"
+    wait_for 60 "it does not go on" runs_says " detached (process "
     touch "$work/go"
     record attach
     want_rc 1
@@ -117,7 +117,7 @@ test_interrupting_the_starter() {
     wait_for 60 "conftest.py is not imported" test -e "$work/imports"
     ! pt_has_ended || fail "it is not under way yet"
     kill -INT "$master"
-    pt_end 30
+    pt_end 60
     want_rc 2
     want_line "^ptremote: Interrupted by Ctrl-C before anything was recorded"
     nothing_left
@@ -128,7 +128,7 @@ test_killed_before_it_is_under_way() {
     pt_start --hosts local:2 --detach
     wait_for 60 "conftest.py is not imported" test -e "$work/imports"
     kill -9 "$(cat "/proc/$master/task/$master/children")"
-    pt_end 30
+    pt_end 60
     want_rc 3
     want_line "^ptremote: the run's process was ended by signal 9 .* before it was under way"
     touch "$work/import"
@@ -141,7 +141,7 @@ test_ctrl_c_ends_only_the_watching() {
     attach_start "$run"
     wait_for 60 "attach shows nothing" says "collected 3 items"
     kill -INT "$master"
-    pt_end 20
+    pt_end 60
     want_rc 2
     want_line "no longer watching; run $run goes on; next: ptremote stop $run ends it"
     wait_for 60 "the test does not begin" test -e "$work/waits"
@@ -161,7 +161,7 @@ test_stop() {
     want_rc 0
     want_words "^run $run stops" "^run $run has ended"
     out=$work/attach.out err=$work/attach.err
-    pt_end 20
+    pt_end 60
     want_rc 2
     want_words "Interrupted by ptremote stop" "= 1 passed, 2 not run in "
     nothing_left
@@ -184,11 +184,11 @@ test_cut_off_and_resumed_in_the_background() {
     waiting_suite
     start_detached
     wait_for 60 "the test does not begin" test -e "$work/waits"
-    wait_for 10 "runs does not tell it" runs_says " detached (process [0-9]*)  1 passed, 2 open"
+    wait_for 60 "runs does not tell it" runs_says " detached (process [0-9]*)  1 passed, 2 open"
     attach_start
     kill -9 "$(sed -n 's/.* detached (process \([0-9]*\)).*/\1/p' "$work/runs")"
     out=$work/attach.out err=$work/attach.err
-    pt_end 20
+    pt_end 60
     want_rc 6
     want_line "run $run was cut off: its process is gone; next: ptremote --resume $run goes on with it"
     want_words "collected 3 items"
@@ -219,7 +219,7 @@ test_which_run() {
     record attach "$run"
     want_rc 1
     attach_start # the one that goes on, though others are newer
-    wait_for 20 "not the one that goes on" says "-- run $first$"
+    wait_for 60 "not the one that goes on" says "-- run $first$"
     out=$work/out
     pt_start --hosts local:1 --share none test_waits.py::test_waits
     wait_for 60 "the run does not begin" runs_says "running (process $master)"
@@ -261,13 +261,13 @@ test_a_run_of_another_machine() {
     want_rc 6
     want_line "run $run is one of machine 'far'; next: ask there"
     attach_start
-    wait_for 20 "what was printed is not shown" says "= 1 failed, 2 passed in "
+    wait_for 60 "what was printed is not shown" says "= 1 failed, 2 passed in "
     want_line "run $run is one of machine 'far'"
     ! pt_has_ended || fail "nobody said that the run has ended"
     echo "one line more" >>".ptremote/output/$run"
-    wait_for 20 "what came is not shown" says "one line more"
+    wait_for 60 "what came is not shown" says "one line more"
     elsewhere "$run" 1000
-    pt_end 20
+    pt_end 60
     want_rc 1
 }
 

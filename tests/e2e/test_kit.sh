@@ -134,9 +134,9 @@ test_ending_while_it_is_built() {
     sed -i '2a sleep 600' "$here/bin/mpicc"
     suite
     pt_start --hosts "$LAB_HOSTS" --ssh-config "$LAB_SSH_CONFIG" --mpirun "$there/bin/mpirun" --json "$work/got.json"
-    wait_for 30 "nothing is built" test -s "$here/log"
+    wait_for 60 "nothing is built" test -s "$here/log"
     kill -INT "$master"
-    pt_end 30
+    pt_end 60
     want_rc 2
     nothing_left h1
     no_build_folder

@@ -5,7 +5,7 @@
 lab_up 3 --hide '/usr/lib/python3/dist-packages/networkx*' --no-mpirun h2 --no-python h3 --no-pytest h2 --small-cache h2 3m \
     --noexec-cache h3
 
-on() { ssh -F "$LAB_SSH_CONFIG" -o ConnectTimeout="${patience:-5}" "$@"; }
+on() { ssh -F "$LAB_SSH_CONFIG" -o ConnectTimeout="${patience:-60}" "$@"; }
 
 test_hosts_are_hosts_of_their_own() {
     local host
@@ -78,7 +78,7 @@ test_far() {
     on h1-far cat <"$work/sent" | cmp - "$work/sent" || fail "bytes are lost or changed on the way"
     from=$(date +%s%N)
     exec 3<>"/dev/tcp/$LAB_NET.1/22001"
-    read -r -t 5 _ <&3 || fail "h1-far says nothing"
+    read -r -t 60 _ <&3 || fail "h1-far says nothing"
     took=$((($(date +%s%N) - from) / 1000000))
     exec 3>&-
     [ $took -ge 160 ] || fail "opening a connection and the first word back took $took ms"
@@ -129,27 +129,27 @@ PY
 test_kill_and_boot() {
     on h1 'sleep 1000 & echo $! >/root/sleeper; exec sleep 1000' >/dev/null 2>&1 </dev/null &
     local client=$! from # process 1
-    wait_for 5 "no sleeper" "$lab" exec h1 test -s /root/sleeper
+    wait_for 60 "no sleeper" "$lab" exec h1 test -s /root/sleeper
     from=$(cat "$LAB_DIR/h1/pid")
     "$lab" kill h1
     kill -0 $client 2>/dev/null || fail "h1 said farewell on the network"
-    wait_for 5 "process 1 of h1 lives on" test ! -e "/proc/$from"
+    wait_for 60 "process 1 of h1 lives on" test ! -e "/proc/$from"
     [ -z "$(ip netns pids "ptlab$LAB_ID-h1")" ] || fail "processes of h1 live on"
     "$lab" list | grep -q "^h1.*off,cut" || fail "h1 is not off"
     kill $client
     "$lab" boot h1
     on h1 'test -s /root/sleeper && ! test -e /dev/shm/x' || fail "h1 came back without its disk"
-    wait_for 5 "processes on h1" host_is_quiet h1
+    wait_for 60 "processes on h1" host_is_quiet h1
 }
 
 test_pids() {
     on h1 'exec sleep 1000' &
     local client=$! pid
-    wait_for 5 "no sleep on h1" eval '"$lab" pids h1 | grep -q "sleep 1000"'
+    wait_for 60 "no sleep on h1" eval '"$lab" pids h1 | grep -q "sleep 1000"'
     pid=$("$lab" pids h1 | sed -n 's/ sleep 1000 *$//p')
     kill -9 "$pid"
     wait $client
-    wait_for 5 "processes on h1" host_is_quiet h1
+    wait_for 60 "processes on h1" host_is_quiet h1
 }
 
 test_second_lab_shared_home_and_down() {

@@ -6,7 +6,7 @@
 # record ARGS...: one of the commands that read it; sets rc, out and err as pt does.
 record() {
     out=$work/out err=$work/err
-    timeout -k 5 60 "$ptremote" "$@" >"$out" 2>"$err" </dev/null
+    timeout -k 5 240 "$ptremote" "$@" >"$out" 2>"$err" </dev/null
     rc=$?
     return 0
 }

@@ -305,7 +305,7 @@ test_interrupted_before_anything_is_recorded() {
     pt_start --hosts local:2
     wait_for 60 "conftest.py is not imported" test -e "$work/imports"
     kill -INT "$master"
-    pt_end 30
+    pt_end 60
     want_rc 2
     want_line "^ptremote: Interrupted by Ctrl-C before anything was recorded"
     [ ! -e .ptremote ] || fail "a state folder where no project was known"

@@ -21,7 +21,7 @@ def test_where(n, request):
     where = [line for line in open("/proc/self/cgroup") if line.startswith("0::")][0]
     with open("/var/tmp/ran", "a") as ran:
         ran.write(request.node.nodeid + " " + where)
-    end = time.time() + 100
+    end = time.time() + 300
     while not os.path.exists("/var/tmp/gate") and time.time() < end:
         time.sleep(0.02)
 PY
@@ -68,14 +68,14 @@ test_logins_and_masters_are_outlasted() {
     pt_start "${options[@]}" --hosts ada@h1:2 --linger 60 --leave-with-hosts 10
     wait_for 60 "h1 runs nothing" has_run 2
     end_logins ada
-    wait_for 30 "h1 is not back" says 'h1: is back after'
+    wait_for 60 "h1 is not back" says 'h1: is back after'
     kill -9 "$master"
     wait "$master" 2>/dev/null
-    wait_for 30 "the login does not end" no_login_of ada
+    wait_for 60 "the login does not end" no_login_of ada
     ! has_run 3 || fail "tests do not wait"
     want_scope 'Delegate=yes TasksMax=infinity'
     open_gate
-    wait_for 30 "h1 did not go on" has_run 4
+    wait_for 60 "h1 did not go on" has_run 4
     ! says 'logind' || says 'moved out of the login' || fail "it warns"
     pt_start "${options[@]}" --resume
     pt_end
@@ -85,7 +85,7 @@ test_logins_and_masters_are_outlasted() {
     [ -z "$(ran_twice)" ] || fail "ran twice: $(ran_twice)"
     ran_all_in '/user@7001.service/app.slice/ptremote-......[.]scope$'
     wait_for 20 "left behind on h1" all_gone
-    here_is_quiet || fail "left behind here"
+    wait_for 10 "left behind here" here_is_quiet
 }
 
 test_user_manager_that_ends_with_the_login() {
@@ -95,7 +95,7 @@ test_user_manager_that_ends_with_the_login() {
     want_line 'logind ends here what a login leaves running.*: .loginctl enable-linger carol. there'
     kill -9 "$master"
     wait "$master" 2>/dev/null
-    wait_for 30 "h1 does what no warning is needed for" none_runs
+    wait_for 60 "h1 does what no warning is needed for" none_runs
 }
 
 test_user_manager_that_hangs() {

@@ -152,7 +152,7 @@ isolated() {
     local dist bad=0 runs=()
     for dist in file scope group test each; do
         suite "$1-$dist"
-        limit=60 pt_in_background "$1-$dist" --hosts local:2 --isolate "$1" --dist "$dist" --bundles-per-worker 1000 --timeout 2 --grace 1 \
+        limit=240 pt_in_background "$1-$dist" --hosts local:2 --isolate "$1" --dist "$dist" --bundles-per-worker 1000 --timeout 2 --grace 1 \
             --json "$work/$1-$dist.json" -q
         runs+=($!)
     done

@@ -6,7 +6,7 @@
 # record ARGS...: one of the commands; sets rc, out and err as pt does.
 record() {
     out=$work/out err=$work/err
-    timeout -k 5 60 "$ptremote" "$@" >"$out" 2>"$err" </dev/null
+    timeout -k 5 240 "$ptremote" "$@" >"$out" 2>"$err" </dev/null
     rc=$?
     return 0
 }
@@ -173,7 +173,7 @@ def test_first():
 
 def test_waits():
     open("$work/waits", "w").close()
-    end = time.time() + 100
+    end = time.time() + 300
     while not os.path.exists("$work/go") and time.time() < end:
         time.sleep(0.05)
 
@@ -183,7 +183,7 @@ PY
     rm -f "$work/waits" "$work/go"
     pt_start --hosts local:1
     wait_for 60 "the test does not begin" test -e "$work/waits"
-    wait_for 10 "the run is not told as one that goes on" runs_says "running (process $master)  1 passed, 2 open"
+    wait_for 60 "the run is not told as one that goes on" runs_says "running (process $master)  1 passed, 2 open"
     record show
     want_rc 0
     head -1 "$out" | grep -q "^run .* goes on (process $master): 1 of 3 tests so far$" || fail "$(head -1 "$out")"

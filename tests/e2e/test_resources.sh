@@ -124,7 +124,7 @@ test_home_that_hangs() {
     want_rc 0
     want_summary "$work/got.json" "passed=24"
     want_line 'nina@h2: the file system of .* has not answered for [0-9]+ s; next: see whether its server is up'
-    wait_for 20 "not cleaned up once the home is there again" nothing_of_ours_on_h2
+    wait_for 60 "not cleaned up once the home is there again" nothing_of_ours_on_h2
 }
 
 nothing_of_ours_on_h2() { ! "$lab" pids h2 | grep -v -E ' (sshfs|ssh|sshd:?) '; }

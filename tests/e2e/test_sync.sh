@@ -176,7 +176,7 @@ test_shared_tree_stopped_in_the_middle() {
     pt_start --hosts local:1 --shared-fs "$PWD"
     wait_for 60 "no test began" test -e begun
     kill -INT "$master"
-    pt_end 30
+    pt_end 60
     want_rc 2
     no_traces
     nothing_left

@@ -5,7 +5,7 @@
 . "$(dirname "$0")/lib.sh"
 . "$(dirname "$0")/sync_lib.sh"
 lab_up 1
-KILLS=50
+KILLS=50 patience=15
 
 workspace() { echo "$(host_disk h1)"/root/.cache/ptremote/ws/*/*/tree; }
 

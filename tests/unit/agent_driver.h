@@ -20,7 +20,7 @@
 #include <sys/utsname.h>
 #include <sys/wait.h>
 
-#define PATIENCE 20000 /* ms after which a test gives up */
+#define PATIENCE 60000 /* ms after which a test gives up */
 
 static inline void agent_program(char out[4096])
 {

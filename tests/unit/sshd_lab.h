@@ -23,7 +23,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
-#define LAB_WAIT_MS 20000
+#define LAB_WAIT_MS 60000
 
 struct lab_sshd {
     pid_t pid;

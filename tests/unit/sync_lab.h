@@ -310,7 +310,7 @@ static bool lab_frame(int fd, struct pt_buf *in, uint8_t *type, struct pt_reader
         if (pt_frame_next(in->data, in->len, PT_MAX_FRAME, type, body, total) > 0)
             return true;
         struct pollfd p = {.fd = fd, .events = POLLIN};
-        cr_assert_gt(poll(&p, 1, 10000), 0, "the receiver says nothing");
+        cr_assert_gt(poll(&p, 1, 60000), 0, "the receiver says nothing");
         void *room = pt_buf_reserve(in, 65536);
         ssize_t n = recv(fd, room, 65536, 0);
         if (n <= 0)

@@ -119,7 +119,7 @@ static void inside_bytes(int to)
     int ends[2];
     want(to, pipe(ends) == 0 && pt_least_bytes(NULL) == 0, "is not limited");
     struct pollfd p = {.fd = ends[0], .events = POLLIN};
-    want(to, write(ends[1], "x", 1) == 1 && poll(&p, 1, 1000) == 1 && read(ends[0], &byte, 1) == 1,
+    want(to, write(ends[1], "x", 1) == 1 && poll(&p, 1, PATIENCE) == 1 && read(ends[0], &byte, 1) == 1,
          "passes no bytes");
     want(to, REFUSED(open("/etc/passwd", O_RDONLY), EPERM), "opens files");
     want(to, REFUSED(open("/dev/null", O_RDWR), EPERM), "opens devices");

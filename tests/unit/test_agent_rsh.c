@@ -34,7 +34,7 @@ static void tear_down_rsh(void)
     remove_folder(lab.dir);
 }
 
-TestSuite(agent_rsh, .init = set_up_rsh, .fini = tear_down_rsh, .timeout = 60);
+TestSuite(agent_rsh, .init = set_up_rsh, .fini = tear_down_rsh, .timeout = 100);
 
 /* --- the program --- */
 

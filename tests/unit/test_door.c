@@ -18,7 +18,7 @@
 #include <unistd.h>
 
 #define RUN         "20261121-101112-abcdef"
-#define DEADLINE_MS 20000
+#define DEADLINE_MS 60000
 
 static char dir[512];
 static struct pt_loop *loop;
@@ -46,7 +46,7 @@ static void clean(void)
     pt_loop_destroy(loop);
 }
 
-TestSuite(door, .init = make, .fini = clean, .timeout = 60);
+TestSuite(door, .init = make, .fini = clean, .timeout = 100);
 
 static void echo(void *arg, const char *text, size_t n, struct pt_buf *answer)
 {

@@ -349,7 +349,7 @@ static const char reader[] =
     "    assert test['message'] == test['longrepr'] == test['stdout'] == test['stderr']\n"
     "    assert test['message'] == test['nodeid'] or len(test['message']) == 1 << 19\n";
 
-Test(hostile_strings, are_told_by_files_that_parse, .timeout = 60)
+Test(hostile_strings, are_told_by_files_that_parse, .timeout = 100)
 {
     struct lab lab = {0};
     struct pt_err err = PT_ERR_INIT;
@@ -372,7 +372,7 @@ Test(hostile_strings, are_told_by_files_that_parse, .timeout = 60)
     finish(&lab);
 }
 
-Test(hostile_strings, are_safe_on_a_terminal, .timeout = 60)
+Test(hostile_strings, are_safe_on_a_terminal, .timeout = 100)
 {
     for (int tty = 0; tty < 2; tty++) {
         struct lab lab = {0};

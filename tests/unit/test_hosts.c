@@ -15,7 +15,7 @@ static void fini(void)
     pt_hosts_fini(&hosts);
 }
 
-TestSuite(hosts, .fini = fini, .timeout = 30);
+TestSuite(hosts, .fini = fini, .timeout = 100);
 
 static void parses(const char *list)
 {

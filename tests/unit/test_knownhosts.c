@@ -29,7 +29,7 @@ static void fini(void)
     unlink(path);
 }
 
-TestSuite(knownhosts, .init = init, .fini = fini, .timeout = 60);
+TestSuite(knownhosts, .init = init, .fini = fini, .timeout = 100);
 
 /* Keys that differ in their last byte. */
 static void make_key(struct pt_buf *out, const char *type, char last)

@@ -253,7 +253,7 @@ static struct pt_parcel *read_all(struct pt_fanout *tree)
     struct pt_parcel *p = pt_fanout_join(tree, (const unsigned char *)"\3", NULL);
     do {
         struct pollfd fd = {.fd = pt_parcel_fd(p), .events = POLLIN};
-        cr_assert_eq(poll(&fd, 1, 10000), 1);
+        cr_assert_eq(poll(&fd, 1, 60000), 1);
         got = pt_parcel_next(p, 0, &s, NULL);
     } while (got == PT_PARCEL_SEGMENT || got == PT_PARCEL_NOTHING);
     cr_assert_eq(got, PT_PARCEL_END);

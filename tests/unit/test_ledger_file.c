@@ -292,7 +292,7 @@ static pid_t hold_open(int ready, int go)
     return pid;
 }
 
-Test(ledger_file, a_log_in_use_is_refused_over_a_network, .timeout = 60)
+Test(ledger_file, a_log_in_use_is_refused_over_a_network, .timeout = 100)
 {
     struct pt_err err = PT_ERR_INIT;
     int ready[2], go[2], status;

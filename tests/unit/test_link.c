@@ -16,7 +16,7 @@
 #include <sys/socket.h>
 
 #define RUN         "20261121-abc"
-#define DEADLINE_MS 30000
+#define DEADLINE_MS 60000
 
 enum act { NOTHING, DESTROY, REFUSE, FINISH, FAIL };
 

@@ -13,7 +13,7 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
-#define DEADLINE_MS 30000
+#define DEADLINE_MS 60000
 #define ENDS        4
 
 static struct {

@@ -38,7 +38,7 @@ static void fini(void)
     pt_history_destroy(run.history);
 }
 
-TestSuite(run_ahead, .init = init, .fini = fini, .timeout = 60);
+TestSuite(run_ahead, .init = init, .fini = fini, .timeout = 100);
 
 static void leave(const char *name, const char *text)
 {

@@ -12,7 +12,7 @@
 #include <unistd.h>
 
 #define RUN         "20261121-abc"
-#define DEADLINE_MS 30000
+#define DEADLINE_MS 60000
 
 static struct pt_options opts;
 static struct pt_run run;

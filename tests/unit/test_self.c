@@ -55,7 +55,7 @@ static void fini(void)
     rmdir(dir);
 }
 
-TestSuite(self, .init = init, .fini = fini, .timeout = 60);
+TestSuite(self, .init = init, .fini = fini, .timeout = 100);
 
 /* What the copy says of itself, after `meanwhile`. */
 static void expect_path(void (*meanwhile)(void))

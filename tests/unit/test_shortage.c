@@ -6,7 +6,7 @@
 #include <errno.h>
 #include <string.h>
 
-TestSuite(shortage, .timeout = 30);
+TestSuite(shortage, .timeout = 100);
 
 Test(shortage, what_the_system_says_is_known)
 {

@@ -28,7 +28,7 @@ static void fini(void)
     cr_assert_eq(system(command), 0);
 }
 
-TestSuite(sshconfig, .init = init, .fini = fini, .timeout = 60);
+TestSuite(sshconfig, .init = init, .fini = fini, .timeout = 100);
 
 static void put(const char *name, const char *text)
 {

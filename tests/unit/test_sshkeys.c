@@ -48,7 +48,7 @@ static void fini(void)
     run("rm -rf %s", dir);
 }
 
-TestSuite(sshkeys, .init = init, .fini = fini, .timeout = 60);
+TestSuite(sshkeys, .init = init, .fini = fini, .timeout = 100);
 
 static const char *at(const char *name)
 {

@@ -219,7 +219,7 @@ Test(sync_content, small_packs_are_merged_when_idle)
         cr_assert_eq(lab_push(&h, m).state, PT_PUSH_DONE);
         pt_manifest_destroy(m);
     }
-    for (int i = 0; i < 1000 && packs() > 16; i++)
+    for (int i = 0; i < 6000 && packs() > 16; i++)
         usleep(10000);
     cr_assert_leq(packs(), 16);
     lab_text("here/m.py", "x = 3\n");
@@ -305,7 +305,7 @@ Test(sync_content, closed_folders_stay_closed)
     chmod("here/d", 0555);
     lab_sync();
     /* Files that were just written are read again for a moment. */
-    for (int i = 0; i < 1000 && before != record_file(); i++) {
+    for (int i = 0; i < 6000 && before != record_file(); i++) {
         before = record_file();
         lab_sync();
     }

@@ -122,7 +122,7 @@ static int drain(struct talk *t, size_t max, int level)
         if (rc == 0 && p.fd < 0)
             return 0;
         if (rc == 0)
-            cr_assert_eq(poll(&p, 1, 10000), 1, "the archive does not come");
+            cr_assert_eq(poll(&p, 1, 60000), 1, "the archive does not come");
     }
 }
 
@@ -487,7 +487,7 @@ Test(sync_push, destroyed_while_packing)
         cr_assert_eq(tell_need(&t, pt_manifest_blobs(pt_fanout_manifest(t.fanout)), bits, n), 0);
         for (int i = 0; i < pulls; i++) {
             struct pollfd fd = {.fd = pt_push_fd(t.push), .events = POLLIN};
-            cr_assert_eq(poll(&fd, 1, 10000), 1);
+            cr_assert_eq(poll(&fd, 1, 60000), 1);
             cr_assert_geq(pt_push_pull(t.push, &out, 1000, 1, NULL), 0);
         }
         cr_assert_eq(pt_push_state(t.push), PT_PUSH_SENDING);

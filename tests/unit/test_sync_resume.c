@@ -81,13 +81,13 @@ static uint64_t cut_often(bool whole)
     return sum;
 }
 
-Test(sync_resume, killed_receiver, .timeout = 60)
+Test(sync_resume, killed_receiver, .timeout = 100)
 {
     write_files();
     cut_often(true);
 }
 
-Test(sync_resume, connection_cut, .timeout = 60)
+Test(sync_resume, connection_cut, .timeout = 100)
 {
     write_files();
     uint64_t sum = cut_often(false);

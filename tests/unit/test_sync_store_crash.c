@@ -34,7 +34,7 @@ static void await(int fd, size_t n)
     char b[64];
     while (n > 0) {
         struct pollfd p = {.fd = fd, .events = POLLIN};
-        cr_assert_gt(poll(&p, 1, 10000), 0, "the writer says nothing");
+        cr_assert_gt(poll(&p, 1, 60000), 0, "the writer says nothing");
         ssize_t got = read(fd, b, n < sizeof(b) ? n : sizeof(b));
         cr_assert_gt(got, 0, "the writer ended");
         n -= (size_t)got;
@@ -218,12 +218,12 @@ static void together(uint64_t limit)
     pt_store_close(s);
 }
 
-Test(sync_store_crash, several_write_and_merge_at_once, .timeout = 60)
+Test(sync_store_crash, several_write_and_merge_at_once, .timeout = 100)
 {
     together(UINT64_MAX);
 }
 
-Test(sync_store_crash, several_write_and_evict_at_once, .timeout = 60)
+Test(sync_store_crash, several_write_and_evict_at_once, .timeout = 100)
 {
     together(60000);
 }

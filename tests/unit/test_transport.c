@@ -5,7 +5,7 @@
 #include <pthread.h>
 
 TestSuite(ssh, .fini = lab_stop_all, .timeout = 100);
-TestSuite(local, .timeout = 60);
+TestSuite(local, .timeout = 100);
 
 /* --- the network --- */
 

@@ -20,7 +20,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
-#define PATIENCE_MS 20000
+#define PATIENCE_MS 60000
 
 struct user {
     struct pt_sharing *sharing;
@@ -49,7 +49,7 @@ static void tear_down(void)
     orders_show();
 }
 
-TestSuite(worker_sharing, .init = set_up, .fini = tear_down, .timeout = 60);
+TestSuite(worker_sharing, .init = set_up, .fini = tear_down, .timeout = 100);
 
 static bool ask(struct user *u, uint32_t n)
 {

@@ -11,7 +11,7 @@ static int64_t native_ms = 60000; /* machines may be busy */
 #include <poll.h>
 #include <sys/mman.h>
 
-#define PATIENCE_MS 30000
+#define PATIENCE_MS 60000
 
 struct asked {
     struct pt_loop *loop;
@@ -107,7 +107,7 @@ static const char listening[] = "def inner():\n"
                                 "faulthandler.register(signal.SIGRTMIN + 5, file=out, all_threads=True)\n"
                                 "inner()\n";
 
-Test(stacks, a_busy_process_tells_all_threads_and_goes_on, .timeout = 60)
+Test(stacks, a_busy_process_tells_all_threads_and_goes_on, .timeout = 100)
 {
     struct asked asked = {0};
     start_python(&asked, listening);
@@ -129,7 +129,7 @@ Test(stacks, a_busy_process_tells_all_threads_and_goes_on, .timeout = 60)
     end(&asked);
 }
 
-Test(stacks, who_does_not_listen_is_not_killed, .timeout = 60)
+Test(stacks, who_does_not_listen_is_not_killed, .timeout = 100)
 {
     struct asked asked = {0};
     start_python(&asked, "os.write(out, b'x')\ntime.sleep(1000)\n");
@@ -140,7 +140,7 @@ Test(stacks, who_does_not_listen_is_not_killed, .timeout = 60)
     end(&asked);
 }
 
-Test(stacks, who_is_stopped_or_gone_is_not_waited_for_long, .timeout = 60)
+Test(stacks, who_is_stopped_or_gone_is_not_waited_for_long, .timeout = 100)
 {
     struct asked asked = {0};
     start_python(&asked, listening);
@@ -186,7 +186,7 @@ static void remove_tool(const char *folder)
     cr_expect_eq(system(command), 0);
 }
 
-Test(stacks, of_what_a_tool_says_frames_are_kept, .timeout = 60)
+Test(stacks, of_what_a_tool_says_frames_are_kept, .timeout = 100)
 {
     struct asked asked = {0};
     start_python(&asked, listening);
@@ -239,7 +239,7 @@ static const char hangs[] = "#!/bin/sh\n"
                             "echo $$ >\"${0%/*}/pid\"\n"
                             "while :; do :; done\n";
 
-Test(stacks, a_tool_that_hangs_is_ended, .timeout = 60)
+Test(stacks, a_tool_that_hangs_is_ended, .timeout = 100)
 {
     struct asked asked = {0};
     start_python(&asked, listening);
@@ -253,7 +253,7 @@ Test(stacks, a_tool_that_hangs_is_ended, .timeout = 60)
     remove_tool(folder);
 }
 
-Test(stacks, what_is_given_up_ends_its_tool, .timeout = 60)
+Test(stacks, what_is_given_up_ends_its_tool, .timeout = 100)
 {
     struct asked asked = {0};
     start_python(&asked, listening);
@@ -266,7 +266,7 @@ Test(stacks, what_is_given_up_ends_its_tool, .timeout = 60)
     remove_tool(folder);
 }
 
-Test(stacks, floods_are_cut, .timeout = 60)
+Test(stacks, floods_are_cut, .timeout = 100)
 {
     struct asked asked = {0};
     start_python(&asked, listening);
@@ -280,7 +280,7 @@ Test(stacks, floods_are_cut, .timeout = 60)
     remove_tool(folder);
 }
 
-Test(stacks, real_tools_tell_native_frames, .timeout = 60)
+Test(stacks, real_tools_tell_native_frames, .timeout = 100)
 {
     static const char *const tools[] = {"eu-stack", "gdb"};
     for (size_t i = 0; i < PT_COUNT(tools); i++) {
