@@ -21,6 +21,7 @@ BIN, STATE = place.ROOT + "/bin", place.PROJECT + "/.ptremote"
 STUB = BIN + "/python"
 DEADLINE = 40.0  # seconds
 TOLD_TO_END = 14.0  # Ctrl-C, where a host says nothing but PONG and no --run-timeout counts
+SILENCE = 2.0  # seconds; less than what an agent is told to bear
 MOST_SAID = 1 << 20
 MOST_MEMORY = 1 << 10  # MiB, with what sanitizers need
 SHORT = {"--heartbeat": "1", "--run-timeout": "8"}  # seconds, as some hosts are silent; what is recorded has more time
@@ -34,7 +35,7 @@ INSIDE = re.compile(rb"runtime error|AddressSanitizer|LeakSanitizer|Assertion|Tr
 PYTEST = re.compile(rb"pytest could not collect|the collector (ended|was killed)")  # a host that collects may say what pytest would
 SUMMED = re.compile(rb"(?m)^=+ .*\b(failed|error|errors|crashed|lost|timeout)\b.* =+$")
 # A reason, which is no line of progress.
-REASON = re.compile(rb"(?m)^(?:!+ .{8,} !+|=+ no tests .*|ptremote: .{8,}|local: (?!(?:connecting|connected|connected, agent installed|starting workers|joined"
+REASON = re.compile(rb"(?m)^(?:!+ .{8,} !+|interrupted: .{8,}|=+ no tests .*|ptremote: .{8,}|local: (?!(?:connecting|connected|connected, agent installed|starting workers|joined"
                     rb"|ready, \d+ slots|done|lost|waiting for the tree|sending .*)$).{8,})$")
 
 # What stands for python: a fork server that forks nothing, and a collector that says what was recorded.
@@ -166,7 +167,8 @@ class Talk:
 
     def on_end(self, side):
         if self.case.target == "agent":
-            side.over_by = "agent" if not side.end.closing and not side.way.over else "us"
+            heard = time.monotonic() - side.end.last < SILENCE  # else it may have had enough
+            side.over_by = "agent" if heard and not side.end.closing and not side.way.over else "us"
 
     # ---- the loop ----
     def step(self):
@@ -251,6 +253,8 @@ class MasterTalk(Talk):
     def check(self):
         case, rc, said = self.case, self.programs[0].poll(), self.words
         case.rc = rc
+        if self.told and rc == -signal.SIGINT:
+            return
         if rc is None:
             self.programs[0].kill()
             rc = self.programs[0].wait()

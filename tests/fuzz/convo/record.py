@@ -38,7 +38,7 @@ def host_of(record, reports):
 def stubbed(body):
     """SETUP, with programs that start at once."""
     setup = w.Setup(body)
-    setup.python, setup.mpirun, setup.silence_ms = STUB.encode(), (BIN + "/mpirun").encode(), 2500
+    setup.python, setup.mpirun, setup.silence_ms = STUB.encode(), (BIN + "/mpirun").encode(), 5000
     setup.linger_ms = min(setup.linger_ms, 2000)
     return setup.body()
 

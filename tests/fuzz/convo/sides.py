@@ -20,12 +20,14 @@ class End:
 
     def __init__(self, come, go, pieces, held=None):
         self.come, self.go, self.pieces, self.held = come, go, pieces, held
+        self.last = time.monotonic()  # when it was told anything
         self.out, self.closing, self.fds = b"", False, {come, go} if come >= 0 else {go}
         for fd in self.fds:
             os.set_blocking(fd, False)
 
     def write(self, data):
         self.out += data
+        self.last = time.monotonic()
 
     def flush(self):
         while self.out and self.go >= 0:
