@@ -58,7 +58,7 @@ test_a_far_host_loses_its_power() {
     dead=$(far_one)
     "$lab" kill "$dead"
     go_on
-    pt_end 180
+    pt_end 280
     want_rc 0
     want_summary "$work/got.json" "passed=$((wide_passed + 1))"
     want_told "$work/got.json" "len(of('test_mid_slow[6]')['hosts']), '$dead' in of('test_mid_slow[6]')['hosts']" "(2, False)"
@@ -76,7 +76,7 @@ test_the_cable_of_a_far_host_is_pulled() {
     dead=$(far_one)
     "$lab" cut "$dead"
     go_on
-    pt_end 180
+    pt_end 280
     "$lab" mend "$dead"
     want_told "$work/got.json" "len(tests), run['summary']['passed'] >= $neighbours_passed" "($((wide_passed + 1)), True)"
     wait_for 60 "left behind on $dead after its cable was pulled" host_is_quiet "$dead"
@@ -94,7 +94,7 @@ killed() {
     [ -n "$victim" ] || { "$lab" pids "$dead"; fail "no process '$1' on $dead"; }
     kill -9 "$victim"
     go_on
-    pt_end 120
+    pt_end 280
     want_told "$work/got.json" "len(tests), run['summary']['passed'] >= $wide_passed" "($((wide_passed + 1)), True)"
     nothing_left h1 h2
 }

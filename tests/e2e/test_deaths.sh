@@ -37,7 +37,7 @@ start() { # the run, until both hosts have told something
 pids_of() { "$lab" pids "$1" | grep -E -e "$2" | cut -d' ' -f1; }
 
 everything_passed() {
-    pt_end 120
+    pt_end 280
     want_rc 0
     want_summary "$work/got.json" "passed=40"
     [ "$(outcomes "$work/got.json" | cut -d' ' -f1 | sort | uniq -d | wc -l)" = 0 ] || fail "a test is told twice"
@@ -86,7 +86,7 @@ test_kill_runner() {
     wait_for 60 "no runner on h1" eval '[ "$(runners | wc -l)" -ge 1 ]'
     kill -9 "$(runners | tail -1)"
     go_on
-    pt_end 120
+    pt_end 280
     [ "$(outcomes "$work/got.json" | wc -l)" = 40 ] || fail "not 40 tests told"
     nothing_left h1 h2
 }
@@ -175,7 +175,7 @@ test_power_failure_and_pulled_cable() {
     "$lab" kill h1
     "$lab" cut h2
     go_on
-    pt_end 180
+    pt_end 280
     "$lab" mend h2
     want_rc 0
     want_summary "$work/got.json" "passed=40"

@@ -620,7 +620,7 @@ PY
         [ -n "$victim" ] || { "$lab" pids h1; fail "no process '$pattern' on h1"; }
         kill -9 "$victim"
         touch "$(host_disk h1)/var/tmp/go"
-        pt_end 120
+        pt_end 280
         want_told "$work/got.json" 'len(tests), run["summary"]["passed"] >= len(tests) - 4' "($((neighbours_passed + 10)), True)"
         nothing_left h1
     done
