@@ -258,7 +258,7 @@ watch() {
         while more=$(ps -o pid= --ppid "$(echo $more | tr ' ' ,)"); do pids+=" "$more; done
         {
             echo "  FAILED: this takes more than ${patience:-5} minutes. What it waits for:"
-            # shellcheck disable=SC2086
+            # shellcheck disable=SC2046,SC2086
             ps -o pid,ppid,stat,etimes,wchan:20,args -p "$(echo $pids $(our_pids) | tr ' ' ,)" | cut -c 1-200
         } >>"$work/said"
         rm -f "$work/at"
