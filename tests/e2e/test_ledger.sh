@@ -142,10 +142,23 @@ test_state_dir_and_resume() {
         rm -rf "$work/state"
         project cut
         mkdir -p .git
-        printf 'import pytest\nimport time\n\ndef test_a():\n    assert 0\n\n@pytest.mark.parametrize("n", range(20))\ndef test_b(n):\n    time.sleep(0.1)\n' >test_cut.py
+        rm -f "$work/quick"
+        cat >test_cut.py <<PY
+import os
+import pytest
+import time
+
+def test_a():
+    assert 0
+
+@pytest.mark.parametrize("n", range(20))
+def test_b(n):
+    time.sleep(0 if os.path.exists("$work/quick") else 1)
+PY
         pt --hosts local:1 --state-dir "$place" -x
         want_rc 1
         want_words "not run"
+        touch "$work/quick"
         pt --resume --state-dir "$place"
         want_rc 1
         want_words "1 failed, 20 passed"

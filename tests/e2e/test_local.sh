@@ -146,7 +146,7 @@ test_no_tests_is_5() {
 test_maxfail_stops() {
     project stop
     for n in 1 2 3 4 5 6; do
-        printf 'import time\ndef test_a():\n    assert False\ndef test_b():\n    time.sleep(0.2)\n' >test_$n.py
+        printf 'import time\ndef test_a():\n    assert False\ndef test_b():\n    time.sleep(1)\n' >test_$n.py
     done
     pt --hosts local:1 -x --json "$work/got.json"
     want_rc 1
