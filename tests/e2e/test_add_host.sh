@@ -259,7 +259,7 @@ PY
 
 test_a_host_leaves_while_it_is_away() {
     files_suite 6
-    begin_run --hosts h1:2,h2:2 --linger 60s --heartbeat 1s
+    begin_run --hosts h1:2,h2:2 --linger 300s --heartbeat 1s
     begins h1 2
     begins h2 2
     # shellcheck disable=SC2046

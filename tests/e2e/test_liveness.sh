@@ -75,7 +75,7 @@ test_pulled_cable_without_linger() {
 
 test_cut_for_a_while_with_linger() {
     suite 8 6
-    watched --linger 60
+    watched --linger 300
     "$lab" cut h2
     wait_for 60 "the cut was not noticed" says 'h2: stopped answering.*it goes on by itself'
     ran_so_far=$(wc -l <"$(host_disk h2)/var/tmp/ran")
@@ -92,7 +92,7 @@ test_cut_for_a_while_with_linger() {
 # What happens to the connection alone: the login's processes are killed, twice.
 test_connection_killed_with_linger() {
     suite 8 6
-    watched --linger 60
+    watched --linger 300
     local round pid
     for round in 1 2; do
         pid=$("$lab" pids h1 | grep 'ptremote-agent proxy' | cut -d' ' -f1)
@@ -108,7 +108,7 @@ test_connection_killed_with_linger() {
 
 test_stopped_host_with_linger() {
     suite 8 6
-    watched --linger 60
+    watched --linger 300
     everything_on h2 STOP
     wait_for 60 "the silence of h2 was not noticed" says 'h2: stopped answering.*it goes on by itself'
     everything_on h2 CONT
@@ -122,7 +122,7 @@ test_stopped_host_with_linger() {
 # A host that went on, and then lost its power, is not waited for: what it had runs elsewhere.
 test_agent_killed_while_away() {
     suite 8 6
-    watched --linger 60
+    watched --linger 300
     "$lab" cut h2
     wait_for 60 "the cut was not noticed" says 'h2: stopped answering.*it goes on by itself'
     kill -9 $("$lab" pids h2 | grep 'ptremote-agent agent' | cut -d' ' -f1)
@@ -161,7 +161,7 @@ test_interrupted_while_away() {
 # What hosts did after their master was killed is not lost, nor done again.
 test_killed_master_with_linger() {
     suite 8 6
-    watched --linger 60 --leave-with-hosts 10
+    watched --linger 300 --leave-with-hosts 10
     kill -9 "$master"
     wait "$master" 2>/dev/null
     local n

@@ -65,7 +65,7 @@ all_gone() {
 
 test_logins_and_masters_are_outlasted() {
     suite
-    pt_start "${options[@]}" --hosts ada@h1:2 --linger 60 --leave-with-hosts 10
+    pt_start "${options[@]}" --hosts ada@h1:2 --linger 300 --leave-with-hosts 10
     wait_for 60 "h1 runs nothing" has_run 2
     end_logins ada
     wait_for 60 "h1 is not back" says 'h1: is back after'
@@ -90,7 +90,7 @@ test_logins_and_masters_are_outlasted() {
 
 test_user_manager_that_ends_with_the_login() {
     suite
-    pt_start "${options[@]}" --hosts carol@h1:2 --linger 60
+    pt_start "${options[@]}" --hosts carol@h1:2 --linger 300
     wait_for 60 "h1 runs nothing" has_run 2
     want_line 'logind ends here what a login leaves running.*: .loginctl enable-linger carol. there'
     kill -9 "$master"
@@ -104,7 +104,7 @@ test_user_manager_that_hangs() {
     local manager
     manager=$("$lab" exec h1 pgrep -u ada -x systemd)
     "$lab" exec h1 kill -STOP "$manager"
-    pt "${options[@]}" --hosts ada@h1:2 --linger 60
+    pt "${options[@]}" --hosts ada@h1:2 --linger 300
     "$lab" exec h1 kill -CONT "$manager"
     want_rc 0
     want_line 'manager of ada .*did not answer within 1.5 s.*: have KillExcludeUsers=ada set in logind.conf'
