@@ -252,12 +252,12 @@ what_sanitizers_said() {
 watch() {
     local at pid pids more
     while sleep 1 && [ -d "$work" ] && kill -0 $$ 2>/dev/null; do
-        at=$(find "$work/at" -mmin "+${patience:-5}" -exec cat {} \; 2>/dev/null)
+        at=$(find "$work/at" -mmin "+${patience:-8}" -exec cat {} \; 2>/dev/null)
         [ -n "$at" ] || continue
         pids=$at more=$at
         while more=$(ps -o pid= --ppid "$(echo $more | tr ' ' ,)"); do pids+=" "$more; done
         {
-            echo "  FAILED: this takes more than ${patience:-5} minutes. What it waits for:"
+            echo "  FAILED: this takes more than ${patience:-8} minutes. What it waits for:"
             # shellcheck disable=SC2046,SC2086
             ps -o pid,ppid,stat,etimes,wchan:20,args -p "$(echo $pids $(our_pids) | tr ' ' ,)" | cut -c 1-200
         } >>"$work/said"
