@@ -276,9 +276,9 @@ static int start(struct pt_kit *kit, struct pt_err *err)
 {
     struct pt_agent *a = kit->agent;
     struct pt_environ env = {0};
-    char *argv[] = {
-        kit->mpicc,         (char *)"-o",       (char *)WORKER, (char *)"-I.", (char *)"remote/worker/mpi.c",
-        (char *)"worker.o", (char *)"-pthread", (char *)"-ldl", NULL};
+    char *argv[] = {kit->mpicc,         (char *)"-fPIE",    (char *)"-pie", (char *)"-Wl,-z,relro,-z,now",
+                    (char *)"-o",       (char *)WORKER,     (char *)"-I.",  (char *)"remote/worker/mpi.c",
+                    (char *)"worker.o", (char *)"-pthread", (char *)"-ldl", NULL};
     pt_environ_add(&env, a->env.v);
     pt_environ_set(&env, "TMPDIR", kit->folder);
     pt_environ_set(&env, "LC_ALL", "C");
