@@ -137,7 +137,7 @@ int pt_agent_list(int fd, const struct pt_limit *limit, struct pt_agentkeys *out
 struct pt_standin {
     pthread_t thread;
     int agent, here;
-    const volatile int *cancel;
+    const atomic_int *cancel;
     struct pt_blob *offers, *helds;
     size_t n;
 };
@@ -237,7 +237,7 @@ static int standin_keys(struct pt_standin *s, const struct pt_sshkeys *keys)
     return 0;
 }
 
-struct pt_standin *pt_agent_standin(int agent_fd, const struct pt_sshkeys *keys, const volatile int *cancel,
+struct pt_standin *pt_agent_standin(int agent_fd, const struct pt_sshkeys *keys, const atomic_int *cancel,
                                     int *fd)
 {
     struct pt_standin *s = calloc(1, sizeof(*s));

@@ -3,14 +3,15 @@
 
 #include "common/loop.h"
 
+#include <poll.h>
 #include <pthread.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
-#include <time.h>
 
 #define MAX_SECRETS 64
+#define ASK_MS      50 /* how long anybody sleeps before looking whether the terminal is free */
 
 /* Lives in locked pages that core files leave out. */
 struct secret {
@@ -25,20 +26,12 @@ static struct secret *secrets;
 
 static bool lock_terminal(const struct pt_asker *asker)
 {
-    for (;;) {
-        struct timespec t;
-        clock_gettime(CLOCK_MONOTONIC, &t);
-        t.tv_sec++;
-        t.tv_nsec -= (1000 - PT_SLICE_MS) * 1000000L;
-        if (t.tv_nsec < 0) {
-            t.tv_sec--;
-            t.tv_nsec += 1000000000L;
-        }
-        if (asker->options->cancel && *asker->options->cancel)
-            return false;
-        if (pthread_mutex_clocklock(&terminal, CLOCK_MONOTONIC, &t) == 0)
+    while (!asker->options->cancel || !*asker->options->cancel) {
+        if (pthread_mutex_trylock(&terminal) == 0)
             return true;
+        poll(NULL, 0, ASK_MS);
     }
+    return false;
 }
 
 /* --- secrets; all with secrets_lock held --- */

@@ -18,7 +18,7 @@
 #include <sys/socket.h>
 #include <time.h>
 
-struct pt_limit pt_limit_after(int ms, const volatile int *cancel)
+struct pt_limit pt_limit_after(int ms, const atomic_int *cancel)
 {
     return (struct pt_limit){.end_ms = pt_now_ms() + ms, .cancel = cancel};
 }

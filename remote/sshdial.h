@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #pragma once
 /* Reaching a host's port, with a deadline and a way out; and the gate that lets few knock at once. */
+#include <stdatomic.h>
 #include <stdbool.h>
 #include <stdint.h>
 
@@ -10,12 +11,12 @@ struct pt_gate;
 /* When to give up. */
 struct pt_limit {
     int64_t end_ms; /* as pt_now_ms */
-    const volatile int *cancel;
+    const atomic_int *cancel;
 };
 
 #define PT_SLICE_MS 200 /* how long anybody sleeps before looking at the cancel flag */
 
-struct pt_limit pt_limit_after(int ms, const volatile int *cancel);
+struct pt_limit pt_limit_after(int ms, const atomic_int *cancel);
 /* Milliseconds to sleep at most: 0 when the time is over. */
 int pt_limit_left(const struct pt_limit *limit);
 /* True, with err set, once the user gave up. */

@@ -3,6 +3,7 @@
 /* The way there: open a connection to a host, run one command on it, move its bytes, close. Two ways exist,
  * ssh.c and local.c. One transport belongs to one thread. */
 #include <poll.h>
+#include <stdatomic.h>
 #include <stdbool.h>
 #include <stddef.h>
 #include <sys/types.h>
@@ -30,7 +31,7 @@ struct pt_transport_options {
      * asked or they gave up. Called by lane threads, one at a time. NULL: nobody can be asked. */
     int (*ask)(void *arg, const char *host, const char *prompt, bool echo, char *answer, size_t size);
     void *arg;
-    const volatile int *cancel; /* becomes non-zero: give up soon (within 1 s) */
+    const atomic_int *cancel; /* becomes non-zero: give up soon (within 1 s) */
 };
 
 struct pt_transport_ops {

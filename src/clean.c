@@ -16,6 +16,7 @@
 
 #include <errno.h>
 #include <signal.h>
+#include <stdatomic.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -50,7 +51,7 @@ struct cleaning {
     struct cleaned *at;
     size_t left; /* that are not down */
     bool failed; /* one could not be cleaned */
-    volatile int cancel;
+    atomic_int cancel;
 };
 
 static void put_safe(const char *s)

@@ -224,7 +224,7 @@ char *pt_project_package(const char *state_dir, struct pt_err *err)
 }
 
 /* One byte of the answer; -1 at its end or when the run was cancelled (Ctrl-C reaches the loop, not us). */
-static int next_byte(int tty, char *c, const volatile int *cancel)
+static int next_byte(int tty, char *c, const atomic_int *cancel)
 {
     struct pollfd p = {.fd = tty, .events = POLLIN};
     while (!*cancel)
@@ -233,7 +233,7 @@ static int next_byte(int tty, char *c, const volatile int *cancel)
     return -1;
 }
 
-static int read_answer(int tty, char *answer, size_t size, const volatile int *cancel)
+static int read_answer(int tty, char *answer, size_t size, const atomic_int *cancel)
 {
     size_t n = 0;
     char c;
@@ -246,7 +246,7 @@ static int read_answer(int tty, char *answer, size_t size, const volatile int *c
 }
 
 int pt_project_ask(const char *host, const char *prompt, bool echo, char *answer, size_t size,
-                   const volatile int *cancel)
+                   const atomic_int *cancel)
 {
     pt_auto_fd int tty = open("/dev/tty", O_RDWR | O_CLOEXEC);
     struct termios before, quiet;

@@ -5,6 +5,8 @@
 #include "common/message.h"
 #include "options.h"
 
+#include <stdatomic.h>
+
 struct pt_err;
 
 /* The top folder: --project, else the git checkout around the working directory (heap); NULL without an error
@@ -28,4 +30,4 @@ void pt_project_env_free(struct pt_env *env, uint32_t n);
 char *pt_project_package(const char *state_dir, struct pt_err *err);
 /* Ask on /dev/tty; -1 when there is none, it was given up, or *cancel became non-zero. */
 int pt_project_ask(const char *host, const char *prompt, bool echo, char *answer, size_t size,
-                   const volatile int *cancel);
+                   const atomic_int *cancel);

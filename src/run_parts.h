@@ -35,9 +35,11 @@
 #include "sync/here/fanout.h"
 #include "verdict.h"
 
+#include <stdatomic.h>
+
 #define PT_RUN_LAUNCHES  4  /* the first, and three times again */
 #define PT_RUN_STARTS    32 /* of a host's workers, with those after deaths that a test is to blame for */
-#define PT_RUN_EXCUSED   64 /* such deaths in a run, before no host's workers are started again */
+#define PT_RUN_EXCUSED   64  /* such deaths in a run, before no host's workers are started again */
 #define PT_RUN_COMMIT_MS 50
 #define PT_RUN_GUESTS    256          /* connections that have not said who they are */
 #define PT_RUN_SCANS     5            /* of a tree that changes while it is sent */
@@ -138,7 +140,7 @@ struct pt_run {
     struct pt_run_host *at;                       /* one for each host, and room for more */
     uint32_t room;                                /* how many it can be; what is above is none of ours */
     struct pt_transport_options transport, again; /* again: for hosts that are away */
-    volatile int cancel;
+    atomic_int cancel;
     struct pt_tls_ca *ca;
     struct pt_tls_identity identity;
     struct pt_listener *listener;

@@ -1,15 +1,16 @@
 #!/bin/bash
 # SPDX-License-Identifier: Apache-2.0
 # run.sh [--all]: installs what is missing, builds, and runs every test. With --all, or CI=true in the environment: also a
-# build with clang and its unit tests, and unit and end-to-end tests under AddressSanitizer and UndefinedBehaviorSanitizer.
+# build with clang and its unit tests, unit and end-to-end tests under AddressSanitizer and UndefinedBehaviorSanitizer, and what
+# has threads under ThreadSanitizer.
 # The last line says "N passed, N failed"; exit status 1 when a test failed, a build failed, or nothing ran.
 set -euo pipefail
 cd "$(dirname "$(readlink -f "$0")")/.."
 
 configurations=(dev)
 case ${1:-} in
---all) configurations=(dev clang asan) ;;
-'') [ "${CI:-}" != true ] || configurations=(dev clang asan) ;;
+--all) configurations=(dev clang asan tsan) ;;
+'') [ "${CI:-}" != true ] || configurations=(dev clang asan tsan) ;;
 *) echo "usage: tests/run.sh [--all]" >&2; exit 2 ;;
 esac
 

@@ -20,6 +20,9 @@ static const int bytes[] = {
 #ifdef SYS_poll
     SYS_poll,
 #endif
+#ifdef __SANITIZE_THREAD__ /* which has memory of its own */
+    SYS_mmap, SYS_munmap,     SYS_madvise,     SYS_futex,
+#endif
 };
 
 /* Programs, sockets of its own, the insides of others, and what only widens the kernel's surface. */

@@ -40,7 +40,7 @@ struct job {
 
 struct pt_git {
     const char *root;
-    const volatile int *cancel;
+    const atomic_int *cancel;
     struct job *jobs;
     size_t n;
     struct pt_paths unread;
@@ -147,7 +147,7 @@ static void drop_call(struct call *c)
 }
 
 /* All of a pipe. -1 when it is too much, memory ends, or the run is cancelled. */
-static int read_all(int fd, const volatile int *cancel, struct pt_buf *out)
+static int read_all(int fd, const atomic_int *cancel, struct pt_buf *out)
 {
     for (;;) {
         struct pollfd p = {.fd = fd, .events = POLLIN};
@@ -360,7 +360,7 @@ static bool in_repository(const char *root)
     return false;
 }
 
-int pt_git_start(const char *root, const volatile int *cancel, struct pt_git **out, struct pt_err *err)
+int pt_git_start(const char *root, const atomic_int *cancel, struct pt_git **out, struct pt_err *err)
 {
     *out = NULL;
     if (!in_repository(root))

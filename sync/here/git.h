@@ -3,12 +3,14 @@
 /* What git says that a tree consists of. */
 #include "sync/paths.h"
 
+#include <stdatomic.h>
+
 struct pt_err;
 struct pt_git;
 
 /* Have git begin to list the working tree at `root`, with its submodules and the repositories within. 1 when
  * it does, 0 when there is no git or no repository, -1 when it cannot be run. */
-int pt_git_start(const char *root, const volatile int *cancel, struct pt_git **out, struct pt_err *err);
+int pt_git_start(const char *root, const atomic_int *cancel, struct pt_git **out, struct pt_err *err);
 /* NULL is fine; ends what still runs. */
 void pt_git_destroy(struct pt_git *g);
 

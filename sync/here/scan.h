@@ -3,6 +3,8 @@
 /* HERE: the manifest of a tree on disk. */
 #include "sync/manifest.h"
 
+#include <stdatomic.h>
+
 struct pt_tree_spec {
     const char *root;         /* absolute */
     const char *const *extra; /* --extra-files globs, below root; ** works; ignored files count */
@@ -12,8 +14,8 @@ struct pt_tree_spec {
     const char *own;   /* a path below root that is our own, as .ptremote is anywhere; or NULL */
     const char *cache; /* file of the hash cache, or NULL */
     enum pt_digest_algorithm algorithm;
-    bool copy_links;            /* --copy-links: what links out of the tree lead to is sent in their place */
-    const volatile int *cancel; /* becomes non-zero: give up; may be NULL */
+    bool copy_links;          /* --copy-links: what links out of the tree lead to is sent in their place */
+    const atomic_int *cancel; /* becomes non-zero: give up; may be NULL */
 };
 
 /* Scan the tree: git's file list where there is git, else everything but caches and VCS folders. Reads only

@@ -21,6 +21,8 @@ export LAB_DIR=$work/lab
 # allocated is NULL, as without them: see what_sanitizers_said.
 asan_options=detect_leaks=1:allocator_may_return_null=1
 export ASAN_OPTIONS=$asan_options:log_path=$work/sanitizer UBSAN_OPTIONS=print_stacktrace=1:log_path=$work/sanitizer
+tsan_options=second_deadlock_stack=1:die_after_fork=0
+export TSAN_OPTIONS=$tsan_options:suppressions=$source_dir/tests/tsan.supp:log_path=$work/sanitizer
 
 leave() {
     local pid id
@@ -137,7 +139,8 @@ want_summary() {
 lab_up() {
     local lines
     lines=$("$lab" up "$@" --owner $$ --setenv ASAN_OPTIONS=$asan_options:log_path=/var/tmp/sanitizer \
-        --setenv UBSAN_OPTIONS=print_stacktrace=1:log_path=/var/tmp/sanitizer) || { [ $? = 77 ] && skip "no test hosts (see above)"; exit 1; }
+        --setenv UBSAN_OPTIONS=print_stacktrace=1:log_path=/var/tmp/sanitizer \
+        --setenv TSAN_OPTIONS=$tsan_options:log_path=/var/tmp/sanitizer) || { [ $? = 77 ] && skip "no test hosts (see above)"; exit 1; }
     eval "$lines"
 }
 

@@ -3,7 +3,7 @@
 # What is installed is whole: one program that needs nothing of the build, the Python package, the manual; and a .deb of the same.
 . "$(dirname "$0")/lib.sh"
 
-sanitized() { grep -q 'PTREMOTE_SANITIZE:BOOL=ON' "$build_dir/CMakeCache.txt"; }
+sanitized() { grep -q 'PTREMOTE_SANITIZE:[A-Z]*=\(ON\|thread\)' "$build_dir/CMakeCache.txt"; }
 
 needed() { readelf -d "$1" | sed -n 's/.*(NEEDED).*\[\(.*\)\]/\1/p' | sort | xargs; }
 

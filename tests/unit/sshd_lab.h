@@ -14,6 +14,7 @@
 #include <pwd.h>
 #include <signal.h>
 #include <stdarg.h>
+#include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -35,7 +36,7 @@ static char lab_dir[64];
 static struct lab_sshd lab_servers[4];
 static size_t lab_nservers;
 static pid_t lab_agent;
-static volatile int lab_cancel;
+static atomic_int lab_cancel;
 static struct pt_transport_options lab_options;
 
 __attribute__((format(printf, 1, 2))) static inline int lab_run(const char *fmt, ...)

@@ -115,9 +115,10 @@ static void expect_link(void)
 static void expect_count(const char *comm, int n)
 {
     int64_t until = pt_now_ms() + PATIENCE;
-    while (count_marked(w.mark, comm, NULL) != n && pt_now_ms() < until)
+    int there;
+    while ((there = count_marked(w.mark, comm, NULL)) != n && pt_now_ms() < until)
         poll(NULL, 0, 10);
-    cr_assert_eq(count_marked(w.mark, comm, NULL), n, "%s", comm);
+    cr_assert_eq(there, n, "%d of %s", there, comm);
 }
 
 static void expect_alive(void)

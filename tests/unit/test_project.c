@@ -356,7 +356,7 @@ Test(project, nothing_to_tell_is_no_error)
     pt_project_env_free(env, n);
 }
 
-static const volatile int never = 0;
+static const atomic_int never = 0;
 
 /* In a session of its own there is no terminal: nobody can be asked, and nobody waits. */
 Test(project, without_a_terminal_nobody_is_asked)
@@ -374,7 +374,7 @@ Test(project, without_a_terminal_nobody_is_asked)
 
 struct asking {
     const char *prompt, *typed;
-    const volatile int *cancel;
+    const atomic_int *cancel;
     bool echo;
     int status;
     char shown[512];
@@ -438,7 +438,7 @@ Test(project, what_is_too_long_is_cut_and_an_end_gives_up)
 
 Test(project, a_run_that_ends_waits_for_no_answer)
 {
-    static const volatile int now = 1;
+    static const atomic_int now = 1;
     struct asking a = {.prompt = "code?", .typed = "", .cancel = &now};
     ask(&a, "");
     cr_expect_eq(WEXITSTATUS(a.status), 2);

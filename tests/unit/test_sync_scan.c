@@ -200,7 +200,7 @@ Test(sync_scan, no_such_folder)
 
 Test(sync_scan, cancelled)
 {
-    static volatile int cancel = 1;
+    static atomic_int cancel = 1;
     struct pt_err err = PT_ERR_INIT;
     char root[128];
     lab_text("here/a", "1");
