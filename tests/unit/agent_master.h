@@ -507,9 +507,10 @@ static inline pid_t whole_start(void)
 static inline void expect_nothing_left(void)
 {
     int64_t until = pt_now_ms() + PATIENCE;
-    while ((count_marked(w.mark, NULL, NULL) || count_entries(w.runtime)) && pt_now_ms() < until)
+    int there;
+    while (((there = count_marked(w.mark, NULL, NULL)) || count_entries(w.runtime)) && pt_now_ms() < until)
         poll(NULL, 0, 20);
-    cr_expect_eq(count_marked(w.mark, NULL, NULL), 0, "processes are left");
+    cr_expect_eq(there, 0, "%d processes are left", there);
     cr_expect_eq(count_entries(w.runtime), 0, "folders are left");
     cr_expect(access(w.shm, F_OK) != 0, "%s is left", w.shm);
 }
