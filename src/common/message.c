@@ -497,7 +497,7 @@ int pt_death_decode(struct pt_reader *r, struct pt_death *m, struct pt_err *err)
     m->path = pt_get_str(r, PT_MAX_PATH);
     m->phase = pt_get_u8(r);
     m->cause = pt_get_u8(r);
-    if (m->cause < PT_CAUSE_DIED || m->cause > PT_CAUSE_FALL)
+    if (m->cause < PT_CAUSE_DIED || m->cause > PT_CAUSE_FALL || m->phase > PT_PHASE_SESSION)
         r->bad = true;
     m->status = pt_get_u32(r);
     m->duration_us = pt_get_u64(r);
