@@ -515,6 +515,21 @@ def test_leftovers(group):
 
 
 @needs_mpi
+def test_a_message_that_is_sent_before_its_receiver_has_looked(group):
+    """It is of the next test, whose call waits until all have looked for what the test before left."""
+    files = {
+        "test_a.py": HEAD + "import ptremote.mpi\npytestmark = ptremote.mark.parallel(2)\n"
+        "def test_1(comm):\n    world = ptremote.mpi.together.world\n    look = world.leftovers\n"
+        "    if comm.rank: world.leftovers = lambda: (time.sleep(0.3), look())[1]\n"
+        "def test_2(comm):\n    if comm.rank: assert comm.recv() == 'meant'\n    else: comm.send('meant', dest=1)\n"
+    }
+    ranks, bundle = group(files, 2)
+    assert ranks.bundle(bundle)
+    assert ranks.outcomes() == {test: ["passed", "passed"] for test in range(2)}, ranks.reports()
+    assert not any(member.notes("warning") for member in ranks.members)
+
+
+@needs_mpi
 @pytest.mark.parametrize("where", ["call", "setup"])
 def test_a_message_that_was_sent_after_its_receiver_had_ended(group, where):
     """The next test of these ranks does not get it, in its call or while it is set up."""

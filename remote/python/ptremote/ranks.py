@@ -2,12 +2,12 @@
 """A runner that is one of the ranks that run each test together (docs/protocol.md 6.1): who may run what, and when.
 
 The ranks stay in step at four places: once the files of a bundle are collected (a test that one of them cannot run is
-run by none), after set-up (where that failed on one, none goes on to the call), after each test, when the session ends.
-Each says a word to rank 0 and sleeps until its answer. The words go through FIFOs, since MPI would spin and is the
-tests'.
+run by none), after set-up, if that may fail on one of them (where it failed, none goes on to the call), after each test,
+when the session ends. Each says a word to rank 0 and waits for its answer, asleep before long. The words go through
+FIFOs, since MPI would spin and is the tests'.
 
 After a test each rank takes away the messages of MPI that it never received. Nobody may send one of the next test before
-all have looked: the call of that waits for it, as all meet after set-up; where set-up may send as well, it waits too.
+all have looked: the call of that waits for it (abreast.py); where set-up may send as well, it waits too.
 """
 import faulthandler
 import fcntl
@@ -25,11 +25,12 @@ from pathlib import Path
 
 import pytest
 
-from ptremote import insides, mpi, reports, running as runnings, wire, xdist
+from ptremote import abreast, insides, mpi, reports, running as runnings, wire, xdist
 
 FAILED, SKIPPED, STOP, QUIT, TROUBLE, LOOK, FOLDER, VOTE = (1 << bit for bit in range(8))
 BLAME = FAILED | SKIPPED | STOP  # it is asked which rank said so
 FIRST_FD = 500  # tests close low descriptors by number
+LOOKED = "looked"  # a file in the group's folder
 LEAVE = 10  # seconds for MPI_Finalize
 HOLD = 50  # ms that the report of a test that passed may wait, so as to go with what comes next
 STACKS = 5  # above SIGRTMIN: the supervisor wants to know where this process is
@@ -82,7 +83,7 @@ class Steps:
         self._control = control
         self._from, self._to = {}, []  # descriptor -> rank that speaks there; descriptors to speak to
         self._up, self._down = struct.Struct(">IB"), struct.Struct(">IBI")
-        self._read, self._write = os.read, os.write
+        self._read, self._write, self._yield = os.read, os.write, os.sched_yield
         self._waiting = select.poll()
         self._waiting.register(control, select.POLLIN)
         self._poll = self._waiting.poll
@@ -156,12 +157,8 @@ class Steps:
 
     def _come(self, size):
         """Waits. What came from other ranks: [(descriptor, data)]."""
-        found, came = [], self._poll(HOLD)
-        if not came:
-            if self.late:
-                self.late()
-            came = self._poll()
-        for fd, _ in came:
+        found = []
+        for fd, _ in self._something():
             if fd == self._control:
                 self.hear()
                 continue
@@ -173,6 +170,17 @@ class Steps:
                 self._gone = True
         self.alone = self._gone and self.quit
         return found
+
+    def _something(self):
+        for _ in range(abreast.YIELDS):
+            came = self._poll(0)
+            if came:
+                return came
+            self._yield()
+        came = self._poll(HOLD)
+        if not came and self.late:
+            self.late()
+        return came or self._poll()
 
     def hear(self):
         """What the supervisor said meanwhile. After the wish to end nothing more is heard."""
@@ -199,7 +207,8 @@ class Group:
         self.why = None  # why this rank did not call the test that runs
         self.votes = True  # some test of the bundle that runs may be set up on one rank and not on another, or send then
         self.voted = True  # the others know how set-up went here
-        self.meets = False  # not all have looked yet for what the test before left
+        self.looked = None  # the abreast.Abreast of looking for what a test left
+        self.ahead = False  # others may not have looked yet
         self.told = False  # that the phase that runs failed
         self.used = False  # the shared folder of the test that runs
         self.serial = 0  # of the test that runs in this group, the same in all ranks
@@ -241,6 +250,7 @@ class Group:
             try:
                 made = tempfile.mkdtemp(prefix="ranks-", dir=os.environ.get("PTREMOTE_RUN_DIR"))
                 steps.make(made)
+                abreast.Abreast.made(os.path.join(made, LOOKED), self.size)
             except OSError as error:
                 trouble = "rank 0 could not make the folder of its group: %s" % error
         made, trouble = self.world.world.bcast((made, trouble), root=0)
@@ -248,6 +258,7 @@ class Group:
             return trouble
         if self.rank:
             steps.open(made)
+        self.looked = abreast.Abreast(os.path.join(made, LOOKED), self.rank, self.size)
         steps.agree()
         self.steps = steps
         return None
@@ -305,7 +316,7 @@ class Group:
             self._begin()
             running._run_test(number, nodeid, item, turn.rest[0][2] if turn.rest else running.between)
             over = self._end(nodeid, item)
-        self.meets = False  # there is no other bundle before all are done with this one
+        self.ahead = False  # there is no other bundle before all are done with this one
         self.control.flush()
         self.turn = None
         # The wish to end may have come while the ranks waited for each other: it is not said again.
@@ -376,7 +387,7 @@ class Group:
 
     def _begin(self):
         self.serial += 1
-        self.why, self.voted, self.told, self.used = None, not (self.votes or self.meets), False, False
+        self.why, self.voted, self.told, self.used = None, not self.votes, False, False
         self.option.setuponly = self.only_setup
         self._watch()
         self.world.renew()
@@ -401,9 +412,11 @@ class Group:
         steps.hear()
         said, first = steps.agree(flags | (QUIT if steps.quit else 0))
         left = () if steps.alone else self.world.leftovers()
-        self.meets = not said & LOOK
-        if not self.meets:
+        if said & LOOK:
             steps.agree()
+        elif not steps.alone:
+            self.looked.come()
+            self.ahead = True
         if left:
             self._tell_left(left, nodeid, item)
         if said & FOLDER and self.rank == 0:
@@ -448,7 +461,12 @@ class Group:
     @pytest.hookimpl(hookwrapper=True, tryfirst=True)
     def pytest_runtest_makereport(self, call):
         outcome = yield
-        if call.when != "setup" or self.voted or self.running.current is None or not self.control.ours():
+        if call.when != "setup" or self.running.current is None or not self.control.ours():
+            return
+        if self.ahead:
+            self.ahead = False
+            self.looked.wait()
+        if self.voted:
             return
         report = outcome.get_result()
         self._vote(0 if report.passed else SKIPPED if report.skipped else FAILED)
