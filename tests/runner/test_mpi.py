@@ -206,6 +206,27 @@ def test_one_rank_in_an_ordinary_runner(tmp_path):
     assert not os.path.exists((temporary / "where").read_text())
 
 
+@needs_mpi
+@pytest.mark.parametrize("chosen", ["", "mine"])
+def test_each_world_of_one_has_a_folder_of_its_own(tmp_path, chosen):
+    """Unless the user has chosen one."""
+    place = tmp_path / "run"
+    base = place / chosen
+    base.mkdir(parents=True)
+    files = {
+        "test_a.py": HEAD + "@ptremote.mark.parallel(1)\ndef test_one(comm):\n"
+        "    (folder,) = glob.glob(%r + '/ompi.*')\n"
+        "    assert os.environ['OMPI_MCA_orte_tmpdir_base'] == os.path.dirname(folder)\n"
+    }
+    files["test_a.py"] = "import glob\n" + files["test_a.py"] % str(base if chosen else place / "alone-*")
+    project = harness.write(tmp_path / "project", files)
+    found = harness.collect(project)
+    with harness.Host(tmp_path, PTREMOTE_RUN_DIR=str(place), OMPI_MCA_orte_tmpdir_base=str(base)) as host:
+        result = harness.run(host, found, project)
+    (told,) = result.reports.values()
+    assert told["outcome"] == "passed", told
+
+
 PLAIN = {
     "conftest.py": "pytest_plugins = ['ptremote']\n",
     "test_a.py": HEAD + "@ptremote.mark.parallel([1, 2, 3])\ndef test_sizes(comm):\n"

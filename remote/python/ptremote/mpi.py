@@ -27,6 +27,7 @@ UNSEEN = (
     "mpi_tmpdir: rank %d on %s does not see the folder of rank 0 on %s (%s): the hosts share no file system there. Give one "
     "that they share, as by --env TMPDIR=/shared/tmp, or use tmp_path, a folder of each rank's own"
 )
+SESSIONS = "OMPI_MCA_orte_tmpdir_base"  # where Open MPI has the folder of this user's processes
 LEFT_MOST = 1000  # messages that are taken away after one test
 
 together = None  # the ranks.Group that this process is a rank of
@@ -43,6 +44,14 @@ def load():
     except (ImportError, RuntimeError) as error:
         raise Missing("mpi4py is not installed on this host (Debian: python3-mpi4py): %s" % error) from None
     return MPI
+
+
+def apart():
+    """Before a process that is no rank of a group may become a world of one: processes that make Open MPI's folder in one place at
+    the same time fail. What the user chose stays."""
+    place = os.environ.get("PTREMOTE_RUN_DIR")
+    if place and os.environ.get(SESSIONS) == place and not os.environ.get("PTREMOTE_RANKS"):
+        os.environ[SESSIONS] = os.path.join(place, "alone-%d" % os.getpid())
 
 
 # ---- fixtures ----

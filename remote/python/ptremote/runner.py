@@ -58,6 +58,7 @@ def run(control, session):
     from ptremote.running import Running
 
     control.tell_place()
+    mpi.apart()
     mapping = _mapping(session)
     addopts = os.environ.get("PYTEST_ADDOPTS")
     if addopts:
