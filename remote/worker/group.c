@@ -183,7 +183,7 @@ int pt_group_reported(struct pt_group *group, uint32_t rank, const void *frame, 
     pt_get_u32(&r);
     *test = pt_get_u32(&r);
     int rc = bundle == group->work.bundle.bundle ? look_up(group, *test) : -1;
-    if (rc != 0)
+    if (rc != 0 || group->members[rank].answered)
         return rc < 0 ? -1 : 0;
     struct pt_group_test *t = open_test(group, *test);
     if (!t)
@@ -451,6 +451,8 @@ uint32_t pt_group_tell_fall(struct pt_group *group, uint32_t status, const char 
     static char none[] = "";
     uint32_t taken;
     adopt(group);
+    if (group->fall.test != PT_NONE && look_up(group, group->fall.test) != 0)
+        group->fall.test = PT_NONE; /* all have reported it since */
     if (group->fall.lost)
         make_death(group, status, output, &group->members[group->fall.culprit].death);
     struct pt_rank_word *words = calloc(group->ranks + 1, sizeof(*words));

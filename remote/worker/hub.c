@@ -213,7 +213,7 @@ static int join(struct pt_hub_peer *peer, struct pt_frame *frame)
 
 static int on_ready(struct pt_hub_peer *peer, struct pt_frame *frame)
 {
-    if (pt_get_u32(&frame->body) != peer->rank || !pt_get_end(&frame->body))
+    if (pt_get_u32(&frame->body) != peer->rank || !pt_get_end(&frame->body) || !peer->started)
         return -1;
     peer->ready = !peer->broken && peer->bundle == PT_NONE;
     peer->hub->proven = true;

@@ -342,8 +342,11 @@ static int on_early_death(struct pt_live *live, uint32_t rank, struct pt_reader 
     return 0;
 }
 
+/* Nobody leaves of itself: who is gone then is lost. */
 static int on_bye(struct pt_live *live, uint32_t rank)
 {
+    if (live->group.state != PT_GROUP_LEAVING && live->group.state != PT_GROUP_FALLING)
+        return -1;
     live->group.members[rank].bye = true;
     for (uint32_t i = 0; i < live->group.ranks; i++)
         if (!live->group.members[i].bye)
@@ -355,7 +358,7 @@ static int on_bye(struct pt_live *live, uint32_t rank)
 
 static int on_ready(struct pt_live *live, uint32_t rank, struct pt_reader *r)
 {
-    if (pt_get_u32(r) != rank || !pt_get_end(r))
+    if (pt_get_u32(r) != rank || !pt_get_end(r) || !live->groups->hub->session.len)
         return -1;
     bool up = live->group.state == PT_GROUP_STARTING;
     if (pt_group_ready(&live->group, rank) && up)
@@ -425,6 +428,7 @@ static void lose(struct pt_hub_peer *peer, const char *why)
     free(peer);
     pt_debug("rank %u of group %u is gone: %s", rank, live->group.id, why);
     if (live->group.state == PT_GROUP_STARTING) {
+        live->group.members[rank].ready = false;           /* it does not come up any more */
         pt_live_time(live, PT_GROUP_FALL_MS, on_late_end); /* what its launcher says tells more */
     } else if (live->group.state == PT_GROUP_LEAVING && !live->group.work.active) {
         on_bye(live, rank);
