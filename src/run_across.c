@@ -296,10 +296,13 @@ static void want_descriptors(void)
 static int open_across(struct pt_run *run, struct pt_err *err)
 {
     if (!(run->across = calloc(1, sizeof(*run->across))) ||
-        !(run->across->at = calloc(run->hosts.n + PT_RUN_JOINS, sizeof(*run->across->at))))
+        !(run->across->at = calloc(run->hosts.n + PT_RUN_JOINS, sizeof(*run->across->at))) ||
+        pt_run_relays_open(run, err) < 0) {
+        pt_run_across_fini(run);
         return pt_err_set(err, "out of memory");
+    }
     want_descriptors();
-    return pt_run_relays_open(run, err);
+    return 0;
 }
 
 static void begin_round(struct pt_run *run)
@@ -341,6 +344,7 @@ void pt_run_across_fini(struct pt_run *run)
 {
     if (!run->across)
         return;
+    pt_loop_cancel(run->loop, run->across->timer);
     pt_run_relays_fini(run);
     for (uint32_t i = 0; run->across->at && i < run->hosts.n; i++)
         forget(&run->across->at[i]);
