@@ -85,7 +85,7 @@ static size_t forget(const void *p)
     return size;
 }
 
-/* Forgets all, and describes one of them; false when there were none. */
+/* Frees all, and describes one of them; false when there were none. */
 static bool forget_all(char *what, size_t n)
 {
     bool any = false;
@@ -95,6 +95,7 @@ static bool forget_all(char *what, size_t n)
             snprintf(what, n, "number %ld, %zu bytes, at %#tx", b->number, b->size,
                      b->caller - __executable_start);
             any = true;
+            __real_free(b->p); /* or a sanitizer would tell of it, too */
             __real_free(b);
         }
         blocks[i] = NULL;
