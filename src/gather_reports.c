@@ -12,6 +12,7 @@ struct before {
     bool told;
     uint32_t tries;
     char *nodeid, *file;
+    struct pt_err *err;
 };
 
 static int look(void *arg, const struct pt_ledger_test *test, const struct pt_ledger_report *rows, size_t n)
@@ -25,7 +26,7 @@ static int look(void *arg, const struct pt_ledger_test *test, const struct pt_le
         b->nodeid = strdup(test->nodeid);
         b->file = strdup(test->file);
     }
-    return b->nodeid && b->file ? 0 : -1;
+    return !test || (b->nodeid && b->file) ? 0 : pt_err_set(b->err, "out of memory");
 }
 
 static bool went_wrong(const struct pt_report *r)
@@ -48,8 +49,10 @@ static int keep(struct pt_gather_from *from, uint32_t test, uint32_t tries, cons
     row->setup = r->setup;
     row->call = r->call;
     row->teardown = r->teardown;
+    if (pt_ledger_add_report(from->ledger, row, err) < 0)
+        return -1;
     from->reports++;
-    return pt_ledger_add_report(from->ledger, row, err);
+    return 0;
 }
 
 /* Of a test that has no outcome yet, and is what the report names. */
@@ -71,6 +74,7 @@ static int find(struct pt_gather_from *from, uint32_t test, struct before *b, st
 {
     if (test == PT_NONE)
         return 1;
+    b->err = err;
     int rc = pt_ledger_get_result(from->ledger, from->run, test, look, b, err);
     return rc < 0 ? -1 : rc > 0 || !b->nodeid || b->told;
 }

@@ -135,9 +135,15 @@ static void settle(struct pt_run *run, const struct pt_ledger_report *row)
                            .rank = row->worker,
                            .json = row->json,
                            .n = row->json_len};
-    if (pt_verdict_not_again(run->verdict, row->test) < 0 ||
-        pt_report_decode(row->json, row->json_len, &r, NULL) < 0)
+    struct pt_err err = PT_ERR_INIT;
+    if (pt_report_decode(row->json, row->json_len, &r, &err) < 0) {
+        pt_run_fail(run, &err);
         return;
+    }
+    if (pt_verdict_not_again(run->verdict, row->test) < 0) {
+        pt_report_fini(&r);
+        return;
+    }
     pt_verdict_set(run->verdict, row->test, row->attempt, r.outcome, r.counts, r.ncounts);
     keep(run, &a, &r, PT_COUNTED_FIRST, false);
     show(run, &a, &r);
@@ -150,8 +156,11 @@ void pt_run_results_end(struct pt_run *run)
     struct waiting *all = NULL;
     if (!run->ledger || pt_verdict_count_of(run->verdict, "rerun") == 0)
         return;
-    if (pt_ledger_each_result(run->ledger, 0, ~0u, find_waiting, &all, &err) < 0)
-        pt_warn("tests that were to run again: %s", err.msg[0] ? err.msg : "out of memory");
+    if (pt_ledger_each_result(run->ledger, 0, ~0u, find_waiting, &all, &err) < 0) {
+        if (!err.msg[0])
+            pt_err_set(&err, "tests that were to run again: out of memory");
+        pt_run_fail(run, &err);
+    }
     while (all) {
         struct waiting *next = all->next;
         settle(run, &all->row);

@@ -197,7 +197,10 @@ static int carry_note(void *arg, uint32_t host, const void *json, size_t n)
 {
     struct pt_run *run = arg;
     struct pt_err err = PT_ERR_INIT;
+    errno = 0;
     struct pt_json *note = pt_json_parse(json, n, NULL);
+    if (!note && errno == ENOMEM)
+        return 1;
     const char *nodeid = pt_json_text(pt_json_get(note, "nodeid"));
     if (nodeid && nodeid[0] && pt_resume_took(run->resume, nodeid))
         pt_run_warning(run, host_of(run, host, &err), json, n);
@@ -215,7 +218,8 @@ int pt_run_resume_collected(struct pt_run *run, struct pt_err *err)
     pt_terminal_note(run->terminal, line);
     if (run->opts->shared_fs)
         pt_terminal_note(run->terminal, "whether the shared tree is as it was then is not known");
-    if (pt_ledger_each_note(run->ledger, pt_resume_run(run->resume), "warning", carry_note, run, err) < 0)
-        return -1;
+    int rc = pt_ledger_each_note(run->ledger, pt_resume_run(run->resume), "warning", carry_note, run, err);
+    if (rc != 0)
+        return rc < 0 ? -1 : pt_err_set(err, "out of memory");
     return pt_ledger_can_resume(run->ledger, run->argv, err);
 }

@@ -336,6 +336,43 @@ static bool resume(void *arg)
     return ok;
 }
 
+/* What a host tells of a run whose master died; nothing is committed. */
+static bool gather(void *arg)
+{
+    static const char json[] = REPORT("a.py::left", "passed", "");
+    struct pt_err err = PT_ERR_INIT;
+    struct pt_buf report = {0}, died = {0};
+    char text[] = "words";
+    struct pt_death death = {.bundle = 1,
+                             .attempt = 1,
+                             .test = 4,
+                             .file = PT_NONE,
+                             .path = text,
+                             .stack = text,
+                             .output = text,
+                             .phase = PT_PHASE_CALL,
+                             .cause = PT_CAUSE_DIED};
+    allocations_pause();
+    struct pt_ledger *l = pt_ledger_open(lab_dir, NULL);
+    pt_ledger_continue(l, run);
+    pt_death_encode(&death, 1, &died);
+    for (uint32_t i = 0; i < 4; i++) /* rank, bundle, attempt, test */
+        pt_put_u32(&report, i == 3 ? 4 : 1);
+    pt_put_u8(&report, 1);
+    pt_put_bytes(&report, json, strlen(json));
+    allocations_resume();
+    struct pt_gather_from from = {.ledger = l, .run = run};
+    struct pt_reader r = {.p = report.data, .left = report.len};
+    struct pt_reader d = {.p = died.data + PT_FRAME_HEAD + 8, .left = died.len - PT_FRAME_HEAD - 8};
+    int rc = *(bool *)arg ? pt_gather_death(&from, &d, &err) : pt_gather_report(&from, &r, &err);
+    cr_assert(rc == 0 || err.msg[0]);
+    cr_assert_eq(from.reports, rc == 0, "%s", err.msg);
+    pt_buf_fini(&report);
+    pt_buf_fini(&died);
+    pt_ledger_close(l);
+    return rc == 0;
+}
+
 static bool reruns(void *arg)
 {
     struct pt_err err = PT_ERR_INIT;
@@ -382,4 +419,6 @@ Test(allocations_output, what_was_recorded)
     ALLOCATIONS_CHECK("failures", failures, 30);
     ALLOCATIONS_CHECK("resume", resume, 25);
     ALLOCATIONS_CHECK("rerun", reruns, 1);
+    allocations_check("gather_reports", gather, &(bool){false}, ALLOCATIONS_TOLD, 15);
+    allocations_check("gather_reports (death)", gather, &(bool){true}, ALLOCATIONS_TOLD, 15);
 }
