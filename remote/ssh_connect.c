@@ -83,7 +83,7 @@ static void known_name(const struct pt_ssh *s, struct pt_knownname *out, char ho
 {
     const char *name = s->conf.host_key_alias ? s->conf.host_key_alias : s->conf.hostname;
     size_t i = 0;
-    for (; name[i] && i < 255; i++)
+    for (; i < 255 && name[i]; i++)
         host[i] = (char)tolower((unsigned char)name[i]);
     host[i] = '\0';
     *out = (struct pt_knownname){

@@ -232,7 +232,8 @@ static double end_of_run(const struct parts *p, double total, uint32_t n, double
     uint32_t slots = p->cut->spec.slots, weight = item(p, 0)->weight;
     uint32_t places = slots > weight ? slots / weight : 1;
     double even = (total + (n - 1) * p->cost * weight) / slots, part = p->cost + longest;
-    double packed = fmax(even, (n / places + (n % places > 0)) * part);
+    uint32_t rounds = n / places + (n % places > 0);
+    double packed = fmax(even, rounds * part);
     return 0.75 * packed + 0.25 * (even + (1 - 1.0 / places) * part);
 }
 

@@ -89,7 +89,7 @@ static uint32_t next_best(const struct pt_plan *plan, const struct pt_plan_line 
  * one could have all, as evenly as can be. */
 static void fill(struct pt_plan_spread *s, uint32_t ranks, bool even)
 {
-    uint32_t left = ranks, room[PT_SPREAD_MAX];
+    uint32_t left = ranks, room[PT_SPREAD_MAX] = {0};
     for (uint32_t i = s->n; i-- > 0;) {
         room[i] = s->shares[i].ranks;
         uint32_t want = even ? left / (i + 1) : 1;

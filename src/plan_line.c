@@ -47,7 +47,7 @@ struct pt_plan_line *pt_plan_line_get(struct pt_plan *plan, const struct pt_plan
     while (*at && !is_same(*at, &like))
         at = &(*at)->next;
     if (*at)
-        return *at;
+        return *at; /* cppcheck-suppress identicalInnerCondition ; the loop moved it */
     struct pt_plan_line *line = malloc(sizeof(*line));
     if (!line)
         return NULL;
@@ -97,7 +97,7 @@ static double group_size(struct pt_plan *plan, const struct pt_plan_line *line)
 {
     double places = line->places;
     double size = pt_plan_pool_total(&line->pool) / (places * plan->spec.bundles_per_worker);
-    double share = pt_plan_pool_left(&line->pool) / (places > LEAST_PARTS / 2 ? 2 * places : LEAST_PARTS);
+    double share = pt_plan_pool_left(&line->pool) / (places > LEAST_PARTS / 2.0 ? 2 * places : LEAST_PARTS);
     if (plan->spec.schedule == PT_SCHEDULE_DYNAMIC && share < size)
         size = share > size / 4 ? share : size / 4;
     return size > GROUP_LEAST ? size : GROUP_LEAST;

@@ -37,9 +37,9 @@
 
 #include <stdatomic.h>
 
-#define PT_RUN_LAUNCHES  4  /* the first, and three times again */
-#define PT_RUN_STARTS    32 /* of a host's workers, with those after deaths that a test is to blame for */
-#define PT_RUN_EXCUSED   64 /* such deaths in a run, before no host's workers are started again */
+#define PT_RUN_LAUNCHES  4u  /* the first, and three times again */
+#define PT_RUN_STARTS    32u /* of a host's workers, with those after deaths that a test is to blame for */
+#define PT_RUN_EXCUSED   64  /* such deaths in a run, before no host's workers are started again */
 #define PT_RUN_COMMIT_MS 50
 #define PT_RUN_GUESTS    256          /* connections that have not said who they are */
 #define PT_RUN_SCANS     5            /* of a tree that changes while it is sent */

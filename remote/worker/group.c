@@ -314,12 +314,12 @@ int64_t pt_group_due(const struct pt_group *group)
 
 bool pt_group_hung(struct pt_group *group, int64_t now, uint32_t *test, uint8_t *phase)
 {
-    for (uint8_t i = PT_PHASE_SETUP; i <= PT_PHASE_TEARDOWN; i++) {
+    for (unsigned i = PT_PHASE_SETUP; i <= PT_PHASE_TEARDOWN; i++) {
         if (group->failed.due[i] <= 0 || group->failed.due[i] > now)
             continue;
         group->failed.due[i] = -1; /* said */
         *test = group->failed.test;
-        *phase = i;
+        *phase = (uint8_t)i;
         return true;
     }
     return false;

@@ -12,6 +12,7 @@
 #include <string.h>
 #include <sys/random.h>
 
+/* They happen to be equal. NOLINTNEXTLINE(misc-redundant-expression) */
 _Static_assert(PT_BLOB_MAX >= PT_CHUNKED_FROM && PT_BLOB_MAX >= PT_CHUNK_MAX, "every blob fits");
 
 /* --- where blobs are --- */

@@ -42,7 +42,7 @@ static struct {
     struct pt_link links[HOSTS]; /* of each lane */
     uint32_t nlanes, steps, linking;
     bool told[TESTS];
-    volatile int cancel;
+    atomic_int cancel;
     bool full; /* the disk */
 } lab;
 
