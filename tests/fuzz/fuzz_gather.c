@@ -16,6 +16,7 @@
 #include "master.h"
 #include "verdict.h"
 
+#include <stdatomic.h>
 #include <unistd.h>
 
 #define HOSTS 3
