@@ -34,6 +34,8 @@ struct pt_conn {
 
 struct pt_sharing {
     uint32_t held;
+    const struct pt_sharing_callbacks *callbacks; /* NULL: slots are not shared */
+    void *arg;
 };
 
 struct pt_uplink {
@@ -324,8 +326,8 @@ struct pt_sharing *pt_sharing_create(struct pt_loop *loop, const struct pt_shari
                                      const struct pt_sharing_callbacks *callbacks, void *arg,
                                      struct pt_err *err)
 {
-    (void)loop, (void)config, (void)callbacks, (void)arg, (void)err;
-    lab.sharing.held = 0;
+    (void)loop, (void)config, (void)err;
+    lab.sharing = (struct pt_sharing){.callbacks = callbacks, .arg = arg};
     return &lab.sharing;
 }
 
@@ -828,6 +830,10 @@ static void step(struct fuzz_parts *in)
                 go_on(&lab.conns[i]);
         if (which & 1)
             lab.room = which >> 1;
+        if (lab.sharing.callbacks && which & 2)
+            lab.sharing.callbacks->may_have(lab.sharing.arg);
+        else if (lab.sharing.callbacks && which & 4)
+            lab.sharing.callbacks->waits(lab.sharing.arg, "r2", "you", 1, 2);
     }
 }
 
