@@ -17,7 +17,8 @@
 #include <string.h>
 #include <sys/eventfd.h>
 
-#define PING_MS 2000 /* at least so often */
+#define PING_MS       2000 /* at least so often */
+#define LAST_WORDS_MS 2000 /* for them to arrive, when nothing can be said any more */
 
 /* --- streams --- */
 
@@ -214,6 +215,19 @@ static int read_all(struct pt_lane *lane, struct pt_err *err)
     return lane->stopped || lane->stop_by ? 1 : pt_lane_gone(lane, "talking to the agent", err);
 }
 
+/* Nothing can be said any more: what the agent said before it ended tells why. 1 or -1, as read_all. */
+static int hear_the_end(struct pt_lane *lane, struct pt_err *err)
+{
+    int64_t end = pt_now_ms() + LAST_WORDS_MS;
+    struct pt_err ignored = PT_ERR_INIT;
+    struct pollfd none;
+    int rc, left;
+    while ((rc = read_all(lane, err)) == 0 && (left = (int)(end - pt_now_ms())) > 0)
+        if (lane->transport->ops->wait(lane->transport, &none, 0, false, left, &ignored) < 0)
+            break;
+    return rc == 0 ? pt_lane_gone(lane, "talking to the agent", err) : rc;
+}
+
 static int check_time(struct pt_lane *lane, struct pt_err *err)
 {
     int64_t now = pt_now_ms(), silence = lane->o.setup.silence_ms;
@@ -242,7 +256,7 @@ static int wait_some(struct pt_lane *lane, struct pt_err *err)
     n += pt_channels_polls(lane->channels, fds + n);
     bool want_write = lane->out.len > lane->out_sent || pt_mux_ready(lane->mux);
     if (lane->transport->ops->wait(lane->transport, fds, n, want_write, 500, err) < 0)
-        return pt_lane_gone(lane, "talking to the agent", err);
+        return hear_the_end(lane, err);
     pt_channels_move(lane->channels, fds + first, n - first);
     return 0;
 }
@@ -252,10 +266,12 @@ static int talk(struct pt_lane *lane, struct pt_err *err)
     for (;;) {
         if (run_commands(lane, err) < 0 || pt_lane_fill(lane, err) < 0)
             return -1;
+        int rc = 0;
         if (pt_lane_write(lane) < 0 && !lane->stop_by) /* else it may have ended, and said so */
-            return pt_lane_gone(lane, "talking to the agent", err);
+            rc = hear_the_end(lane, err);
         pt_lane_measure(lane);
-        int rc = read_all(lane, err);
+        if (rc == 0)
+            rc = read_all(lane, err);
         if (rc != 0)
             return rc < 0 ? -1 : 0;
         give_credit(lane);
@@ -263,8 +279,8 @@ static int talk(struct pt_lane *lane, struct pt_err *err)
             return -1;
         if (lane->stopped)
             return 0;
-        if (wait_some(lane, err) < 0)
-            return lane->stop_by ? 0 : -1;
+        if ((rc = wait_some(lane, err)) != 0)
+            return rc < 0 && !lane->stop_by ? -1 : 0;
     }
 }
 
@@ -277,11 +293,12 @@ static int live(struct pt_lane *lane, struct pt_err *err)
         pt_lane_tell(lane, PT_LANE_CONNECTED, pushed);
         rc = hello(lane, err);
     }
-    if (rc == 0 && remember(lane) < 0)
-        rc = pt_lane_gone(lane, "talking to the agent", err);
+    bool heard = rc == 0 && remember(lane) == 0;
     if (rc == 0)
         rc = rest.len ? feed(lane, rest.data, rest.len, err) : 0;
-    if (rc == 0)
+    if (rc == 0 && !heard)
+        rc = hear_the_end(lane, err) < 0 ? -1 : 0;
+    else if (rc == 0)
         rc = talk(lane, err);
     pt_buf_fini(&rest);
     return rc;

@@ -278,17 +278,37 @@ Test(lane, who_is_gone_is_not_waited_for)
     pt_lane_destroy(l.lane);
 }
 
-/* An agent that says STOPPED unasked: its host is out of use, and a reason is told. */
-Test(lane, who_stops_unasked_tells_no_end_of_ours)
+/* What stands where the agent is. */
+static void put_agent(const char *script)
 {
     char path[256];
     snprintf(path, sizeof(path), "mkdir -p cache/bin/%s", pt_tools_agent()->hex);
     cr_assert_eq(system(path), 0);
     snprintf(path, sizeof(path), "cache/bin/%s/ptremote-agent", pt_tools_agent()->hex);
-    lab_text(path, "#!/bin/sh\n"
-                   "printf 'PTREMOTE-AGENT 1\\n\\2\\0\\0\\0\\0\\0\\0\\0\\5\\0\\0\\0\\1K'\n"
-                   "exec cat >/dev/null\n");
+    lab_text(path, script);
     cr_assert_eq(chmod(path, 0700), 0);
+}
+
+/* It reads nothing any more when the first words come. */
+Test(lane, why_an_agent_ended_is_heard_also_when_it_cannot_be_told_anything)
+{
+    put_agent("#!/bin/sh\n"
+              "exec <&-\n"
+              "printf 'PTREMOTE-AGENT 1\\n'\n"
+              "printf '\\2\\0\\0\\0\\0\\0\\0\\0\\27\\0\\0\\0\\23I\\0\\0\\0\\0\\5no go\\0\\0\\0\\4next'\n");
+    open_lane();
+    until(&l.down, NULL, 0, "the end");
+    cr_expect_str_eq(l.err.msg, "no go");
+    cr_expect_str_eq(l.err.hint, "next");
+    pt_lane_destroy(l.lane);
+}
+
+/* An agent that says STOPPED unasked: its host is out of use, and a reason is told. */
+Test(lane, who_stops_unasked_tells_no_end_of_ours)
+{
+    put_agent("#!/bin/sh\n"
+              "printf 'PTREMOTE-AGENT 1\\n\\2\\0\\0\\0\\0\\0\\0\\0\\5\\0\\0\\0\\1K'\n"
+              "exec cat >/dev/null\n");
     open_lane();
     until(&l.down, NULL, 0, "the end");
     cr_expect_str_eq(l.err.msg, "the agent stopped, and nobody told it to");
