@@ -140,7 +140,7 @@ static void add_drop_ins(struct pt_buf *out)
     qsort(names, n, sizeof(names[0]), by_name);
     for (size_t k = 0; k < n; k++)
         for (size_t i = 0; i < PT_COUNT(places) && (k == 0 || strcmp(names[k], names[k - 1]) != 0); i++) {
-            snprintf(path, sizeof(path), "%s/logind.conf.d/%s", places[i], names[k]);
+            snprintf(path, sizeof(path), "%s/logind.conf.d/%.*s", places[i], NAME_MAX, names[k]);
             if (add_file(out, path))
                 break;
         }
