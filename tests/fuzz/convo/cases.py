@@ -328,8 +328,9 @@ class AgentTalk(Talk):
             if side.over_by == "agent" and not side.fails and not side.stopped:
                 case.wrong.append("the agent ended without a word")
         case.how = " and ".join(sorted(ends))
-        if not case.plan and not all(s.at == len(s.script) and not s.fails for s in self.sides):
-            case.wrong.append("a replay that was not changed ends early: %s" % [(s.at, len(s.script), s.fails) for s in self.sides])
+        if not case.plan and not all(side.whole() for side in self.sides):
+            left = [(side.script[side.at:], side.stopped, side.fails) for side in self.sides]
+            case.wrong.append("a replay that was not changed ends early: %.1000r" % left)
 
 
 class Lab:

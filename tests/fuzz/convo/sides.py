@@ -327,6 +327,10 @@ class Master(Side):
                 r.u8()
                 self.fails.append((r.bytes(), r.bytes()))
 
+    def whole(self):
+        """Was all said that was to be said? STOP is the last of it; how much is heard after it is chance, as the agent ends then."""
+        return not self.fails and all(what[0] in ("wait", "frame") for what in self.script[self.at:])
+
     def go_on(self, impatient=False):
         while self.at < len(self.script) and not self.way.over and not self.end.closing:
             what = self.script[self.at]
