@@ -101,21 +101,34 @@ static bool is_dots(const char *name)
     return strcmp(name, ".") == 0 || strcmp(name, "..") == 0;
 }
 
-/* Remove what is no folder; move folders into `flat` under names of their own, so that depth never counts. */
+/* Move the folder `name` of `dir` into `flat` under a name of its own. */
+static int flatten(int dir, const char *name, int flat, uint64_t *next)
+{
+    char own[32];
+    int rc = fchmodat(dir, name, 0700, 0); /* a folder can be moved only by who may write in it */
+    while (rc == 0) {
+        snprintf(own, sizeof(own), "gone.%llu", (unsigned long long)(*next)++);
+        if (faccessat(flat, own, F_OK, AT_SYMLINK_NOFOLLOW) == 0)
+            continue;
+        rc = renameat(dir, name, flat, own);
+        if (rc == 0)
+            break;
+        if (errno == EEXIST || errno == ENOTEMPTY) /* another took that name meanwhile */
+            rc = 0;
+    }
+    return rc;
+}
+
+/* Remove what is no folder; move folders into `flat`, so that depth never counts. */
 static int empty_folder(DIR *d, int flat, uint64_t *next)
 {
     const struct dirent *e;
     while ((errno = 0, e = readdir(d))) {
-        char name[32];
         if (is_dots(e->d_name) || unlinkat(dirfd(d), e->d_name, 0) == 0 || errno == ENOENT)
             continue;
         if (errno != EISDIR && errno != EPERM)
             return -1;
-        do
-            snprintf(name, sizeof(name), "gone.%llu", (unsigned long long)(*next)++);
-        while (faccessat(flat, name, F_OK, AT_SYMLINK_NOFOLLOW) == 0);
-        /* A folder can be moved only by who may write in it. */
-        if (fchmodat(dirfd(d), e->d_name, 0700, 0) < 0 || renameat(dirfd(d), e->d_name, flat, name) < 0)
+        if (flatten(dirfd(d), e->d_name, flat, next) < 0 && errno != ENOENT)
             return -1;
     }
     return errno ? -1 : 0;
@@ -140,12 +153,13 @@ static int purge_pass(int dir, uint64_t *next)
     int rc = 0;
     const struct dirent *e;
     while (rc >= 0 && (errno = 0, e = readdir(d))) {
-        if (is_dots(e->d_name) || unlinkat(dir, e->d_name, 0) == 0)
+        if (is_dots(e->d_name) || unlinkat(dir, e->d_name, 0) == 0 || errno == ENOENT)
             continue;
         rc = 1;
         DIR *inner = fchmodat(dir, e->d_name, 0700, 0) == 0 ? open_folder(dir, e->d_name) : NULL;
-        if (!inner || !is_within(dir, dirfd(inner)) || empty_folder(inner, dir, next) < 0 ||
-            unlinkat(dir, e->d_name, AT_REMOVEDIR) < 0)
+        if ((!inner || !is_within(dir, dirfd(inner)) || empty_folder(inner, dir, next) < 0 ||
+             unlinkat(dir, e->d_name, AT_REMOVEDIR) < 0) &&
+            errno != ENOENT)
             rc = -1;
         int saved = errno;
         if (inner)

@@ -26,5 +26,6 @@ int pt_beneath_parent(struct pt_beneath *b, const char *path, const char **name)
 /* lstat(2) of a path beneath. */
 int pt_beneath_stat(struct pt_beneath *b, const char *path, struct stat *st);
 
-/* Empty the folder `dir` of whatever lies in it, however deep, its own modes no matter. -1 with errno. */
+/* Empty the folder `dir` of whatever lies in it, however deep, its own modes no matter; others may remove
+ * what is in it meanwhile. -1 with errno. */
 int pt_purge(int dir);
