@@ -2,10 +2,10 @@
 #include "collect.h"
 
 #include "collect_ask.h"
+#include "collect_child.h"
 #include "collect_said.h"
 #include "common/auto.h"
 #include "common/err.h"
-#include "common/harden.h"
 #include "common/loop.h"
 #include "json.h"
 
@@ -15,22 +15,12 @@
 #include <signal.h>
 #include <string.h>
 #include <sys/mman.h>
-#include <sys/syscall.h>
 #include <sys/wait.h>
 
 #define LINE_MAX_BYTES PT_JSON_MAX
 #define READ_SIZE      (256u << 10)
-#define OUTPUT_KEEP    (64u << 10)
-#define NO_PYTEST      97 /* exit status of BOOT when this Python has no pytest */
 #define MAX_CRASHES    1000
 #define MAX_DOUBTFUL   2 /* then it is not the files that crash it */
-
-/* argv: folder of the package, number of the descriptor with the orders. */
-static const char BOOT[] = "import sys, importlib.util as u\n"
-                           "u.find_spec('pytest') or sys.exit(97)\n"
-                           "sys.path.append(sys.argv[1])\n"
-                           "from ptremote import collector\n"
-                           "collector.main()\n";
 
 struct pt_collect {
     struct pt_loop *loop;
@@ -40,10 +30,8 @@ struct pt_collect {
     bool remote;
     const char *pythons[5];
     size_t python;
-    pid_t pid;
-    int pidfd;  /* readable when the child ended; -1 where the system has none */
-    int fd;     /* lines come here */
-    int output; /* memfd with stdout and stderr of the child */
+    struct pt_collect_child child; /* not with a collector on a host */
+    int fd;                        /* lines come here */
     struct pt_buf in;
     char *importing;
     bool finished;          /* `final` or `fail` came */
@@ -120,49 +108,6 @@ char *pt_collect_again(const struct pt_collect *c, size_t *n)
 
 /* --- the child --- */
 
-#define SEED "PYTHONHASHSEED="
-
-/* This process's environment with that seed (both borrowed); heap. */
-static char **with_seed(char *seed)
-{
-    size_t n = 0, kept = 0;
-    while (environ[n])
-        n++;
-    char **env = malloc((n + 2) * sizeof(*env));
-    for (size_t i = 0; env && i < n; i++)
-        if (strncmp(environ[i], SEED, strlen(SEED)) != 0)
-            env[kept++] = environ[i];
-    if (env) {
-        env[kept++] = seed;
-        env[kept] = NULL;
-    }
-    return env;
-}
-
-/* Other threads may hold any lock now, for memory or the environment: nothing that takes one is called. */
-static void child(const struct pt_collect *c, char **env, int orders, int out, int ask, int output)
-{
-    char number[16];
-    snprintf(number, sizeof(number), "%d", orders);
-    char *argv[] = {(char *)c->pythons[c->python], (char *)"-c", (char *)BOOT,
-                    (char *)c->spec.package,       number,       NULL};
-    sigset_t none;
-    sigemptyset(&none);
-    sigprocmask(SIG_SETMASK, &none, NULL);
-    signal(SIGPIPE, SIG_DFL);
-    setpgid(0, 0);
-    int null = open("/dev/null", O_RDONLY);
-    dup2(null, 0);
-    dup2(output, 1);
-    dup2(output, 2);
-    fcntl(orders, F_SETFD, 0);
-    fcntl(out, F_SETFD, 0);
-    fcntl(ask, F_SETFD, 0);
-    pt_harden_not();
-    execvpe(argv[0], argv, env);
-    _exit(NO_PYTEST);
-}
-
 static int orders_fd(const struct pt_collect *c, int out_fd, int ask_fd)
 {
     struct pt_buf b = {0};
@@ -178,21 +123,15 @@ static int orders_fd(const struct pt_collect *c, int out_fd, int ask_fd)
 
 static int watch_child(struct pt_collect *c)
 {
-#ifdef SYS_pidfd_open
-    c->pidfd = (int)syscall(SYS_pidfd_open, c->pid, 0);
-    if (c->pidfd >= 0 && pt_loop_watch(c->loop, c->pidfd, POLLIN, on_exit_of_child, c) < 0)
+    if (c->child.pidfd >= 0 && pt_loop_watch(c->loop, c->child.pidfd, POLLIN, on_exit_of_child, c) < 0)
         return -1;
-#endif
     return pt_loop_watch(c->loop, c->fd, POLLIN, on_lines, c);
 }
 
 static int start(struct pt_collect *c, struct pt_err *err)
 {
     int pipes[2];
-    char seed[64];
-    snprintf(seed, sizeof(seed), SEED "%s", c->spec.hash_seed);
-    pt_auto_free char **env = with_seed(seed);
-    if (!env || pipe2(pipes, O_CLOEXEC) < 0)
+    if (pipe2(pipes, O_CLOEXEC) < 0)
         return pt_err_set(err, "collecting: %s", strerror(errno));
     pt_auto_fd int out = pipes[1];
     pt_auto_fd int in = pipes[0];
@@ -200,21 +139,17 @@ static int start(struct pt_collect *c, struct pt_err *err)
     if (ask < 0)
         return -1;
     pt_auto_fd int orders = orders_fd(c, out, ask);
-    pt_auto_fd int output = memfd_create("output", MFD_CLOEXEC);
-    if (orders < 0 || output < 0 || fcntl(output, F_SETFL, O_APPEND) < 0 ||
-        fcntl(in, F_SETFL, O_NONBLOCK) < 0)
+    if (orders < 0 || fcntl(in, F_SETFL, O_NONBLOCK) < 0)
         return pt_err_set(err, "collecting: %s", strerror(errno));
-    pid_t pid = fork();
-    if (pid == 0)
-        child(c, env, orders, out, ask, output);
-    if (pid < 0)
-        return pt_err_set(err, "collecting: %s", strerror(errno));
-    setpgid(pid, pid);
-    if (c->output >= 0)
-        close(c->output);
-    c->pid = pid;
+    const struct pt_collect_child_spec spec = {.python = c->pythons[c->python],
+                                               .package = c->spec.package,
+                                               .hash_seed = c->spec.hash_seed,
+                                               .orders = orders,
+                                               .out = out,
+                                               .ask = ask};
+    if (pt_collect_child_start(&c->child, &spec, err) < 0)
+        return -1;
     c->fd = pt_steal_fd(&in);
-    c->output = pt_steal_fd(&output);
     return watch_child(c) < 0 ? pt_err_set(err, "collecting: out of memory") : 0;
 }
 
@@ -224,28 +159,11 @@ static void hang_up(struct pt_collect *c)
         pt_loop_unwatch(c->loop, c->fd);
         close(c->fd);
     }
-    if (c->pidfd >= 0) {
-        pt_loop_unwatch(c->loop, c->pidfd);
-        close(c->pidfd);
-    }
-    c->fd = c->pidfd = -1;
+    if (c->child.pidfd >= 0)
+        pt_loop_unwatch(c->loop, c->child.pidfd);
+    pt_collect_child_unwatch(&c->child);
+    c->fd = -1;
     pt_ask_close(&c->ask);
-}
-
-/* The child's wait status. What it left behind in its group goes with it. */
-static int reap(struct pt_collect *c)
-{
-    siginfo_t info;
-    int status = 0;
-    if (c->pid <= 0)
-        return 0;
-    while (waitid(P_PID, (id_t)c->pid, &info, WEXITED | WNOWAIT) < 0 && errno == EINTR)
-        ;
-    kill(-c->pid, SIGKILL);
-    while (waitpid(c->pid, &status, 0) < 0 && errno == EINTR)
-        ;
-    c->pid = 0;
-    return status;
 }
 
 /* --- lines --- */
@@ -353,12 +271,7 @@ static char *last_output(const struct pt_collect *c)
 {
     if (c->remote)
         return c->words ? strdup(c->words) : NULL;
-    off_t size = c->output >= 0 ? lseek(c->output, 0, SEEK_END) : 0;
-    off_t from = size > (off_t)OUTPUT_KEEP ? size - (off_t)OUTPUT_KEEP : 0;
-    char *text = calloc(1, (size_t)(size - from) + 1);
-    if (text && size > from && pread(c->output, text, (size_t)(size - from), from) < 0)
-        text[0] = '\0';
-    return text;
+    return pt_collect_child_said(&c->child);
 }
 
 static void end(struct pt_collect *c, const struct pt_err *err)
@@ -372,7 +285,7 @@ static bool try_again(struct pt_collect *c, struct pt_err *err)
     return start(c, err) == 0;
 }
 
-/* Which Python has pytest? The first of the list that does not say NO_PYTEST. */
+/* Which Python has pytest? The first of the list that does not say PT_NO_PYTEST. */
 static void next_python(struct pt_collect *c, struct pt_err *err)
 {
     if (c->pythons[++c->python] && try_again(c, err))
@@ -406,6 +319,11 @@ static void give_up(struct pt_collect *c, int status, char *output, struct pt_er
     char how[64];
     describe(status, how);
     pt_err_set_kind(err, PT_ERR_USAGE, "the collector %s: %s", how, last_line(output));
+    /* while pytest captures, what a C library writes before it exits is lost with the process */
+    if (!c->importing)
+        pt_err_hint(
+            err,
+            "a conftest.py or a plugin ends it: 'python3 -m pytest --collect-only -s' shows what it says");
     end(c, err);
 }
 
@@ -444,12 +362,12 @@ static void on_end(struct pt_collect *c)
     c->waits = c->remote && !c->finished && !c->exited;
     if (c->waits)
         return;
-    int status = c->remote ? (int)c->status : reap(c);
+    int status = c->remote ? (int)c->status : pt_collect_child_reap(&c->child);
     if (c->finished && c->controls && !c->over)
         controller_died(c, status, &err);
     else if (c->finished)
         end(c, &err);
-    else if (!c->remote && !c->importing && WIFEXITED(status) && WEXITSTATUS(status) == NO_PYTEST)
+    else if (!c->remote && !c->importing && WIFEXITED(status) && WEXITSTATUS(status) == PT_NO_PYTEST)
         next_python(c, &err);
     else
         after_crash(c, status, &err);
@@ -458,16 +376,12 @@ static void on_end(struct pt_collect *c)
 static void stop_child(struct pt_collect *c)
 {
     hang_up(c);
-    if (c->pid > 0)
-        kill(-c->pid, SIGKILL);
-    reap(c);
+    pt_collect_child_fini(&c->child);
 }
 
 static void release(struct pt_collect *c)
 {
     stop_child(c);
-    if (c->output >= 0)
-        close(c->output);
     for (size_t i = 0; i < c->nskip; i++)
         free(c->skip[i]);
     pt_said_fini(&c->said);
@@ -510,7 +424,7 @@ static void on_lines(void *arg, int fd, short revents)
     struct pt_collect *c = arg;
     c->busy = true;
     if (read_lines(c) < 0) {
-        if (c->pidfd < 0) {
+        if (c->child.pidfd < 0) {
             on_end(c);
         } else { /* the end of the process follows */
             pt_loop_unwatch(c->loop, fd);
@@ -530,7 +444,7 @@ static void on_exit_of_child(void *arg, int fd, short revents)
     c->busy = true;
     while (c->fd >= 0 && !c->doomed && read_lines(c) > 0)
         ;
-    if (c->pid > 0 && !c->doomed)
+    if (c->child.pid > 0 && !c->doomed)
         on_end(c);
     leave(c);
 }
@@ -546,7 +460,7 @@ static struct pt_collect *make(struct pt_loop *loop, const struct pt_collect_spe
         return NULL;
     }
     *c = (struct pt_collect){
-        .loop = loop, .spec = *spec, .cb = *cb, .arg = arg, .pidfd = -1, .fd = -1, .output = -1};
+        .loop = loop, .spec = *spec, .cb = *cb, .arg = arg, .child = PT_COLLECT_CHILD_INIT, .fd = -1};
     pt_ask_init(&c->ask, loop);
     return c;
 }

@@ -225,7 +225,7 @@ PY
 }
 
 # plain ARGS...: pytest itself, as the suite's user would run it here.
-plain() { "$python" -m pytest -p no:cacheprovider "$@" >"$work/plain" 2>&1; }
+plain() { OMPI_MCA_orte_tmpdir_base=$work/tmp "$python" -m pytest -p no:cacheprovider "$@" >"$work/plain" 2>&1; }
 
 # same_as_plain JUNIT ARGS...: JUNIT tells what plain pytest tells, and the last run ended as pytest does.
 same_as_plain() {

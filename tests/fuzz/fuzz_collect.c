@@ -18,7 +18,7 @@ void fuzz_one(const uint8_t *data, size_t size)
 {
     struct fuzz_parts in = {data, size};
     struct pt_err err = PT_ERR_INIT;
-    struct pt_collect c = {.cb = {.line = on_told}, .pidfd = -1, .fd = -1, .output = -1};
+    struct pt_collect c = {.cb = {.line = on_told}, .child = PT_COLLECT_CHILD_INIT, .fd = -1};
     c.remote = fuzz_byte(&in) % 2;
     told = 0;
     while (in.left > 0) {

@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Plays the rank and the master for the Python side: collector, fork server and runner as real processes."""
 import array
+import atexit
 import collections
 import json
 import os
@@ -12,6 +13,7 @@ import socket
 import struct
 import subprocess
 import sys
+import tempfile
 import time
 import xml.etree.ElementTree as ET
 
@@ -25,10 +27,14 @@ COLLECT = "import sys; sys.path.insert(0, sys.argv[1]); from ptremote import col
 SERVE = "import sys; sys.path.insert(0, sys.argv[1]); from ptremote import forkserver; forkserver.main()"
 PLAIN = ("PYTEST_ADDOPTS", "PYTEST_CURRENT_TEST", "PYTEST_VERSION", "PTREMOTE_WORKSPACE", "PTREMOTE_WORKER", "COLUMNS")
 
+# Open MPI's folder: where processes of other programs come and go in the same one, MPI_Init fails now and then.
+SESSIONS = tempfile.mkdtemp(prefix="ompi-")
+atexit.register(shutil.rmtree, SESSIONS, ignore_errors=True)
+
 
 def environment(tree=None, **more):
     env = {name: value for name, value in os.environ.items() if name not in PLAIN}
-    env.update(PYTHONDONTWRITEBYTECODE="1", PYTHONHASHSEED="7", LANG="C.UTF-8", COLUMNS="80")
+    env.update(PYTHONDONTWRITEBYTECODE="1", PYTHONHASHSEED="7", LANG="C.UTF-8", COLUMNS="80", OMPI_MCA_orte_tmpdir_base=SESSIONS)
     if tree:
         env["PYTHONPATH"] = tree
     env.update(more)

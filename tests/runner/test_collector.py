@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """What the collector tells, and when."""
 import os
+import re
 import subprocess
 
 import conftest
@@ -398,6 +399,15 @@ def test_on_a_host(tmp_path, tree):
     found = harness.collect(project, "/home/me/project/sub", tree=tree, env=env, project="/home/me/project")
     assert found.order == [("sub/test_c.py::TestC::test_5", 0)]
     assert found.session["homes"] == [project] and found.session["args"] == [os.path.join(project, "sub")]
+
+
+def test_a_suite_that_imports_mpi_on_a_host(tmp_path, tree):
+    """Its folder of Open MPI is no runner's."""
+    writes = "import os\nopen(%r, 'w').write(os.environ['OMPI_MCA_orte_tmpdir_base'])\n" % str(tmp_path / "said")
+    project = harness.write(tmp_path / "there", dict(SUITE, **{"conftest.py": writes}))
+    env = {"PTREMOTE_WORKSPACE": project, "PTREMOTE_RUN_DIR": "/run/of/it", "OMPI_MCA_orte_tmpdir_base": "/run/of/it"}
+    harness.collect(project, tree=tree, env=env)
+    assert re.fullmatch("/run/of/it/alone-[0-9]+", (tmp_path / "said").read_text())
 
 
 def test_through_a_link(tmp_path):

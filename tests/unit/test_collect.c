@@ -271,6 +271,83 @@ Test(collect, a_usage_error_is_told_in_pytests_words)
     lab_destroy(lab);
 }
 
+/* conftest.py writes down where Open MPI would have its folder, whether that is there, and fills it. */
+static const char notes_folder[] = "import os\n"
+                                   "place = os.environ.get('OMPI_MCA_orte_tmpdir_base', '')\n"
+                                   "with open('place', 'a') as f:\n"
+                                   "    print(place, os.path.isdir(place), file=f)\n"
+                                   "if os.path.isdir(place):\n"
+                                   "    os.makedirs(place + '/ompi.here.0/pid.1')\n";
+
+/* The folders that are noted, each there while its collector ran, and not now. */
+static size_t folders_that_were(void)
+{
+    char place[PATH_MAX], there[8], last[PATH_MAX] = "";
+    size_t n = 0;
+    FILE *f = fopen("place", "r");
+    while (f && fscanf(f, "%4095s %7s", place, there) == 2) {
+        cr_expect_str_eq(there, "True");
+        cr_expect(access(place, F_OK) < 0 && errno == ENOENT, "%s was left", place);
+        cr_expect_str_neq(place, last);
+        snprintf(last, sizeof(last), "%s", place);
+        n++;
+    }
+    if (f)
+        fclose(f);
+    return n;
+}
+
+Test(collect, each_collector_has_a_folder_of_its_own_for_open_mpi)
+{
+    struct lab *lab = lab_create();
+    write_file("conftest.py", notes_folder);
+    write_file("test_a.py", "import os\nos.abort()\n");
+    write_file("test_b.py", "def test_1(): pass\n");
+    run(lab);
+    ended_well(lab);
+    cr_expect_eq(lab->crashes, 1);
+    cr_expect_eq(folders_that_were(), 2);
+    lab_destroy(lab);
+}
+
+Test(collect, one_that_is_not_wanted_any_more_leaves_no_folder)
+{
+    struct lab *lab = lab_create();
+    write_file("conftest.py", notes_folder);
+    write_file("test_a.py", "import time\ntime.sleep(600)\n");
+    lab->until = "session";
+    start(lab);
+    RUN_UNTIL(lab, !lab->collect);
+    cr_expect_eq(folders_that_were(), 1);
+    lab_destroy(lab);
+}
+
+Test(collect, a_folder_that_the_user_chose_stays)
+{
+    struct lab *lab = lab_create();
+    char mine[128];
+    snprintf(mine, sizeof(mine), "%s/mine", top);
+    cr_assert_eq(mkdir(mine, 0700), 0);
+    setenv("OMPI_MCA_orte_tmpdir_base", mine, 1);
+    write_file("conftest.py", notes_folder);
+    run(lab);
+    unsetenv("OMPI_MCA_orte_tmpdir_base");
+    cr_expect_eq(access("mine/ompi.here.0/pid.1", F_OK), 0);
+    lab_destroy(lab);
+}
+
+Test(collect, a_conftest_that_ends_it_without_a_word)
+{
+    struct lab *lab = lab_create();
+    write_file("conftest.py", "import os\nos.write(2, b'captured')\nos._exit(1)\n");
+    run(lab);
+    cr_expect_eq(lab->ends, 1);
+    cr_expect_not_null(strstr(lab->err.msg, "the collector ended with status 1: it said nothing"), "%s",
+                       lab->err.msg);
+    cr_expect_not_null(strstr(lab->err.hint, "--collect-only -s"), "%s", lab->err.hint);
+    lab_destroy(lab);
+}
+
 static void crashing_suite(void)
 {
     write_file("test_a.py", "import warnings\nwarnings.warn('from a')\ndef test_1(): pass\n");
