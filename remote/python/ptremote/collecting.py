@@ -7,7 +7,7 @@ import sys
 
 import pytest
 
-from ptremote import collector, insides, looking, marks, options, places, reports, spared, wire, xdist
+from ptremote import collector, insides, looking, marks, options, places, remembered, reports, spared, wire, xdist
 
 CHANGES = (looking.HOOK, looking.LISTENER)
 
@@ -106,8 +106,8 @@ class Collecting:
     def pytest_configured(self, config):
         self.screen = io.StringIO()
         insides.redirect_terminal(config, self.screen)
-        insides.remember_async_fixtures(config)
-        insides.remember_files()
+        remembered.async_fixtures(config)
+        remembered.files()
         spared.spare_collection()
         if self.request.get("last_failed") or self.request.get("failed_first"):
             root = os.path.realpath(str(config.rootpath))
@@ -130,7 +130,7 @@ class Collecting:
         self.session = session
         self.header = self.screen.getvalue().splitlines()[1:]
         insides.redirect_terminal(self.config)
-        self.forget_proxies = insides.remember_proxies(session)
+        self.forget_proxies = remembered.proxies(session)
         self._without_skipped()
         self._decide()
         if self.streaming:

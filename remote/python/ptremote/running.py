@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from ptremote import control as controls
-from ptremote import files, insides, isolating, options, places, reports, wire
+from ptremote import files, insides, isolating, options, places, remembered, reports, wire
 
 
 class Turn:
@@ -103,8 +103,8 @@ class Running:
     @pytest.hookimpl(specname="pytest_configure", trylast=True)
     def pytest_configured(self, config):
         insides.redirect_terminal(config)
-        insides.remember_async_fixtures(config)
-        insides.remember_files()
+        remembered.async_fixtures(config)
+        remembered.files()
 
     def pytest_plugin_registered(self):
         self.forget_proxies()
@@ -141,9 +141,9 @@ class Running:
     @pytest.hookimpl(tryfirst=True)
     def pytest_runtestloop(self, session):
         self.between = insides.between(session)
-        self.forget_proxies = insides.remember_proxies(session)
-        insides.remember_sources()
-        insides.remember_paths()
+        self.forget_proxies = remembered.proxies(session)
+        remembered.sources()
+        remembered.paths()
         insides.silence_terminal(self.config)
         insides.quicken_captures(self.config)
         fds = insides.capture_files(self.config)
