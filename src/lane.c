@@ -293,10 +293,10 @@ static int live(struct pt_lane *lane, struct pt_err *err)
         pt_lane_tell(lane, PT_LANE_CONNECTED, pushed);
         rc = hello(lane, err);
     }
-    bool heard = rc == 0 && remember(lane) == 0;
+    bool told = rc == 0 && remember(lane) == 0; /* our first words are with the agent */
     if (rc == 0)
         rc = rest.len ? feed(lane, rest.data, rest.len, err) : 0;
-    if (rc == 0 && !heard)
+    if (rc == 0 && !told)
         rc = hear_the_end(lane, err) < 0 ? -1 : 0;
     else if (rc == 0)
         rc = talk(lane, err);
