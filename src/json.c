@@ -111,6 +111,7 @@ static char *clean(const char *text, size_t n, size_t *len)
 
 struct pt_json *pt_json_parse(const void *text, size_t n, struct pt_err *err)
 {
+    errno = 0; /* whoever looks whether memory ended does not see an earlier end */
     if (n == 0 || n > PT_JSON_MAX || memchr(text, 0, n)) {
         pt_err_set(err, "JSON of %zu bytes: %s", n,
                    n == 0            ? "malformed"
@@ -119,7 +120,6 @@ struct pt_json *pt_json_parse(const void *text, size_t n, struct pt_err *err)
         return NULL;
     }
     size_t len;
-    errno = 0;
     pt_auto_free char *copy = clean(text, n, &len);
     cJSON *root = copy ? cJSON_ParseWithLengthOpts(copy, len + 1, NULL, 1) : NULL;
     if (!root)

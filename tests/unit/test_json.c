@@ -3,6 +3,7 @@
 #include "json.h"
 
 #include <criterion/criterion.h>
+#include <errno.h>
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
@@ -266,4 +267,17 @@ Test(json, a_full_disk_is_an_error)
     pt_json_close(&o);
     cr_assert_eq(pt_json_out_end(&o), -1);
     fclose(f);
+}
+
+Test(json, what_is_refused_is_not_taken_for_the_end_of_memory)
+{
+    static const struct {
+        const char *text;
+        size_t n;
+    } bad[] = {{"", 0}, {"\0\0", 2}, {"{\0}", 3}, {"{", 1}, {"\"\\x\"", 4}, {"[] []", 5}};
+    for (size_t i = 0; i < sizeof(bad) / sizeof(*bad); i++) {
+        errno = ENOMEM; /* of something before */
+        cr_expect_null(pt_json_parse(bad[i].text, bad[i].n, NULL));
+        cr_expect_neq(errno, ENOMEM, "%zu", i);
+    }
 }
