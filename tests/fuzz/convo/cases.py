@@ -33,6 +33,7 @@ VARIANTS = {"run": RUN, "sync": COMMON + ["--sync-only"], "collect": RUN + ["--c
 DIRTY = re.compile(rb"[\x00-\x08\x0b-\x1f\x7f]|\xc2[\x80-\x9f]|\xe2\x80[\xaa-\xae]|\xe2\x81[\xa6-\xa9]")
 INSIDE = re.compile(rb"runtime error|AddressSanitizer|LeakSanitizer|Assertion|Traceback \(most|core dumped|\(null\)")
 PYTEST = re.compile(rb"pytest could not collect|the collector (ended|was killed)")  # a host that collects may say what pytest would
+STOPPED = re.compile(rb"(?m)^!+ enough !+$")  # a test of the recorded host ends its session with pytest.exit("enough", returncode=3)
 SUMMED = re.compile(rb"(?m)^=+ .*\b(failed|error|errors|crashed|lost|timeout)\b.* =+$")
 # A reason, which is no line of progress.
 REASON = re.compile(rb"(?m)^(?:!+ .{8,} !+|interrupted: .{8,}|=+ no tests .*|ptremote: .{8,}|local: (?!(?:connecting|connected|connected, agent installed|starting workers|joined"
@@ -258,7 +259,8 @@ class MasterTalk(Talk):
         if rc is None:
             self.programs[0].kill()
             rc = self.programs[0].wait()
-        if rc not in (0, 1, 2, 5, 6) and not (rc in (3, 4) and case.variant == "collect" and PYTEST.search(said)):
+        as_pytest = (rc in (3, 4) and case.variant == "collect" and PYTEST.search(said)) or (rc == 3 and STOPPED.search(said))
+        if rc not in (0, 1, 2, 5, 6) and not as_pytest:
             case.wrong.append("ended by signal %d" % -rc if rc < 0 else "exit status %d" % rc)
         if len(said) > MOST_SAID:
             case.wrong.append("says more than %d bytes" % MOST_SAID)
