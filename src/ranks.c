@@ -236,18 +236,6 @@ static void put_times(struct pt_json_out *o, const struct pt_ranks_merge *m)
     put_seconds(o, "teardown", r->teardown);
 }
 
-static void put_skip(struct pt_json_out *o, const struct pt_ranks_merge *m)
-{
-    const struct pt_report *r = pt_ranks_report_of(m, m->gravest);
-    if (m->outcome != PT_OUTCOME_SKIPPED || !r->skip_file || !r->skip_reason)
-        return;
-    pt_json_open_array(o, "skip");
-    pt_json_put_str(o, NULL, r->skip_file);
-    pt_json_put_int(o, NULL, r->skip_line == PT_NONE ? 0 : r->skip_line);
-    pt_json_put_str(o, NULL, r->skip_reason);
-    pt_json_close(o);
-}
-
 static void put_output(struct pt_json_out *o, const char *key, const struct pt_ranks_voice *voices,
                        uint32_t of, size_t field)
 {
@@ -337,7 +325,8 @@ static void put_all(struct pt_json_out *o, struct pt_ranks_merge *m)
     put_longrepr(o, m);
     pt_ranks_put_captured(o, m->voices, m->of);
     pt_ranks_put_problems(o, m);
-    put_skip(o, m);
+    if (m->outcome == PT_OUTCOME_SKIPPED)
+        pt_report_put_skip(o, pt_ranks_report_of(m, m->gravest));
     put_properties(o, m);
     if (!m->some_skipped && pt_ranks_report_of(m, m->gravest) != &left_out)
         pt_ranks_put_junit(o, m->voices, m->of, m->gravest, m->longest, m->outcome);

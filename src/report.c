@@ -399,7 +399,7 @@ static void put_file_problem(struct pt_json_out *o, const struct pt_report *file
     pt_json_close(o);
 }
 
-static void put_skip(struct pt_json_out *o, const struct pt_report *r)
+void pt_report_put_skip(struct pt_json_out *o, const struct pt_report *r)
 {
     if (!r->skip_file || !r->skip_reason)
         return;
@@ -426,7 +426,7 @@ int pt_report_of_file(const struct pt_report *file, const char *nodeid, const ch
     pt_json_put_str(&o, "message", file->message);
     pt_json_put_str(&o, "longrepr", file->longrepr);
     put_file_problem(&o, file, host);
-    put_skip(&o, file);
+    pt_report_put_skip(&o, file);
     pt_json_close(&o);
     return hand_over(&o, out);
 }

@@ -46,6 +46,8 @@ int pt_report_decode(const void *json, size_t n, struct pt_report *r, struct pt_
 /* The same from an object inside another document, which must outlive r. */
 int pt_report_read(const struct pt_json *object, struct pt_report *r, struct pt_err *err);
 void pt_report_fini(struct pt_report *r);
+/* The key "skip" of an object that is open in o: why r was skipped; nothing where it does not say. */
+void pt_report_put_skip(struct pt_json_out *o, const struct pt_report *r);
 
 enum pt_note_kind {
     PT_NOTE_COLLECT,
