@@ -1,15 +1,12 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #pragma once
 /* What the tests of tests of several ranks share. */
-#include "plan_lab.h"
+#include "plan_deal_lab.h"
 
 static inline struct pt_plan *plan_of(uint32_t hosts, enum pt_schedule schedule)
 {
-    struct pt_plan_spec spec = {
-        .hosts = hosts, .bundles_per_worker = 10, .schedule = schedule, .speculate = true};
-    struct pt_plan *plan = pt_plan_create(&spec, NULL);
-    cr_assert_not_null(plan);
-    return plan;
+    return plan_from((struct pt_plan_spec){
+        .hosts = hosts, .bundles_per_worker = 10, .schedule = schedule, .speculate = true});
 }
 
 static inline struct pt_plan_unit of_ranks(uint32_t ranks)
@@ -17,34 +14,4 @@ static inline struct pt_plan_unit of_ranks(uint32_t ranks)
     struct pt_plan_unit unit = plain_unit();
     unit.ranks = ranks;
     return unit;
-}
-
-static inline void add(struct pt_plan *plan, struct pt_plan_unit unit, const char *path, uint32_t first,
-                       uint32_t n, double seconds)
-{
-    struct pt_err err = PT_ERR_INIT;
-    cr_assert_eq(add_unit(plan, unit, path, first, n, seconds, &err), 0, "%s", err.msg);
-}
-
-/* The next bundle, and its host; NULL for none. */
-static inline const struct pt_bundle *next(struct pt_plan *plan, uint32_t *host)
-{
-    struct pt_plan_deal deal;
-    if (pt_plan_next(plan, &deal, NULL) <= 0)
-        return NULL;
-    if (host)
-        *host = deal.host;
-    return deal.bundle;
-}
-
-static inline uint32_t first_test(const struct pt_bundle *bundle)
-{
-    return bundle ? test_at(bundle, 0)->test : PT_NONE;
-}
-
-static inline void finish(struct pt_plan *plan, uint32_t host, const struct pt_bundle *bundle)
-{
-    for (uint32_t i = 0; i < count_tests(bundle); i++)
-        pt_plan_told(plan, test_at(bundle, i)->test);
-    cr_assert(pt_plan_done(plan, host, bundle->bundle, bundle->attempt, NULL, NULL));
 }

@@ -1,23 +1,13 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Hosts that come late, and hosts that leave while others go on. */
-#include "plan_lab.h"
+#include "plan_deal_lab.h"
 
 #define MORE 4
 
 static struct pt_plan *plan_of(uint32_t hosts, enum pt_schedule schedule)
 {
-    struct pt_plan_spec spec = {
-        .hosts = hosts, .more = MORE, .bundles_per_worker = 1000, .schedule = schedule};
-    struct pt_plan *plan = pt_plan_create(&spec, NULL);
-    cr_assert_not_null(plan);
-    return plan;
-}
-
-static void add(struct pt_plan *plan, struct pt_plan_unit unit, const char *path, uint32_t first, uint32_t n,
-                double seconds)
-{
-    struct pt_err err = PT_ERR_INIT;
-    cr_assert_eq(add_unit(plan, unit, path, first, n, seconds, &err), 0, "%s", err.msg);
+    return plan_from((struct pt_plan_spec){
+        .hosts = hosts, .more = MORE, .bundles_per_worker = 1000, .schedule = schedule});
 }
 
 /* So many units of one test, numbered from first on. */
