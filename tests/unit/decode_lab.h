@@ -11,7 +11,21 @@
 
 #define UNUSED __attribute__((unused))
 
+/* Decodes a body and forgets what it was. 0 or -1. */
 typedef int decode_fn(struct pt_reader *r, struct pt_err *err);
+
+/* NAME_once: the decode_fn of that message, which does `with` to what it decoded, m. */
+#define DECODER_WITH(name, with)                                                                             \
+    static int name##_once(struct pt_reader *r, struct pt_err *err)                                          \
+    {                                                                                                        \
+        struct pt_##name m;                                                                                  \
+        if (pt_##name##_decode(r, &m, err) < 0)                                                              \
+            return -1;                                                                                       \
+        with;                                                                                                \
+        pt_##name##_fini(&m);                                                                                \
+        return 0;                                                                                            \
+    }
+#define DECODER(name) DECODER_WITH(name, (void)0)
 
 /* The body of the one frame in b, after `skip` bytes. */
 UNUSED static struct pt_reader body_of(const struct pt_buf *b, uint8_t want, size_t skip)

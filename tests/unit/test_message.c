@@ -1,24 +1,11 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Every structured message: what is encoded comes back, every truncation and every surplus byte is refused,
- * and random changes never do harm. */
-#include "common/err.h"
-#include "common/message.h"
+ * random changes never do harm, nor does memory that ends. */
+#include "decode_lab.h"
 
-#include <criterion/criterion.h>
-#include <string.h>
+#include "src/common/message.c"
+#include "src/common/wire.c"
 
-/* Decodes the body of a frame of this kind and forgets it. 0 or -1. */
-typedef int decode_fn(struct pt_reader *r, struct pt_err *err);
-
-#define DECODER(name)                                                                                        \
-    static int name##_once(struct pt_reader *r, struct pt_err *err)                                          \
-    {                                                                                                        \
-        struct pt_##name m;                                                                                  \
-        if (pt_##name##_decode(r, &m, err) < 0)                                                              \
-            return -1;                                                                                       \
-        pt_##name##_fini(&m);                                                                                \
-        return 0;                                                                                            \
-    }
 DECODER(setup)
 DECODER(ready)
 DECODER(attach)
@@ -32,69 +19,6 @@ static int limits_once(struct pt_reader *r, struct pt_err *err)
 {
     struct pt_limits m;
     return pt_limits_decode(r, &m, err);
-}
-
-static struct pt_reader body_of(const struct pt_buf *b)
-{
-    struct pt_reader body;
-    uint8_t type;
-    size_t total;
-    cr_assert(!b->bad);
-    cr_assert_eq(pt_frame_next(b->data, b->len, PT_MAX_FRAME, &type, &body, &total), 1);
-    cr_assert_eq(total, b->len);
-    return body;
-}
-
-/* A copy that ends where its memory ends, so that a sanitizer sees any step beyond. */
-static int decode_copy(decode_fn *decode, const unsigned char *p, size_t n, struct pt_err *err)
-{
-    unsigned char *copy = malloc(n ? n : 1);
-    memcpy(copy, p, n);
-    struct pt_reader r = {.p = copy, .left = n};
-    int rc = decode(&r, err);
-    free(copy);
-    return rc;
-}
-
-static void refuse_all_but_the_whole(decode_fn *decode, const unsigned char *p, size_t n)
-{
-    struct pt_err err = PT_ERR_INIT;
-    cr_expect_eq(decode_copy(decode, p, n, &err), 0, "%s", err.msg);
-    for (size_t k = 0; k < n; k++) {
-        err = PT_ERR_INIT;
-        cr_expect_eq(decode_copy(decode, p, k, &err), -1, "%zu of %zu bytes were taken", k, n);
-        cr_expect(err.msg[0] != '\0');
-    }
-    unsigned char *more = malloc(n + 1);
-    memcpy(more, p, n);
-    more[n] = 0;
-    cr_expect_eq(decode_copy(decode, more, n + 1, &err), -1, "a surplus byte was taken");
-    free(more);
-}
-
-static void change_at_random(decode_fn *decode, const unsigned char *p, size_t n)
-{
-    uint32_t seed = 1;
-    unsigned char *copy = malloc(n);
-    for (int round = 0; round < 3000; round++) {
-        struct pt_err err = PT_ERR_INIT;
-        memcpy(copy, p, n);
-        for (uint32_t k = 0; k <= (uint32_t)round % 4; k++) {
-            seed = seed * 1664525u + 1013904223u;
-            copy[(seed >> 8) % n] =
-                round % 2 ? (unsigned char)(seed >> 24) : (unsigned char)(255 * (seed >> 31));
-        }
-        decode_copy(decode, copy, n, &err);
-    }
-    free(copy);
-}
-
-static void check(decode_fn *decode, struct pt_buf *b)
-{
-    struct pt_reader r = body_of(b);
-    refuse_all_but_the_whole(decode, r.p, r.left);
-    change_at_random(decode, r.p, r.left);
-    pt_buf_fini(b);
 }
 
 static struct pt_env env[] = {{(char *)"A", (char *)"1"}, {(char *)"EMPTY", (char *)""}};
@@ -124,7 +48,7 @@ Test(message, setup)
     struct pt_buf b = {0};
     struct pt_setup got;
     pt_setup_encode(&setup, &b);
-    struct pt_reader r = body_of(&b);
+    struct pt_reader r = body_of(&b, PT_C_SETUP, 0);
     cr_assert_eq(pt_setup_decode(&r, &got, NULL), 0);
     cr_expect_str_eq(got.run, setup.run);
     cr_expect_str_eq(got.cwd, setup.cwd);
@@ -142,7 +66,7 @@ Test(message, setup)
     cr_expect_str_eq(got.env[1].name, "EMPTY");
     cr_expect_str_eq(got.env[1].value, "");
     pt_setup_fini(&got);
-    check(setup_once, &b);
+    check(setup_once, &b, PT_C_SETUP, 0);
 }
 
 Test(message, setup_with_a_flag_that_is_none)
@@ -151,7 +75,7 @@ Test(message, setup_with_a_flag_that_is_none)
     struct pt_buf b = {0};
     odd.flags = PT_SETUP_FLAGS + 1;
     pt_setup_encode(&odd, &b);
-    struct pt_reader r = body_of(&b);
+    struct pt_reader r = body_of(&b, PT_C_SETUP, 0);
     cr_expect_eq(decode_copy(setup_once, r.p, r.left, NULL), -1);
     pt_buf_fini(&b);
 }
@@ -181,14 +105,14 @@ Test(message, ready)
     struct pt_buf b = {0};
     struct pt_ready got;
     pt_ready_encode(&ready, &b);
-    struct pt_reader r = body_of(&b);
+    struct pt_reader r = body_of(&b, PT_C_READY, 0);
     cr_assert_eq(pt_ready_decode(&r, &got, NULL), 0);
     cr_expect_eq(got.memory, 1ull << 40);
     cr_expect_str_eq(got.machine, "x86_64");
     cr_expect_str_eq(got.workspace, "/c/w");
     cr_expect_str_eq(got.dir, "/run/x");
     pt_ready_fini(&got);
-    check(ready_once, &b);
+    check(ready_once, &b, PT_C_READY, 0);
 }
 
 Test(message, attach)
@@ -198,13 +122,13 @@ Test(message, attach)
     struct pt_buf b = {0};
     struct pt_attach got;
     pt_attach_encode(&attach, &b);
-    struct pt_reader r = body_of(&b);
+    struct pt_reader r = body_of(&b, PT_C_ATTACH, 0);
     cr_assert_eq(pt_attach_decode(&r, &got, NULL), 0);
     cr_expect_str_eq(got.run, "20261121-1");
     cr_expect_eq(got.host, 3);
     cr_expect_str_eq(got.dir, "/run/x");
     pt_attach_fini(&got);
-    check(attach_once, &b);
+    check(attach_once, &b, PT_C_ATTACH, 0);
 }
 
 Test(message, launch)
@@ -219,13 +143,13 @@ Test(message, launch)
     struct pt_buf b = {0};
     struct pt_launch got;
     pt_launch_encode(&launch, PT_C_LAUNCH, &b);
-    struct pt_reader r = body_of(&b);
+    struct pt_reader r = body_of(&b, PT_C_LAUNCH, 0);
     cr_assert_eq(pt_launch_decode(&r, &got, NULL), 0);
     cr_expect_str_eq(got.key, "KEY");
     cr_expect_str_eq(got.address, "10.0.0.1:99");
     cr_expect_str_eq(got.share, "ann@laptop");
     pt_launch_fini(&got);
-    check(launch_once, &b);
+    check(launch_once, &b, PT_C_LAUNCH, 0);
 }
 
 Test(message, waits)
@@ -235,13 +159,13 @@ Test(message, waits)
     struct pt_buf b = {0};
     struct pt_waits got;
     pt_waits_encode(&waits, &b);
-    struct pt_reader r = body_of(&b);
+    struct pt_reader r = body_of(&b, PT_L_WAITS, 0);
     cr_assert_eq(pt_waits_decode(&r, &got, NULL), 0);
     cr_expect_str_eq(got.run, "20261121-1");
     cr_expect_str_eq(got.who, "ann@laptop");
     cr_expect(got.held == 3 && got.slots == 8);
     pt_waits_fini(&got);
-    check(waits_once, &b);
+    check(waits_once, &b, PT_L_WAITS, 0);
 }
 
 Test(message, bundle)
@@ -261,7 +185,7 @@ Test(message, bundle)
     struct pt_buf b = {0};
     struct pt_bundle got;
     pt_bundle_encode(&bundle, PT_L_BUNDLE, &b);
-    struct pt_reader r = body_of(&b);
+    struct pt_reader r = body_of(&b, PT_L_BUNDLE, 0);
     cr_assert_eq(pt_bundle_decode(&r, &got, NULL), 0);
     cr_assert_eq(got.nfiles, 2);
     cr_expect(got.rank == 3 && got.ranks == 4 && got.flags == PT_BUNDLE_NUMA);
@@ -270,7 +194,7 @@ Test(message, bundle)
     cr_expect_str_eq(got.files[0].tests[1].nodeid, "a.py::t[x]");
     cr_expect_eq(got.files[1].ntests, 0);
     pt_bundle_fini(&got);
-    check(bundle_once, &b);
+    check(bundle_once, &b, PT_L_BUNDLE, 0);
 }
 
 /* Unsaid is one rank; none, or more than there can be, is refused, as is a flag that is none. */
@@ -284,7 +208,7 @@ Test(message, bundle_of_ranks)
             struct pt_buf b = {0};
             struct pt_bundle got;
             pt_bundle_encode(&bundle, PT_R_BUNDLE, &b);
-            struct pt_reader r = body_of(&b);
+            struct pt_reader r = body_of(&b, PT_R_BUNDLE, 0);
             bool ok = want[i] && flags <= PT_BUNDLE_FLAGS;
             cr_expect_eq(pt_bundle_decode(&r, &got, NULL), ok ? 0 : -1, "%u ranks, flags %u", ranks[i],
                          flags);
@@ -320,18 +244,15 @@ Test(message, death)
     struct pt_buf b = {0};
     struct pt_death got;
     pt_death_encode(&death, 42, &b);
-    struct pt_reader r = body_of(&b);
+    struct pt_reader r = body_of(&b, PT_L_DEATH, 0);
     cr_expect_eq(pt_get_u64(&r), 42);
-    struct pt_reader after = r;
     cr_assert_eq(pt_death_decode(&r, &got, NULL), 0);
     cr_expect_eq(got.test, PT_NONE);
     cr_expect_eq(got.duration_us, 12345678901ull);
     cr_expect(got.began_us == 1700000000000001ull && got.lasted_us == 12345678902ull);
     cr_expect_str_eq(got.stack, "stack");
     pt_death_fini(&got);
-    refuse_all_but_the_whole(death_once, after.p, after.left);
-    change_at_random(death_once, after.p, after.left);
-    pt_buf_fini(&b);
+    check(death_once, &b, PT_L_DEATH, 8);
 }
 
 Test(message, death_of_a_cause_that_is_none)
@@ -340,8 +261,7 @@ Test(message, death_of_a_cause_that_is_none)
         struct pt_death odd = {.cause = (uint8_t)cause};
         struct pt_buf b = {0};
         pt_death_encode(&odd, 1, &b);
-        struct pt_reader r = body_of(&b);
-        pt_get_u64(&r);
+        struct pt_reader r = body_of(&b, PT_L_DEATH, 8);
         bool known = cause >= PT_CAUSE_DIED && cause <= PT_CAUSE_FALL;
         cr_expect_eq(decode_copy(death_once, r.p, r.left, NULL), known ? 0 : -1, "cause %u", cause);
         pt_buf_fini(&b);
@@ -359,16 +279,19 @@ Test(message, limits)
     struct pt_buf b = {0};
     struct pt_limits got;
     pt_limits_encode(&limits, &b);
-    struct pt_reader r = body_of(&b);
+    struct pt_reader r = body_of(&b, PT_L_LIMITS, 0);
     cr_assert_eq(pt_limits_decode(&r, &got, NULL), 0);
     cr_expect(got.runners == 3 && got.memory == 5ull << 32 && got.output_ms == 7 && got.grace_ms == 9);
     cr_expect(got.mpi_grace_ms == 3000 && got.fresh == PT_FRESH_TEST);
     struct pt_buf odd = {0};
     pt_limits_encode(&(struct pt_limits){.fresh = PT_FRESH_TEST + 1}, &odd);
-    r = body_of(&odd);
+    r = body_of(&odd, PT_L_LIMITS, 0);
     cr_expect_eq(decode_copy(limits_once, r.p, r.left, NULL), -1);
     pt_buf_fini(&odd);
-    check(limits_once, &b);
+    r = body_of(&b, PT_L_LIMITS, 0);
+    refuse_all_but_the_whole(limits_once, r.p, r.left);
+    change_at_random(limits_once, r.p, r.left);
+    pt_buf_fini(&b);
 }
 
 Test(message, steal)
@@ -378,11 +301,11 @@ Test(message, steal)
     struct pt_buf b = {0};
     struct pt_steal got;
     pt_steal_encode(&steal, PT_L_STEAL, &b);
-    struct pt_reader r = body_of(&b);
+    struct pt_reader r = body_of(&b, PT_L_STEAL, 0);
     cr_assert_eq(pt_steal_decode(&r, &got, NULL), 0);
     cr_expect(got.bundle == 4 && got.n == 3 && got.tests[0] == 7 && got.tests[2] == 0xfffffffeu);
     pt_steal_fini(&got);
-    check(steal_once, &b);
+    check(steal_once, &b, PT_L_STEAL, 0);
 }
 
 /* A count that the bytes cannot hold must not make us allocate for it. */

@@ -6,15 +6,6 @@
 #include "src/common/message_across.c"
 #include "src/common/wire.c"
 
-#define DECODER(name)                                                                                        \
-    static int name##_once(struct pt_reader *r, struct pt_err *err)                                          \
-    {                                                                                                        \
-        struct pt_##name m;                                                                                  \
-        if (pt_##name##_decode(r, &m, err) < 0)                                                              \
-            return -1;                                                                                       \
-        pt_##name##_fini(&m);                                                                                \
-        return 0;                                                                                            \
-    }
 DECODER(listening)
 DECODER(probe)
 DECODER(reached)

@@ -10,17 +10,6 @@
 
 #include <stdlib.h>
 
-#define DECODER(name)                                                                                        \
-    static int name##_once(struct pt_reader *r, struct pt_err *err)                                          \
-    {                                                                                                        \
-        struct pt_##name m;                                                                                  \
-        if (pt_##name##_decode(r, &m, err) < 0)                                                              \
-            return -1;                                                                                       \
-        use_words(m.words, m.of);                                                                            \
-        pt_##name##_fini(&m);                                                                                \
-        return 0;                                                                                            \
-    }
-
 /* What was let through can be read without harm. */
 static void use_words(const struct pt_rank_word *words, uint32_t of)
 {
@@ -37,17 +26,9 @@ static void use_words(const struct pt_rank_word *words, uint32_t of)
         }
     }
 }
-DECODER(ranks)
-DECODER(fall)
-
-static int sizes_once(struct pt_reader *r, struct pt_err *err)
-{
-    struct pt_sizes m;
-    if (pt_sizes_decode(r, &m, err) < 0)
-        return -1;
-    pt_sizes_fini(&m);
-    return 0;
-}
+DECODER_WITH(ranks, use_words(m.words, m.of))
+DECODER_WITH(fall, use_words(m.words, m.of))
+DECODER(sizes)
 
 Test(message_group, sizes)
 {
