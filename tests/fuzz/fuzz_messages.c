@@ -10,6 +10,7 @@
 #include "run_nodes.h"
 #include "run_results.h"
 #include "status.h"
+#include "tests/unit/run_plays.h"
 
 #include <stdarg.h>
 
@@ -147,17 +148,6 @@ int pt_history_imported(struct pt_history *h, const char *host, const char *file
 
 /* --- the run's other files --- */
 
-void pt_run_stop(struct pt_run *run, const char *why)
-{
-    snprintf(run->stopped, sizeof(run->stopped), "%s", why);
-    pt_plan_stop(run->plan);
-}
-
-void pt_run_end_early(struct pt_run *run, const char *why)
-{
-    pt_run_stop(run, why);
-}
-
 void pt_run_fail(struct pt_run *run, const struct pt_err *err)
 {
     (void)run;
@@ -173,11 +163,6 @@ void pt_run_host_note(struct pt_run_host *h, const char *fmt, ...)
     FUZZ_CHECK(vsnprintf(text, sizeof(text), fmt, ap) > 0);
     va_end(ap);
     pt_terminal_note(h->run->terminal, text);
-}
-
-bool pt_run_host_may_say(struct pt_run_host *h)
-{
-    return h->said++ < PT_RUN_SAID;
 }
 
 static void lose(struct pt_run_host *h)
@@ -206,17 +191,6 @@ void pt_run_host_bye(struct pt_run_host *h)
 void pt_run_nodes_output(struct pt_run_host *h, uint32_t rank, const void *json, size_t n)
 {
     (void)h, (void)rank, (void)json, (void)n;
-}
-
-const char *pt_run_nodes_show(const struct pt_run *run)
-{
-    (void)run;
-    return NULL;
-}
-
-void pt_run_nodes_ready(struct pt_run_host *h, uint32_t rank)
-{
-    (void)h, (void)rank;
 }
 
 void pt_run_nodes_down(struct pt_run_host *h, uint32_t rank, const char *why)

@@ -28,7 +28,7 @@ static struct {
     bool coming;
 } lab;
 
-/* --- what the run has for its hosts --- */
+#include "tests/unit/across_plays.h"
 
 void pt_lane_send(struct pt_lane *lane, struct pt_buf *frame)
 {
@@ -75,47 +75,18 @@ void pt_run_fail(struct pt_run *run, const struct pt_err *err)
 void pt_run_deal(struct pt_run *run)
 {
     struct pt_plan_deal deal;
-    uint32_t host, bundle;
-    while (pt_plan_drop(run->plan, &host, &bundle) == 1)
-        pt_plan_done(run->plan, host, bundle, pt_plan_bundle(run->plan, bundle)->attempt, NULL, NULL);
+    drop_all(run);
     while (pt_plan_next(run->plan, &deal, NULL) == 1)
         for (uint32_t i = 0; i < deal.bundle->nspread; i++)
             FUZZ_CHECK(run->across->at[deal.bundle->spread[i].host].in);
-}
-
-void pt_run_check(struct pt_run *run)
-{
-    pt_run_across_look(run);
-}
-
-void pt_run_hosts_wake(struct pt_run *run)
-{
-    (void)run;
-}
-
-void pt_run_hosts_part(struct pt_run *run)
-{
-    (void)run;
-    lab.parted++;
-}
-
-bool pt_run_hosts_coming(const struct pt_run *run)
-{
-    (void)run;
-    return lab.coming;
 }
 
 /* --- hosts --- */
 
 static void up(uint32_t host)
 {
-    struct pt_run_host *h = &lab.at[host];
-    if (h->state == PT_HOST_WORKING)
-        return;
-    h->state = PT_HOST_WORKING;
-    h->launches++;
-    h->launch_slots = 4;
-    pt_plan_host(lab.run.plan, host, 4);
+    if (lab.at[host].state != PT_HOST_WORKING)
+        play_up(host);
 }
 
 static void lose(uint32_t host, bool down)
@@ -154,20 +125,10 @@ static void add_tests(void)
 
 static void begin(void)
 {
-    static char names[HOSTS][4] = {"h1", "h2", "h3"};
-    struct pt_plan_spec spec = {.hosts = HOSTS, .bundles_per_worker = 10};
-    memset(&lab, 0, sizeof(lab));
+    play_hosts();
     loop_begin();
-    lab.run = (struct pt_run){.opts = &lab.opts, .at = lab.at, .hosts = {.items = lab.hosts, .n = HOSTS}};
-    lab.run.plan = pt_plan_create(&spec, NULL);
-    for (uint32_t i = 0; i < HOSTS; i++) {
-        lab.hosts[i].name = names[i];
-        lab.at[i] = (struct pt_run_host){.run = &lab.run,
-                                         .number = i,
-                                         .host = &lab.hosts[i],
-                                         .lane = (struct pt_lane *)(void *)&lab.at[i]};
-        pt_plan_expect(lab.run.plan, i, 4);
-    }
+    for (uint32_t i = 0; i < HOSTS; i++)
+        lab.at[i].lane = (struct pt_lane *)(void *)&lab.at[i];
     add_tests();
 }
 

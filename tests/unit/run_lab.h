@@ -6,59 +6,22 @@
 #include "logs.h"
 #include "rerun.h"
 #include "run_nodes.h"
+#include "run_plays.h"
 #include "run_results.h"
+#include "run_said.h"
 #include "status.h"
-
-#include <stdarg.h>
 
 #define UNUSED __attribute__((unused))
 
 /* --- the run's other files --- */
 
-static char said[4096];
 static bool failed;
-
-static void say(const char *fmt, ...) __attribute__((format(printf, 1, 2)));
-static void say(const char *fmt, ...)
-{
-    size_t n = strlen(said);
-    va_list ap;
-    va_start(ap, fmt);
-    vsnprintf(said + n, sizeof(said) - n, fmt, ap);
-    va_end(ap);
-}
-
-void pt_run_stop(struct pt_run *run, const char *why)
-{
-    snprintf(run->stopped, sizeof(run->stopped), "%s", why);
-    pt_plan_stop(run->plan);
-}
-
-void pt_run_end_early(struct pt_run *run, const char *why)
-{
-    pt_run_stop(run, why);
-}
 
 void pt_run_fail(struct pt_run *run, const struct pt_err *err)
 {
     (void)run;
     failed = true;
     say("failed: %s\n", err->msg);
-}
-
-void pt_run_host_note(struct pt_run_host *h, const char *fmt, ...)
-{
-    char text[512];
-    va_list ap;
-    va_start(ap, fmt);
-    vsnprintf(text, sizeof(text), fmt, ap);
-    va_end(ap);
-    say("%s: %s\n", h->host->name, text);
-}
-
-bool pt_run_host_may_say(struct pt_run_host *h)
-{
-    return h->said++ < PT_RUN_SAID;
 }
 
 void pt_run_host_give_up(struct pt_run_host *h, const char *why)
@@ -75,17 +38,6 @@ void pt_run_nodes_output(struct pt_run_host *h, uint32_t rank, const void *json,
 {
     (void)json;
     say("gw%u: %zu bytes\n", h->base + rank, n);
-}
-
-const char *pt_run_nodes_show(const struct pt_run *of)
-{
-    (void)of;
-    return NULL;
-}
-
-void pt_run_nodes_ready(struct pt_run_host *h, uint32_t rank)
-{
-    (void)h, (void)rank;
 }
 
 void pt_run_nodes_down(struct pt_run_host *h, uint32_t rank, const char *why)
@@ -147,12 +99,9 @@ UNUSED static void start(uint32_t reruns, uint32_t maxfail)
     }
 }
 
-/* A file of n tests named 0, 1 ...; several times the same path makes several
- * units. */
-UNUSED static void add_file(const char *path, uint32_t n)
+/* Tests of a file, named 0, 1 ..., that no plan has yet; their node ids are in `id`. */
+UNUSED static void new_tests(const char *path, uint32_t n, struct pt_bundle_test *tests, char (*id)[64])
 {
-    struct pt_bundle_test tests[8];
-    char id[8][64];
     uint32_t file = pt_suite_file(run.suite, path);
     for (uint32_t i = 0; i < n; i++) {
         snprintf(id[i], sizeof(id[i]), "%s::%u", path, i);
@@ -161,6 +110,15 @@ UNUSED static void add_file(const char *path, uint32_t n)
         lab_test(run.ledger, test, id[i]);
         tests[i] = (struct pt_bundle_test){.test = test, .nodeid = id[i]};
     }
+}
+
+/* A file of n tests named 0, 1 ...; several times the same path makes several
+ * units. */
+UNUSED static void add_file(const char *path, uint32_t n)
+{
+    struct pt_bundle_test tests[8];
+    char id[8][64];
+    new_tests(path, n, tests, id);
     cr_assert_eq(pt_plan_add_file(run.plan, path, tests, n, 1, NULL), 0);
 }
 

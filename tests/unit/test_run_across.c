@@ -243,12 +243,7 @@ Test(run_across, a_host_that_is_lost_while_it_is_asked_is_asked_again)
     say_listening(1);
     lab_expect_none();
     say_listening(2);
-    lab_expect_all(PT_C_PROBE);
-    for (uint32_t i = 0; i < HOSTS; i++)
-        say_reached_but(i, PT_NONE);
-    lab_expect_all(PT_C_PEERS);
-    for (uint32_t i = 0; i < HOSTS; i++)
-        say_peered(i);
+    lab_round_from_probe();
     expect_spread(0, 1);
     cr_expect_str_eq(lab.notes, "");
     lab_stop();

@@ -11,15 +11,8 @@ static void add_mpi_file(const char *path, uint32_t n, uint32_t ranks)
     struct pt_bundle_test tests[8];
     char id[8][64];
     char copy[64];
-    uint32_t file = pt_suite_file(run.suite, path);
     snprintf(copy, sizeof(copy), "%s", path);
-    for (uint32_t i = 0; i < n; i++) {
-        snprintf(id[i], sizeof(id[i]), "%s::%u", path, i);
-        uint32_t test = pt_suite_add(run.suite, file, id[i], 0);
-        cr_assert_eq(pt_verdict_add_test(run.verdict), test);
-        lab_test(run.ledger, test, id[i]);
-        tests[i] = (struct pt_bundle_test){.test = test, .nodeid = id[i]};
-    }
+    new_tests(path, n, tests, id);
     struct pt_bundle_file files = {copy, tests, n};
     struct pt_plan_unit unit = {.files = &files,
                                 .nfiles = 1,

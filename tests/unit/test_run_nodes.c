@@ -4,9 +4,9 @@
 
 #include "common/message_group.h"
 #include "json.h"
+#include "run_said.h"
 
 #include <criterion/criterion.h>
-#include <stdarg.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -14,20 +14,9 @@ static struct pt_run run;
 static struct pt_run_host at[3];
 static struct pt_host names[3] = {{.name = (char *)"a"}, {.name = (char *)"b"}, {.name = (char *)"c"}};
 static struct pt_options opts;
-static char said[8192];
 static FILE *out;
 static char *printed;
 static size_t printed_len;
-
-static void say(const char *fmt, ...) __attribute__((format(printf, 1, 2)));
-static void say(const char *fmt, ...)
-{
-    size_t n = strlen(said);
-    va_list ap;
-    va_start(ap, fmt);
-    vsnprintf(said + n, sizeof(said) - n, fmt, ap);
-    va_end(ap);
-}
 
 int pt_collect_ask(struct pt_collect *c, const void *line, size_t n)
 {
@@ -51,16 +40,6 @@ int pt_run_resume_take(struct pt_run *r, uint32_t test, struct pt_err *err)
 void pt_run_host_begin(struct pt_run_host *h)
 {
     say("begin %s\n", h->host->name);
-}
-
-void pt_run_host_note(struct pt_run_host *h, const char *fmt, ...)
-{
-    char text[512];
-    va_list ap;
-    va_start(ap, fmt);
-    vsnprintf(text, sizeof(text), fmt, ap);
-    va_end(ap);
-    say("%s: %s\n", h->host->name, text);
 }
 
 static void heard(const char *words)
