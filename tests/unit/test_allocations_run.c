@@ -2,6 +2,7 @@
 /* Each allocation fails in turn in what a run keeps while it goes on: what was collected, said, shown,
  * logged, and the streams to a host. What could not be kept is told, and leaves no half of an entry. */
 #include "allocations.h"
+#include "allocations_dir.h"
 
 #include "across.h"
 #include "backlog.h"
@@ -191,23 +192,10 @@ Test(allocations_run, told)
 
 /* --- logs --- */
 
-static char dir[64];
-
 static void count(void *arg, uint32_t node, const char *nodeid, const char *line, size_t n)
 {
     (void)node, (void)nodeid, (void)line, (void)n;
     ++*(int *)arg;
-}
-
-static bool file_has(const char *name, const char *want)
-{
-    char path[160], text[512] = "";
-    snprintf(path, sizeof(path), "%s/logs/r1/%s", dir, name);
-    FILE *f = fopen(path, "r");
-    bool has = f && fread(text, 1, sizeof(text) - 1, f) > 0 && strcmp(text, want) == 0;
-    if (f)
-        fclose(f);
-    return has;
 }
 
 /* Whoever is kept after a failure is kept whole: the heading of its test stands before what it wrote. */
@@ -231,9 +219,9 @@ static bool logs(void *arg)
         cr_assert_neq(pt_logs_member(l, "h1", 1, 1), PT_NONE);
         struct pt_err later = PT_ERR_INIT;
         if (rc < 0 && pt_logs_add(l, 0, "h1", "a.py::t", "words\n", 6, &later) == 0 && pt_logs_folder(l))
-            cr_assert(file_has("gw0.log", "=== gw0 on h1\n=== a.py::t\nwords\n"));
+            cr_assert(holds("logs/r1/gw0.log", "=== gw0 on h1\n=== a.py::t\nwords\n"));
     } else {
-        cr_assert(file_has("gw0.log", "=== gw0 on h1\n=== a.py::t\nwords\n"));
+        cr_assert(holds("logs/r1/gw0.log", "=== gw0 on h1\n=== a.py::t\nwords\n"));
     }
     pt_logs_destroy(l);
     snprintf(command, sizeof(command), "rm -rf %s/logs", dir);
@@ -243,9 +231,7 @@ static bool logs(void *arg)
 
 Test(allocations_run, logs)
 {
-    const char *above = getenv("TMPDIR");
-    snprintf(dir, sizeof(dir), "%.40s/pt-alloc-XXXXXX", above && *above ? above : "/tmp");
-    cr_assert(mkdtemp(dir));
+    make_dir();
     allocations_check("logs", logs, NULL, ALLOCATIONS_BORNE, 20); /* old folders stay when memory ends */
     cr_assert_eq(rmdir(dir), 0);
 }

@@ -3,6 +3,7 @@
  * thought to have, digests that were read before, what is chosen, a host's store. A memory that cannot be had
  * costs a question or a reading, never a wrong tree. */
 #include "allocations.h"
+#include "allocations_dir.h"
 
 #include "common/auto.h"
 #include "common/err.h"
@@ -26,39 +27,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-static char dir[64];
-
-static const char *at(const char *name)
-{
-    static char paths[8][128];
-    static size_t i;
-    i = (i + 1) % 8;
-    snprintf(paths[i], sizeof(paths[i]), "%s/%s", dir, name);
-    return paths[i];
-}
-
-static void put(const char *name, const char *text)
-{
-    int fd = open(at(name), O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0600);
-    cr_assert_eq(write(fd, text, strlen(text)), (ssize_t)strlen(text));
-    close(fd);
-}
-
-static void init(void)
-{
-    const char *above = getenv("TMPDIR");
-    snprintf(dir, sizeof(dir), "%.40s/pt-alloc-XXXXXX", above && *above ? above : "/tmp");
-    cr_assert(mkdtemp(dir));
-}
-
-static void fini(void)
-{
-    char command[128];
-    snprintf(command, sizeof(command), "rm -rf %s", dir);
-    cr_assert_eq(system(command), 0);
-}
-
-TestSuite(allocations_sync, .init = init, .fini = fini, .timeout = 110);
+TestSuite(allocations_sync, .init = make_dir, .fini = remove_dir, .timeout = 110);
 
 /* Files a, b .. of which each has a content of its own; NULL with err. */
 static struct pt_manifest *make(const char *names, struct pt_err *err)

@@ -2,6 +2,7 @@
 /* Each allocation fails in turn in what reads text that a person wrote, and quotes it: hosts, the project,
  * ssh's files, words, JSON. */
 #include "allocations.h"
+#include "allocations_dir.h"
 
 #include "common/err.h"
 #include "common/quote.h"
@@ -17,22 +18,10 @@
 
 #include <criterion/criterion.h>
 #include <errno.h>
-#include <fcntl.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
 #include <unistd.h>
-
-static char dir[64];
-
-static const char *at(const char *name)
-{
-    static char paths[8][128];
-    static size_t i;
-    i = (i + 1) % 8;
-    snprintf(paths[i], sizeof(paths[i]), "%s/%s", dir, name);
-    return paths[i];
-}
 
 /* In the place of the one that unpacks what the program carries. */
 char *pt_tools_python(const char *where, struct pt_err *err)
@@ -41,37 +30,7 @@ char *pt_tools_python(const char *where, struct pt_err *err)
     return strdup(where);
 }
 
-static void put(const char *name, const char *text)
-{
-    int fd = open(at(name), O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0600);
-    cr_assert_eq(write(fd, text, strlen(text)), (ssize_t)strlen(text));
-    close(fd);
-}
-
-static bool holds(const char *name, const char *text)
-{
-    char got[1024] = "";
-    int fd = open(at(name), O_RDONLY | O_CLOEXEC);
-    bool same = fd >= 0 && read(fd, got, sizeof(got) - 1) >= 0 && !strcmp(got, text);
-    close(fd);
-    return same;
-}
-
-static void init(void)
-{
-    const char *above = getenv("TMPDIR");
-    snprintf(dir, sizeof(dir), "%.40s/pt-alloc-XXXXXX", above && *above ? above : "/tmp");
-    cr_assert(mkdtemp(dir));
-}
-
-static void fini(void)
-{
-    char command[128];
-    snprintf(command, sizeof(command), "rm -rf %s", dir);
-    cr_assert_eq(system(command), 0);
-}
-
-TestSuite(allocations_text, .init = init, .fini = fini, .timeout = 110);
+TestSuite(allocations_text, .init = make_dir, .fini = remove_dir, .timeout = 110);
 
 /* --- hosts --- */
 
