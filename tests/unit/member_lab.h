@@ -42,13 +42,8 @@ static inline void spawn_group(struct group *group)
     snprintf(numbers[2], sizeof(numbers[2]), "%u", group->far);
     snprintf(numbers[1], sizeof(numbers[1]), "%u", GROUP);
     snprintf(slots, sizeof(slots), "%u", SLOTS);
-    setenv("OMPI_ALLOW_RUN_AS_ROOT", "1", 1);
-    setenv("OMPI_ALLOW_RUN_AS_ROOT_CONFIRM", "1", 1);
-    setenv("TMPDIR", lab->dir, 1);
-    setenv("PTREMOTE_WORKSPACE", lab->workspace, 1);
-    setenv("PTREMOTE_RUN", RUN, 1);
+    set_environment(lab);
     setenv("PTREMOTE_SLOTS", slots, 1);
-    setenv("ASAN_OPTIONS", "detect_leaks=0", 1);
     const char *const wdir = group->astray ? "/" : lab->dir;
     const char *argv[64] = {"mpirun",
                             "-quiet",
@@ -295,10 +290,7 @@ static inline struct group *group_create(uint32_t size)
     group->size = size;
     for (uint32_t i = 0; i < size; i++)
         group->mates[i].fd = -1;
-    snprintf(lab->dir, sizeof(lab->dir), "/tmp/pt-member-XXXXXX");
-    cr_assert(mkdtemp(lab->dir));
-    snprintf(lab->workspace, sizeof(lab->workspace), "%s/ws", lab->dir);
-    cr_assert_eq(mkdir(lab->workspace, 0700), 0);
+    make_folders(lab, "/tmp/pt-member-XXXXXX");
     setenv("PTREMOTE_RUN_DIR", lab->dir, 1);
     start_server(lab);
     return group;
@@ -346,20 +338,13 @@ static inline void group_bundle(struct group *group, uint32_t number, uint32_t t
                                .ranks = group->size,
                                .files = &one,
                                .nfiles = 1};
-    pt_auto_free char *copy = strdup(tests);
-    for (char *rest = copy, *name; (name = strsep(&rest, " "));) {
-        char *nodeid = NULL;
-        cr_assert_geq(asprintf(&nodeid, "%s::%s", file, name), 0);
-        list[one.ntests] = (struct pt_bundle_test){.test = first + one.ntests, .nodeid = nodeid};
-        one.ntests++;
-    }
+    name_tests(&one, tests, first);
     for (uint32_t i = 0; i < group->size; i++) {
         struct pt_buf msg = {0};
         pt_bundle_encode(&bundle, PT_L_BUNDLE, &msg);
         mate_send(&group->mates[i], &msg);
     }
-    for (uint32_t i = 0; i < one.ntests; i++)
-        free(list[i].nodeid);
+    forget_tests(&one);
 }
 
 /* The hub goes: the members end, as what their launcher should take for a good end. */

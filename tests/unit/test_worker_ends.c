@@ -28,8 +28,7 @@ Test(worker_ends, a_runner_above_its_memory_is_ended, .timeout = 110)
     lab_session(lab);
     lab_bundle(lab, 1, 0, "test_m.py", "test_a test_eats test_feeds test_b", 0);
     lab_wait(lab, PT_L_DONE, 0);
-    for (uint32_t test = 0; test < 4; test++)
-        cr_assert_eq(lab_told(lab, test), 1, "test %u", test);
+    lab_expect_told(lab, 4);
     cr_assert_eq(lab_count(lab, PT_L_DEATH), 2);
     for (uint32_t i = 0; i < 2; i++) {
         struct pt_death *death = &lab_wait(lab, PT_L_DEATH, i)->death;
@@ -310,12 +309,7 @@ Test(worker_ends, much_output_waits_for_the_master, .timeout = 110)
     lab_bundle(lab, 1, 0, "test_c.py", "test_a", 0);
     lab_bundle(lab, 2, 0, "test_c.py", "test_b", 1);
     lab_wait(lab, PT_L_OUTPUT, 30);
-    size_t before;
-    do { /* until it stays silent */
-        before = lab->nevents;
-        for (int i = 0; i < 10; i++)
-            lab_pump(lab, 100);
-    } while (lab->nevents > before);
+    lab_pump_until_silent(lab);
     cr_assert_lt(lab_count(lab, PT_L_OUTPUT), 120, "it waits");
     lab->hold_acks = false;
     lab_ack(lab, lab->last_seq);

@@ -60,8 +60,7 @@ static void session_outlives_crashes(size_t mode)
     lab_bundle(lab, 2, 0, "test_i.py", "test_a test_kill", 10);
     lab_bundle(lab, 3, 0, "test_i.py", "test_b", 20);
     lab_wait(lab, PT_L_DONE, 2);
-    for (uint32_t test = 0; test < 6; test++)
-        cr_assert_eq(lab_told(lab, test), 1, "test %u", test);
+    lab_expect_told(lab, 6);
     cr_assert(lab_told(lab, 10) == 1 && lab_told(lab, 11) == 1 && lab_told(lab, 20) == 1);
     cr_assert_eq(lab_count(lab, PT_L_DEATH), 5);
     for (uint32_t i = 0; i < 4; i++) {
@@ -90,8 +89,7 @@ static void session_outlives_hangs(size_t mode)
     struct lab *lab = open_lab(mode, ways_to_die);
     lab_bundle(lab, 1, 700, "test_i.py", "test_a test_hang test_child test_b", 0);
     lab_wait(lab, PT_L_DONE, 0);
-    for (uint32_t test = 0; test < 4; test++)
-        cr_assert_eq(lab_told(lab, test), 1, "test %u", test);
+    lab_expect_told(lab, 4);
     cr_assert_eq(lab_count(lab, PT_L_DEATH), 2);
     for (uint32_t i = 0; i < 2; i++) {
         struct pt_death *death = &lab_wait(lab, PT_L_DEATH, i)->death;
@@ -155,8 +153,7 @@ Test(worker_isolated, where_forking_is_not_safe_runners_follow_each_other, .time
     lab_bundle(lab, 1, 0, "test_i.py", "test_a test_b test_segv test_a test_b", 0);
     lab_bundle(lab, 2, 0, "test_i.py", "test_a", 10);
     lab_wait(lab, PT_L_DONE, 1);
-    for (uint32_t test = 0; test < 5; test++)
-        cr_assert_eq(lab_told(lab, test), 1, "test %u", test);
+    lab_expect_told(lab, 5);
     cr_assert_eq(lab_told(lab, 10), 1);
     cr_assert_eq(lab_count(lab, PT_L_DEATH), 1);
     cr_assert_eq(lab_wait(lab, PT_L_DEATH, 0)->test, 2);

@@ -74,8 +74,7 @@ Test(worker_linger, what_is_not_acknowledged_is_told_again, .timeout = 110)
     /* SESSION and two bundles */
     cr_expect_eq(come_again(lab, acked), 3);
     lab_wait(lab, PT_L_DONE, 1);
-    for (uint32_t test = 0; test < 4; test++)
-        cr_expect_eq(lab_told(lab, test), 1, "test %u: %zu times", test, lab_told(lab, test));
+    lab_expect_told(lab, 4);
     lab_quit(lab);
     lab_destroy(lab);
 }
@@ -174,8 +173,7 @@ Test(worker_linger, much_that_is_told_while_nobody_is_there, .timeout = 110)
     for (size_t i = 0; i < lab->nevents; i++)
         bytes += lab->events[i].type == PT_L_REPORT ? strlen(lab->events[i].text) : 0;
     cr_expect_gt(bytes, 30u << 20, "%zu bytes are not too much", bytes);
-    for (uint32_t test = 0; test < TESTS; test++)
-        cr_expect_eq(lab_told(lab, test), 1, "test %u: %zu times", test, lab_told(lab, test));
+    lab_expect_told(lab, TESTS);
     lab_quit(lab);
     lab_destroy(lab);
 }

@@ -41,8 +41,7 @@ Test(worker_rest, a_crash_in_a_crowd_and_one_that_stays, .timeout = 110)
     while (!is_started(lab, WAITS) && pt_now_ms() < deadline)
         lab_pump(lab, 100);
     cr_assert(is_started(lab, WAITS));
-    for (uint32_t test = 0; test < WAITS; test++)
-        cr_assert_eq(lab_told(lab, test), 1, "test %u", test);
+    lab_expect_told(lab, WAITS);
     write_file(lab, "go", "");
     lab_wait(lab, PT_L_DONE, 0);
     uint32_t next = 0;
@@ -71,8 +70,7 @@ Test(worker_rest, one_of_a_crowd_over_its_time, .timeout = 110)
     cr_assert_eq(lab_count(lab, PT_L_DEATH), 1);
     struct pt_death *death = &lab_wait(lab, PT_L_DEATH, 0)->death;
     cr_assert(death->test == DIES && death->cause == PT_CAUSE_TIMEOUT && death->phase == PT_PHASE_CALL);
-    for (uint32_t test = 0; test < TESTS; test++)
-        cr_assert_eq(lab_told(lab, test), 1, "test %u", test);
+    lab_expect_told(lab, TESTS);
     lab_quit(lab);
     lab_destroy(lab);
 }

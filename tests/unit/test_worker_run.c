@@ -19,8 +19,7 @@ Test(worker, forty_bundles_on_four_ranks, .timeout = 110)
     }
     lab_wait(lab, PT_L_DONE, 39);
     cr_assert_eq(lab_count(lab, PT_L_REPORT), 120);
-    for (uint32_t test = 0; test < 120; test++)
-        cr_assert_eq(lab_told(lab, test), 1);
+    lab_expect_told(lab, 120);
     bool worked[4] = {0};
     for (size_t i = 0; i < lab->nevents; i++)
         if (lab->events[i].type == PT_L_REPORT) {
@@ -50,8 +49,7 @@ Test(worker, a_crash_is_told_once_and_the_rest_runs, .timeout = 110)
     lab_session(lab);
     lab_bundle(lab, 1, 0, "test_x.py", "test_a test_segv test_b test_exit_setup test_c", 0);
     lab_wait(lab, PT_L_DONE, 0);
-    for (uint32_t test = 0; test < 5; test++)
-        cr_assert_eq(lab_told(lab, test), 1, "test %u", test);
+    lab_expect_told(lab, 5);
     cr_assert_eq(lab_count(lab, PT_L_DEATH), 2);
     struct pt_death *segv = &lab_wait(lab, PT_L_DEATH, 0)->death,
                     *left = &lab_wait(lab, PT_L_DEATH, 1)->death;
@@ -257,12 +255,7 @@ Test(worker, reports_wait_when_nothing_is_acknowledged, .timeout = 110)
     for (uint32_t i = 0; i < 6; i++)
         lab_bundle(lab, i, 20000, "test_big.py", tests, i * 10);
     lab_wait(lab, PT_L_REPORT, 12);
-    size_t before;
-    do { /* until it stays silent */
-        before = lab->nevents;
-        for (int i = 0; i < 10; i++)
-            lab_pump(lab, 100);
-    } while (lab->nevents > before);
+    lab_pump_until_silent(lab);
     cr_assert_lt(lab_count(lab, PT_L_REPORT), 60, "they wait");
     lab->hold_acks = false;
     lab_ack(lab, lab->last_seq);

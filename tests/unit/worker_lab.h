@@ -123,17 +123,23 @@ static inline void start_server(struct lab *lab)
     lab->server = spawn(lab, "server", argv);
 }
 
-static inline void start_workers(struct lab *lab)
+/* What a worker expects in its environment. */
+static inline void set_environment(const struct lab *lab)
 {
-    char worker[512], slots[16];
-    snprintf(worker, sizeof(worker), "%s/bin/ptremote-worker", need_env("PTREMOTE_BUILD"));
-    snprintf(slots, sizeof(slots), "%u", lab->slots);
     setenv("OMPI_ALLOW_RUN_AS_ROOT", "1", 1);
     setenv("OMPI_ALLOW_RUN_AS_ROOT_CONFIRM", "1", 1);
     setenv("TMPDIR", lab->dir, 1);
     setenv("PTREMOTE_WORKSPACE", lab->workspace, 1);
     setenv("PTREMOTE_RUN", RUN, 1);
     setenv("ASAN_OPTIONS", "detect_leaks=0", 1); /* MPI's own */
+}
+
+static inline void start_workers(struct lab *lab)
+{
+    char worker[512], slots[16];
+    snprintf(worker, sizeof(worker), "%s/bin/ptremote-worker", need_env("PTREMOTE_BUILD"));
+    snprintf(slots, sizeof(slots), "%u", lab->slots);
+    set_environment(lab);
     const char *const argv[] = {"mpirun",
                                 "-np",
                                 slots,
@@ -157,6 +163,14 @@ static inline void start_workers(struct lab *lab)
     lab->mpirun = spawn(lab, "mpirun", argv);
 }
 
+static inline void make_folders(struct lab *lab, const char *name)
+{
+    snprintf(lab->dir, sizeof(lab->dir), "%s", name);
+    cr_assert(mkdtemp(lab->dir));
+    snprintf(lab->workspace, sizeof(lab->workspace), "%s/ws", lab->dir);
+    cr_assert_eq(mkdir(lab->workspace, 0700), 0);
+}
+
 /* Folder, link socket, workers; the suite is what the test writes before the session. */
 static inline struct lab *lab_create(uint32_t slots)
 {
@@ -165,10 +179,7 @@ static inline struct lab *lab_create(uint32_t slots)
     struct lab *lab = calloc(1, sizeof(*lab));
     cr_assert(lab);
     *lab = (struct lab){.slots = slots, .fd = -1};
-    snprintf(lab->dir, sizeof(lab->dir), "/tmp/pt-worker-XXXXXX");
-    cr_assert(mkdtemp(lab->dir));
-    snprintf(lab->workspace, sizeof(lab->workspace), "%s/ws", lab->dir);
-    cr_assert_eq(mkdir(lab->workspace, 0700), 0);
+    make_folders(lab, "/tmp/pt-worker-XXXXXX");
     snprintf(path, sizeof(path), "%s/link.sock", lab->dir);
     lab->listener = listen_at(path);
     lab->ca = pt_tls_ca_create(RUN, 3600, &err);
@@ -386,6 +397,16 @@ static inline void lab_pump(struct lab *lab, int ms)
     take_frames(lab);
 }
 
+static inline void lab_pump_until_silent(struct lab *lab)
+{
+    size_t before;
+    do {
+        before = lab->nevents;
+        for (int i = 0; i < 10; i++)
+            lab_pump(lab, 100);
+    } while (lab->nevents > before);
+}
+
 static inline size_t lab_count(const struct lab *lab, uint8_t type)
 {
     size_t n = 0;
@@ -461,6 +482,24 @@ static inline struct lab *lab_open(uint32_t slots)
     return lab;
 }
 
+/* Adds these tests of the file (a space between two), numbered from `first` on. */
+static inline void name_tests(struct pt_bundle_file *file, const char *tests, uint32_t first)
+{
+    pt_auto_free char *copy = strdup(tests);
+    for (char *rest = copy, *name; (name = strsep(&rest, " "));) {
+        char *nodeid = NULL;
+        cr_assert_geq(asprintf(&nodeid, "%s::%s", file->path, name), 0);
+        file->tests[file->ntests] = (struct pt_bundle_test){.test = first + file->ntests, .nodeid = nodeid};
+        file->ntests++;
+    }
+}
+
+static inline void forget_tests(struct pt_bundle_file *file)
+{
+    for (uint32_t i = 0; i < file->ntests; i++)
+        free(file->tests[i].nodeid);
+}
+
 /* A bundle for one rank (or PT_NONE) of one file with these tests (a space between two), numbered from
  * `first` on. */
 static inline void lab_bundle_for(struct lab *lab, uint32_t rank, uint32_t number, uint32_t timeout_ms,
@@ -471,17 +510,10 @@ static inline void lab_bundle_for(struct lab *lab, uint32_t rank, uint32_t numbe
     struct pt_bundle bundle = {
         .bundle = number, .attempt = 1, .timeout_ms = timeout_ms, .rank = rank, .files = &one, .nfiles = 1};
     struct pt_buf msg = {0};
-    pt_auto_free char *copy = strdup(tests);
-    for (char *rest = copy, *name; (name = strsep(&rest, " "));) {
-        char *nodeid = NULL;
-        cr_assert_geq(asprintf(&nodeid, "%s::%s", file, name), 0);
-        list[one.ntests] = (struct pt_bundle_test){.test = first + one.ntests, .nodeid = nodeid};
-        one.ntests++;
-    }
+    name_tests(&one, tests, first);
     pt_bundle_encode(&bundle, PT_L_BUNDLE, &msg);
     lab_send(lab, &msg);
-    for (uint32_t i = 0; i < one.ntests; i++)
-        free(list[i].nodeid);
+    forget_tests(&one);
 }
 
 static inline void lab_bundle(struct lab *lab, uint32_t number, uint32_t timeout_ms, const char *file,
@@ -517,6 +549,13 @@ static inline size_t lab_told(const struct lab *lab, uint32_t test)
         n += (lab->events[i].type == PT_L_REPORT || lab->events[i].type == PT_L_DEATH) &&
              lab->events[i].test == test;
     return n;
+}
+
+/* Each of the first n tests was told once. */
+static inline void lab_expect_told(const struct lab *lab, uint32_t n)
+{
+    for (uint32_t test = 0; test < n; test++)
+        cr_assert_eq(lab_told(lab, test), 1, "test %u: %zu times", test, lab_told(lab, test));
 }
 
 static inline int wait_child(pid_t pid, int64_t ms)
