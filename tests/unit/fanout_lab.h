@@ -3,6 +3,7 @@
 /* Trees for a fan-out, and lanes that read it. Digests are of no matter to it: these trees have none. */
 #include "common/auto.h"
 #include "common/err.h"
+#include "remove_tree.h"
 #include "sync/chunk.h"
 #include "sync/compress.h"
 #include "sync/here/fanout.h"
@@ -13,7 +14,6 @@
 #include <criterion/criterion.h>
 #include <dirent.h>
 #include <fcntl.h>
-#include <ftw.h>
 #include <poll.h>
 #include <pthread.h>
 #include <stdio.h>
@@ -24,12 +24,6 @@
 #define LAB_MIB      (1u << 20)
 
 static char lab_dir[64], lab_spill[80];
-
-static int lab_remove_one(const char *path, const struct stat *st, int kind, struct FTW *at)
-{
-    (void)st, (void)kind, (void)at;
-    return remove(path);
-}
 
 /* The tree is the folder that the test stands in. */
 static void lab_open(void)
@@ -47,7 +41,7 @@ static void lab_open(void)
 static void lab_close(void)
 {
     cr_assert_eq(chdir("/"), 0);
-    nftw(lab_dir, lab_remove_one, 64, FTW_DEPTH | FTW_PHYS);
+    remove_tree(lab_dir);
 }
 
 static uint64_t lab_random(uint64_t *state)

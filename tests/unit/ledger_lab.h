@@ -3,10 +3,10 @@
 /* A ledger in a folder of its own, filled as a run fills it. */
 #include "common/err.h"
 #include "ledger.h"
+#include "remove_tree.h"
 #include "verdict.h"
 
 #include <criterion/criterion.h>
-#include <ftw.h>
 #include <glob.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -23,15 +23,9 @@ __attribute__((unused)) static void lab_make(void)
     cr_assert_not_null(mkdtemp(lab_dir));
 }
 
-static int lab_remove_one(const char *path, const struct stat *st, int flag, struct FTW *ftw)
-{
-    (void)st, (void)flag, (void)ftw;
-    return remove(path);
-}
-
 __attribute__((unused)) static void lab_remove(void)
 {
-    nftw(lab_dir, lab_remove_one, 16, FTW_DEPTH | FTW_PHYS);
+    remove_tree(lab_dir);
 }
 
 __attribute__((unused)) static const char *lab_path(const char *name)

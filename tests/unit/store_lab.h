@@ -3,13 +3,13 @@
 /* Tars by hand, and stores in a folder of the test's own. */
 #include "common/auto.h"
 #include "common/err.h"
+#include "remove_tree.h"
 #include "sync/compress.h"
 #include "sync/there/store.h"
 
 #include <criterion/criterion.h>
 #include <dirent.h>
 #include <fcntl.h>
-#include <ftw.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/stat.h>
@@ -17,12 +17,6 @@
 #include <time.h>
 
 static char store_dir[64];
-
-static int store_remove_one(const char *path, const struct stat *st, int kind, struct FTW *at)
-{
-    (void)st, (void)kind, (void)at;
-    return remove(path);
-}
 
 __attribute__((unused)) static void lab_open(void)
 {
@@ -34,7 +28,7 @@ __attribute__((unused)) static void lab_open(void)
 __attribute__((unused)) static void lab_close(void)
 {
     cr_assert_eq(chdir("/"), 0);
-    nftw(store_dir, store_remove_one, 64, FTW_DEPTH | FTW_PHYS);
+    remove_tree(store_dir);
 }
 
 #define LAB_STORE "cache/store/blake2b"

@@ -4,6 +4,7 @@
 #include "common/auto.h"
 #include "common/err.h"
 #include "common/message.h"
+#include "remove_tree.h"
 #include "sync/here/push.h"
 #include "sync/here/scan.h"
 #include "sync/manifest.h"
@@ -12,7 +13,6 @@
 #include <criterion/criterion.h>
 #include <dirent.h>
 #include <fcntl.h>
-#include <ftw.h>
 #include <poll.h>
 #include <signal.h>
 #include <stdio.h>
@@ -22,12 +22,6 @@
 #include <sys/wait.h>
 
 static char lab_dir[64];
-
-static int lab_remove_one(const char *path, const struct stat *st, int kind, struct FTW *at)
-{
-    (void)st, (void)kind, (void)at;
-    return remove(path);
-}
 
 /* A folder of the test's own, with here/ and cache/ in it. */
 static void lab_open(void)
@@ -41,7 +35,7 @@ static void lab_open(void)
 static void lab_close(void)
 {
     cr_assert_eq(chdir("/"), 0);
-    nftw(lab_dir, lab_remove_one, 64, FTW_DEPTH | FTW_PHYS);
+    remove_tree(lab_dir);
 }
 
 /* Folders above `path` (below the lab) are made. */

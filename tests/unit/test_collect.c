@@ -5,11 +5,11 @@
 #include "common/err.h"
 #include "common/loop.h"
 #include "json.h"
+#include "remove_tree.h"
 
 #include <criterion/criterion.h>
 #include <errno.h>
 #include <fcntl.h>
-#include <ftw.h>
 #include <limits.h>
 #include <signal.h>
 #include <stdio.h>
@@ -55,18 +55,10 @@ static void setup(void)
     setenv("PYTHONDONTWRITEBYTECODE", "1", 1);
 }
 
-static int remove_one(const char *path, const struct stat *st, int flag, struct FTW *ftw)
-{
-    (void)st;
-    (void)flag;
-    (void)ftw;
-    return remove(path);
-}
-
 static void teardown(void)
 {
     cr_assert_eq(chdir("/"), 0);
-    nftw(top, remove_one, 16, FTW_DEPTH | FTW_PHYS);
+    remove_tree(top);
 }
 
 TestSuite(collect, .init = setup, .fini = teardown, .timeout = 100);

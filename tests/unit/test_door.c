@@ -3,10 +3,10 @@
 #include "common/err.h"
 #include "common/loop.h"
 #include "door.h"
+#include "remove_tree.h"
 
 #include <criterion/criterion.h>
 #include <fcntl.h>
-#include <ftw.h>
 #include <pthread.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -33,16 +33,10 @@ static void make(void)
     asked = 0;
 }
 
-static int remove_one(const char *path, const struct stat *st, int flag, struct FTW *ftw)
-{
-    (void)st, (void)flag, (void)ftw;
-    return remove(path);
-}
-
 static void clean(void)
 {
     dir[strlen("/tmp/ptremote-door-XXXXXX")] = '\0';
-    nftw(dir, remove_one, 16, FTW_DEPTH | FTW_PHYS);
+    remove_tree(dir);
     pt_loop_destroy(loop);
 }
 

@@ -2,10 +2,10 @@
 #include "common/err.h"
 #include "common/wire.h"
 #include "logs.h"
+#include "remove_tree.h"
 
 #include <criterion/criterion.h>
 #include <dirent.h>
-#include <ftw.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -24,16 +24,10 @@ static void make(void)
     cr_assert_not_null(logs, "%s", err.msg);
 }
 
-static int remove_one(const char *path, const struct stat *st, int flag, struct FTW *ftw)
-{
-    (void)st, (void)flag, (void)ftw;
-    return remove(path);
-}
-
 static void clean(void)
 {
     pt_logs_destroy(logs);
-    nftw(dir, remove_one, 16, FTW_DEPTH | FTW_PHYS);
+    remove_tree(dir);
 }
 
 TestSuite(logs, .init = make, .fini = clean);

@@ -2,11 +2,11 @@
 #include "common/auto.h"
 #include "common/err.h"
 #include "project.h"
+#include "remove_tree.h"
 #include "tools.h"
 
 #include <criterion/criterion.h>
 #include <fcntl.h>
-#include <ftw.h>
 #include <limits.h>
 #include <stdio.h>
 #include <string.h>
@@ -33,18 +33,10 @@ static void setup(void)
     setenv("HOME", "/nonexistent", 1);
 }
 
-static int remove_one(const char *path, const struct stat *st, int flag, struct FTW *ftw)
-{
-    (void)st;
-    (void)flag;
-    (void)ftw;
-    return remove(path);
-}
-
 static void teardown(void)
 {
     cr_assert_eq(chdir("/"), 0);
-    nftw(top, remove_one, 16, FTW_DEPTH | FTW_PHYS);
+    remove_tree(top);
 }
 
 static char *under(const char *below)
