@@ -1,32 +1,16 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-#include "ledger_lab.h"
-#include "output/terminal.h"
 #include "output/text.h"
 #include "report.h"
+#include "terminal_lab.h"
 
 #include <fcntl.h>
 #include <sys/stat.h>
 
 TestSuite(terminal, .init = lab_make, .fini = lab_remove);
 
-/* A terminal that writes to memory, with a ledger and a verdict behind it. */
-struct lab {
-    struct pt_terminal_options o;
-    struct pt_terminal *t;
-    struct pt_ledger *l;
-    struct pt_verdict *v;
-    char *text;
-    size_t len;
-    uint32_t tests;
-};
-
 static void start(struct lab *lab)
 {
-    lab->o.out = open_memstream(&lab->text, &lab->len);
-    lab->o.durations = lab->o.durations ? lab->o.durations : -1;
-    lab->t = pt_terminal_create(&lab->o, NULL);
-    lab->v = pt_verdict_create(NULL);
-    lab->l = lab_open();
+    terminal_open(lab);
     lab_begin(lab->l, "r1");
     struct pt_ledger_host host = {.name = "h1",
                                   .state = "done",
@@ -37,7 +21,6 @@ static void start(struct lab *lab)
                                   .launch = -1};
     pt_ledger_add_host(lab->l, &host, NULL);
     pt_terminal_add_host(lab->t, 0, "h1", 8);
-    cr_assert_not_null(lab->t);
 }
 
 /* A counted report of a new test (nodeid in it), or of none when `entry`. */
@@ -72,17 +55,6 @@ static void finish(struct lab *lab, struct pt_terminal_end end)
     end.verdict = lab->v;
     end.seconds = end.seconds > 0 ? end.seconds : 0.12;
     cr_assert_eq(pt_terminal_finish(lab->t, &end, &err), 0, "%s", err.msg);
-}
-
-static void stop(struct lab *lab, const char *want)
-{
-    pt_terminal_destroy(lab->t);
-    fclose(lab->o.out);
-    if (want)
-        cr_assert_str_eq(lab->text, want, "GOT\n%s\nWANTED\n%s", lab->text, want);
-    pt_verdict_destroy(lab->v);
-    pt_ledger_close(lab->l);
-    free(lab->text);
 }
 
 #define FAILED_X                                                                                             \

@@ -1,31 +1,17 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Tests that ran several times, in every output. */
 #include "json.h"
-#include "ledger_lab.h"
 #include "output/json_file.h"
 #include "output/junit.h"
-#include "output/terminal.h"
 #include "report.h"
+#include "terminal_lab.h"
 
 TestSuite(tries, .init = lab_make, .fini = lab_remove);
-
-struct lab {
-    struct pt_terminal_options o;
-    struct pt_terminal *t;
-    struct pt_ledger *l;
-    struct pt_verdict *v;
-    char *text;
-    size_t len;
-};
 
 static void start(struct lab *lab)
 {
     static const char *const hosts[] = {"h1", "h2"};
-    lab->o.out = open_memstream(&lab->text, &lab->len);
-    lab->o.durations = lab->o.durations ? lab->o.durations : -1;
-    lab->t = pt_terminal_create(&lab->o, NULL);
-    lab->v = pt_verdict_create(NULL);
-    lab->l = lab_open();
+    terminal_open(lab);
     struct pt_ledger_run run = {.name = "r1",
                                 .hash_seed = "42",
                                 .how = "{\"isolate\":\"session\",\"dist\":\"file\",\"hash_seed\":\"no\"}"};
@@ -35,15 +21,6 @@ static void start(struct lab *lab)
         cr_assert_eq(pt_ledger_add_host(lab->l, &host, NULL), 0);
         pt_terminal_add_host(lab->t, i, hosts[i], 2);
     }
-}
-
-static void stop(struct lab *lab)
-{
-    pt_terminal_destroy(lab->t);
-    fclose(lab->o.out);
-    pt_verdict_destroy(lab->v);
-    pt_ledger_close(lab->l);
-    free(lab->text);
 }
 
 /* One try of a test; `again`: it runs once more. */
@@ -138,7 +115,7 @@ Test(tries, the_last_counts_and_flaky_tests_are_named)
                      "CRASHED t/a.py::y - crashed in call\n"
                      "================ 1 passed, 1 crashed, 1 flaky, 3 rerun in 0.12s ================\n",
                      "GOT\n%s", lab.text);
-    stop(&lab);
+    stop(&lab, NULL);
 }
 
 Test(tries, each_is_told_when_asked)
@@ -157,7 +134,7 @@ Test(tries, each_is_told_when_asked)
                                         "RERUN t/a.py::y - assert <0>\n"
                                         "FLAKY t/a.py::x - passed at try 3: assert <0>\n"),
                        "%s", lab.text);
-    stop(&lab);
+    stop(&lab, NULL);
 }
 
 Test(tries, progress_may_go_back)
@@ -171,7 +148,7 @@ Test(tries, progress_may_go_back)
     try(&lab, 0, 0, false, PASSED(X));
     fflush(lab.o.out);
     cr_assert_str_eq(lab.text, "collected 1 item\n[100%] 1/1 passed 1 flaky 1 rerun 1\n");
-    stop(&lab);
+    stop(&lab, NULL);
 }
 
 Test(tries, lines_that_tests_write_are_labelled)
@@ -186,7 +163,7 @@ Test(tries, lines_that_tests_write_are_labelled)
     const char *lines = strstr(lab.text, "\r\033[K");
     cr_assert_not_null(lines);
     cr_assert_str_eq(lines + 4, "[h2 gw3 t/a.py::x[\\x1b]] a\tb\\x07\n[h1 group 1 rank 0] \n[? gw4] x\n");
-    stop(&lab);
+    stop(&lab, NULL);
 }
 
 /* --- files --- */
@@ -222,7 +199,7 @@ Test(tries, junit_as_surefire_tells_them)
                               "<error type=\"crashed\" message=\"crashed in call\">crashed in call</error>"
                               "<rerunFailure message=\"assert &lt;0&gt;\" type=\"failed\">"),
                        "%s", text);
-    stop(&lab);
+    stop(&lab, NULL);
 }
 
 static const char *text_of(const struct pt_json *o, const char *key)
@@ -269,7 +246,7 @@ Test(tries, json_has_all_of_them_and_what_a_replay_needs)
     check_try(t, 2, "crashed", "h2", 8);
     cr_assert_eq(pt_json_count(pt_json_get(t, "tries")), 1);
     pt_json_destroy(root);
-    stop(&lab);
+    stop(&lab, NULL);
 }
 
 Test(tries, a_try_that_counts_in_the_end_is_no_try)
@@ -287,5 +264,5 @@ Test(tries, a_try_that_counts_in_the_end_is_no_try)
     struct pt_junit_options j = {.path = lab_path("out.xml")};
     cr_assert_eq(pt_junit_write(&j, lab.l, 0, &err), 0, "%s", err.msg);
     cr_assert_null(strstr(read_file("out.xml"), "rerunFailure"));
-    stop(&lab);
+    stop(&lab, NULL);
 }
