@@ -16,6 +16,20 @@ struct member {
     const char *text;
 };
 
+/* What three_files() are in an archive. */
+#define GOOD_A                                                                                               \
+    {                                                                                                        \
+        .name = "0", .text = "alpha"                                                                         \
+    }
+#define GOOD_C                                                                                               \
+    {                                                                                                        \
+        .name = "1", .text = "gamma"                                                                         \
+    }
+#define GOOD_D                                                                                               \
+    {                                                                                                        \
+        .name = "2", .text = "delta"                                                                         \
+    }
+
 /* An archive of the members; `tar` false gives cpio. */
 __attribute__((unused)) static size_t build(const struct member *m, size_t n, bool tar, unsigned char *out,
                                             size_t cap)

@@ -176,6 +176,19 @@ __attribute__((unused)) static struct pt_manifest *lab_scan(void)
     return m;
 }
 
+/* The paths of a manifest, one a line, folders with a "/"; heap. */
+__attribute__((unused)) static char *lab_paths(const struct pt_manifest *m)
+{
+    char *text = NULL;
+    size_t n = 0;
+    FILE *out = open_memstream(&text, &n);
+    for (size_t i = 0; i < pt_manifest_count(m); i++)
+        fprintf(out, "%s%s\n", pt_manifest_get(m, i)->path,
+                pt_manifest_get(m, i)->type == PT_ENTRY_DIR ? "/" : "");
+    fclose(out);
+    return text;
+}
+
 /* A receiver in a process of its own, with its workspace. */
 struct lab_host {
     pid_t pid;

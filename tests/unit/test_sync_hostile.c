@@ -16,18 +16,6 @@ static void refused(const struct member *members, size_t n, const char *words)
     cr_assert_neq(access(LAB_TREE "/b/c.txt", F_OK), 0);
 }
 
-#define GOOD_A                                                                                               \
-    {                                                                                                        \
-        .name = "0", .text = "alpha"                                                                         \
-    }
-#define GOOD_C                                                                                               \
-    {                                                                                                        \
-        .name = "1", .text = "gamma"                                                                         \
-    }
-#define GOOD_D                                                                                               \
-    {                                                                                                        \
-        .name = "2", .text = "delta"                                                                         \
-    }
 #define REFUSED(words, ...)                                                                                  \
     do {                                                                                                     \
         const struct member list[] = {__VA_ARGS__};                                                          \

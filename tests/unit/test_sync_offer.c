@@ -4,18 +4,6 @@
 #include "hostile_lab.h"
 #include "sync/delta.h"
 
-#define GOOD_A                                                                                               \
-    {                                                                                                        \
-        .name = "0", .text = "alpha"                                                                         \
-    }
-#define GOOD_C                                                                                               \
-    {                                                                                                        \
-        .name = "1", .text = "gamma"                                                                         \
-    }
-#define GOOD_D                                                                                               \
-    {                                                                                                        \
-        .name = "2", .text = "delta"                                                                         \
-    }
 TestSuite(sync_offer, .init = lab_open, .fini = lab_close);
 
 /* `data` comes as the manifest, or as the delta, of `root`; the receiver must fail. */

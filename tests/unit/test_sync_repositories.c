@@ -16,15 +16,8 @@ static void expect(const char *folder, const char *const *extra, size_t nextra, 
         .root = root, .algorithm = PT_DIGEST_BLAKE2B, .extra = extra, .nextra = nextra};
     struct pt_manifest *m = pt_manifest_scan(&spec, &err);
     cr_assert_not_null(m, "%s", err.msg);
-    char *text = NULL;
-    size_t n = 0;
-    FILE *out = open_memstream(&text, &n);
-    for (size_t i = 0; i < pt_manifest_count(m); i++)
-        fprintf(out, "%s%s\n", pt_manifest_get(m, i)->path,
-                pt_manifest_get(m, i)->type == PT_ENTRY_DIR ? "/" : "");
-    fclose(out);
+    pt_auto_free char *text = lab_paths(m);
     cr_assert_str_eq(text, wanted, "wanted:\n%sgot:\n%s", wanted, text);
-    free(text);
     pt_manifest_destroy(m);
 }
 

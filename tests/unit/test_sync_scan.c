@@ -6,25 +6,12 @@
 
 TestSuite(sync_scan, .init = lab_open, .fini = lab_close);
 
-/* The paths of a manifest, one a line; heap. */
-static char *paths_of(const struct pt_manifest *m)
-{
-    char *text = NULL;
-    size_t n = 0;
-    FILE *out = open_memstream(&text, &n);
-    for (size_t i = 0; i < pt_manifest_count(m); i++)
-        fprintf(out, "%s%s\n", pt_manifest_get(m, i)->path,
-                pt_manifest_get(m, i)->type == PT_ENTRY_DIR ? "/" : "");
-    fclose(out);
-    return text;
-}
-
 static void expect_with(const char *extra, const char *exclude, const char *wanted)
 {
     struct pt_err err = PT_ERR_INIT;
     struct pt_manifest *m = lab_scan_with(&extra, extra ? 1 : 0, &exclude, exclude ? 1 : 0, &err);
     cr_assert_not_null(m, "%s", err.msg);
-    pt_auto_free char *text = paths_of(m);
+    pt_auto_free char *text = lab_paths(m);
     cr_assert_str_eq(text, wanted, "wanted:\n%sgot:\n%s", wanted, text);
     pt_manifest_destroy(m);
 }
