@@ -1,14 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 # shellcheck shell=bash
-# What the tests of --detach share.
-
-# record ARGS...: a command on recorded runs; sets rc, out and err as pt does.
-record() {
-    out=$work/out err=$work/err
-    timeout -k 5 240 "$ptremote" "$@" >"$out" 2>"$err" </dev/null
-    rc=$?
-    return 0
-}
+# What the tests of --detach share, with others that look at a run while it goes on.
 
 # attach_start ARGS...: in the background, to be waited for with pt_end; sets master.
 attach_start() {
@@ -71,4 +63,21 @@ start_detached() {
     want_rc 0
     run=$(sed -n 's/^run \([^ ]*\) goes on in the background (process [0-9]*)$/\1/p' "$out")
     [ -n "$run" ] || fail "it does not tell the run's name"
+}
+
+# detach_and_hang_up ARGS...: at a terminal, which hangs up once the run is in the background.
+detach_and_hang_up() {
+    "$python" - "$ptremote" --python "$python" --detach "$@" <<'PY' || fail "no terminal"
+import os, pty, signal, sys
+pid, fd = pty.fork()
+if pid == 0:
+    signal.signal(signal.SIGHUP, signal.SIG_DFL)
+    os.execv("/bin/bash", ["bash", "-c", '"$@"; echo "rc=$?"; exec sleep 1000', "bash", *sys.argv[1:]])
+said = b""
+while b"rc=" not in said:
+    said += os.read(fd, 4096)
+assert b"goes on in the background" in said and b"rc=0" in said, said
+os.close(fd)
+assert os.WTERMSIG(os.waitpid(pid, 0)[1]) == 1
+PY
 }

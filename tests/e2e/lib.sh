@@ -40,13 +40,17 @@ skip() { echo "skipped: $*"; exit 77; }
 fail() { echo "  FAILED: $*"; exit 1; } # ends the test, which is a subshell
 
 # ---- the program ----
-# pt ARGS...: runs it in the current folder; sets rc, and out and err to the files with what it said.
-pt() {
+# record WORDS...: runs it in the current folder with these words alone, as commands on recorded runs want; sets rc, and out and err
+# to the files with what it said.
+record() {
     out=$work/out err=$work/err
-    timeout -k 5 "${limit:-240}" "$ptremote" --python "$python" "$@" >"$out" 2>"$err" </dev/null
+    timeout -k 5 "${limit:-240}" "$ptremote" "$@" >"$out" 2>"$err" </dev/null
     rc=$?
     return 0
 }
+
+# pt ARGS...: the same for a run of tests.
+pt() { record --python "$python" "$@"; }
 
 # pt_start ARGS...: the same in the background, with signals as at a terminal; sets master to its process.
 pt_start() {
@@ -132,6 +136,22 @@ want_summary() {
     local got
     got=$(summary "$1") || fail "no readable $1"
     [ "$got" = "$2" ] || fail "summary '$got', not '$2'"
+}
+
+# refusing CALL ERRNO COMMAND...: as where the kernel gives that error to that system call, both numbers.
+refusing() {
+    "$python" - "$@" <<'PY'
+import ctypes, os, struct, sys
+libc = ctypes.CDLL(None, use_errno=True)
+call, error = int(sys.argv[1]), int(sys.argv[2])
+steps = [(0x20, 0, 0, 0), (0x15, 0, 1, call), (0x06, 0, 0, 0x00050000 | error), (0x06, 0, 0, 0x7fff0000)]
+code = ctypes.create_string_buffer(b"".join(struct.pack("HBBI", *step) for step in steps))
+program = ctypes.create_string_buffer(struct.pack("HP", len(steps), ctypes.addressof(code)))
+unlimited = ctypes.c_ulong(0)
+if libc.prctl(38, 1, unlimited, unlimited, unlimited) or libc.prctl(22, 2, program, unlimited, unlimited):
+    sys.exit(os.strerror(ctypes.get_errno()))
+os.execv(sys.argv[3], sys.argv[3:])
+PY
 }
 
 # ---- hosts ----
@@ -221,6 +241,29 @@ def meet(n):
     while len(os.listdir("$work/met")) < n:
         assert time.monotonic() < until, "nobody else came"
         time.sleep(0.01)
+PY
+}
+
+# four_outcomes: tests that fail, skip, and xfail as they should and should not.
+four_outcomes() {
+    cat <<'PY'
+import pytest
+
+def test_fails():
+    print("said before it failed")
+    assert [1, 2] == [1, 3]
+
+def test_skips():
+    pytest.skip("not today")
+
+@pytest.mark.xfail(reason="known")
+def test_xfails():
+    assert False
+
+@pytest.mark.xfail(reason="was known")
+def test_xpasses():
+    pass
+
 PY
 }
 

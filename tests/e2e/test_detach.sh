@@ -68,18 +68,7 @@ test_started_without_any_stream() {
 
 test_the_terminal_hangs_up() {
     waiting_suite
-    "$python" - "$ptremote" "$python" <<'PY' || fail "no terminal"
-import os, pty, sys
-pid, fd = pty.fork()
-if pid == 0:
-    os.execv("/bin/bash", ["bash", "-c", '"$0" --python "$1" --hosts local:2 --detach; echo "rc=$?"; exec sleep 1000', *sys.argv[1:]])
-said = b""
-while b"rc=" not in said:
-    said += os.read(fd, 4096)
-assert b"goes on in the background" in said and b"rc=0" in said, said
-os.close(fd)
-assert os.WTERMSIG(os.waitpid(pid, 0)[1]) == 1
-PY
+    detach_and_hang_up --hosts local:2
     wait_for 60 "the test does not begin" test -e "$work/waits"
     runs_says " detached (process " || fail "the run did not outlive its terminal"
     touch "$work/go"

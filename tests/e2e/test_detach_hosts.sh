@@ -30,18 +30,7 @@ test_a_host() {
 
 test_the_terminal_hangs_up() {
     on_hosts
-    "$python" - "$ptremote" "$python" "$LAB_SSH_CONFIG" <<'PY' || fail "no terminal"
-import os, pty, sys
-pid, fd = pty.fork()
-if pid == 0:
-    os.execv("/bin/bash", ["bash", "-c", '"$0" --python "$1" --ssh-config "$2" --hosts h1:2 --detach; echo "rc=$?"; exec sleep 1000', *sys.argv[1:]])
-said = b""
-while b"rc=" not in said:
-    said += os.read(fd, 4096)
-assert b"goes on in the background" in said and b"rc=0" in said, said
-os.close(fd)
-assert os.WTERMSIG(os.waitpid(pid, 0)[1]) == 1
-PY
+    detach_and_hang_up --ssh-config "$LAB_SSH_CONFIG" --hosts h1:2
     begins
     lets_go
     record attach

@@ -3,14 +3,6 @@
 # The record of runs on files and disks that are not as they should be.
 . "$(dirname "$0")/lib.sh"
 
-# record ARGS...: one of the commands that read it; sets rc, out and err as pt does.
-record() {
-    out=$work/out err=$work/err
-    timeout -k 5 240 "$ptremote" "$@" >"$out" 2>"$err" </dev/null
-    rc=$?
-    return 0
-}
-
 two_tests() { # a project with a test that passes and one that fails
     project two
     mkdir -p .git

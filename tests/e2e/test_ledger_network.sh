@@ -13,13 +13,6 @@ trap 'umount -l "$net" 2>/dev/null; leave' EXIT
 sshfs -F "$LAB_SSH_CONFIG" h1:/root/state "$net" || skip "sshfs cannot mount here"
 there=$(host_disk h1)/root/state
 
-record() {
-    out=$work/out err=$work/err
-    timeout -k 5 240 "$ptremote" "$@" >"$out" 2>"$err" </dev/null
-    rc=$?
-    return 0
-}
-
 waits() { # a project whose last test waits until it is let go
     project waits
     find "$net" -mindepth 1 -delete

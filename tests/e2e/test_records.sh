@@ -2,40 +2,18 @@
 # SPDX-License-Identifier: Apache-2.0
 # The commands that read the record of runs, against what the runs themselves said and wrote.
 . "$(dirname "$0")/lib.sh"
-
-# record ARGS...: one of the commands; sets rc, out and err as pt does.
-record() {
-    out=$work/out err=$work/err
-    timeout -k 5 240 "$ptremote" "$@" >"$out" 2>"$err" </dev/null
-    rc=$?
-    return 0
-}
+. "$(dirname "$0")/detach_lib.sh"
 
 mixed() { # a project with every outcome; test_now_and_then fails while there is no $work/mended
     project mixed
     rm -f "$work/mended" "$work/tried"
-    cat >test_outcomes.py <<PY
+    four_outcomes >test_outcomes.py
+    cat >>test_outcomes.py <<PY
 import os
 import warnings
-import pytest
 
 def test_passes():
     warnings.warn("look here")
-
-def test_fails():
-    print("said before it failed")
-    assert [1, 2] == [1, 3]
-
-def test_skips():
-    pytest.skip("not today")
-
-@pytest.mark.xfail(reason="known")
-def test_xfails():
-    assert False
-
-@pytest.mark.xfail(reason="was known")
-def test_xpasses():
-    pass
 
 @pytest.fixture
 def breaks():
@@ -163,24 +141,7 @@ test_runs_and_history_over_two_runs() {
 }
 
 test_while_a_run_goes_on_and_when_it_was_killed() {
-    project killed
-    cat >test_waits.py <<PY
-import os
-import time
-
-def test_first():
-    pass
-
-def test_waits():
-    open("$work/waits", "w").close()
-    end = time.time() + 300
-    while not os.path.exists("$work/go") and time.time() < end:
-        time.sleep(0.05)
-
-def test_last():
-    pass
-PY
-    rm -f "$work/waits" "$work/go"
+    waiting_suite
     pt_start --hosts local:1
     wait_for 60 "the test does not begin" test -e "$work/waits"
     wait_for 60 "the run is not told as one that goes on" runs_says "running (process $master)  1 passed, 2 open"
@@ -202,12 +163,6 @@ PY
     want_outcomes "$work/cut.json" "test_waits.py::test_first passed"
     touch "$work/go"
     wait_for 60 "left behind here" here_is_quiet
-}
-
-runs_says() {
-    record runs
-    cat "$out"
-    grep -q -F "$1" "$out"
 }
 
 test_where_the_record_is() {
