@@ -7,16 +7,18 @@ source_dir=${1:?usage: commands.sh SOURCE_DIR}
 
 # what stands in a line (pattern): the files that may have it (pattern; -: none)
 rules='ssh_channel_request_[a-z]+ *[(]: ^remote/ssh[.]c$
+(ssh_scp|sftp)_[a-z_]+ *[(]: -
 ops->exec *[(]: ^src/lane_boot[.]c$
 pt_boot_command *[(]: ^remote/boot[.][ch]$|^src/lane_boot[.]c$
 "[^"]*/bin/[a-z]*sh": ^remote/local[.]c$|^remote/agent/init[.]c$
 exec /bin/sh: ^remote/boot[.]c$
-(^|[^a-z_])(exec(l|le|lp|v|ve|vp|vpe|veat)|fexecve|posix_spawnp?) *[(]: ^remote/local[.]c$|^remote/agent/child[.]c$|^remote/worker/stacks[.]c$|^src/collect[.]c$|^sync/here/git[.]c$|^remote/python/ptremote/preload[.]py$
+(^|[^a-z_])(exec(l|le|lp|v|ve|vp|vpe|veat)|fexecve|posix_spawnp?) *[(]: ^remote/local[.]c$|^remote/agent/child[.]c$|^remote/worker/stacks[.]c$|^src/collect_child[.]c$|^sync/here/git[.]c$|^remote/python/ptremote/preload[.]py$
 (^|[^a-z_])(system|popen|wordexp) *[(]: -
+import +shlex|from +(shlex|pipes) |pipes[.]quote: -
 import +(subprocess|pty|pickle|marshal|shelve|commands)|from +(subprocess|pty|pickle|marshal|shelve) : -
 os[.](spawn|posix_spawn|startfile)|shell *= *True|(^|[^a-z_.])(eval|exec) *[(].*[)]: -
 \\(033|x1b|x1B|e)[[]: ^src/output/(text|terminal)[.]c$
-@\\\\@@: ^src/common/quote[.]c$'
+@\\\\@@|@\\"@\\"@: ^src/common/quote[.]c$'
 rules=${rules//@/\'} # how a quote stands in a word for a shell
 
 # shellcheck disable=SC2016
@@ -80,6 +82,9 @@ plant remote/python/ptremote/planted.py '    found = eval(text)'
 plant remote/python/ptremote/planted.py 'from pickle import loads'
 plant src/planted.c '    fputs("\033[31m", stderr);'
 plant src/planted.c "    put(b, \"'\\\\''\");"
+plant src/planted.c "    put(b, \"'\\\"'\\\"'\");"
+plant remote/python/ptremote/planted.py 'import shlex'
+plant remote/ssh_planted.c '    scp = ssh_scp_new(session, SSH_SCP_WRITE, path);'
 
 [ -z "$bad" ] || exit 1
 echo "commands.sh: one place starts commands, one quotes"
