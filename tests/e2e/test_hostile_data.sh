@@ -88,7 +88,15 @@ test_words_that_are_refused() {
     pt --hosts local:1 --dry-run
     want_rc 4
     want_line 'env: want .* less than 128 KiB'
+    printf 'hosts = %01040000d:2\n' 0 >ptremote.conf
+    pt --dry-run
+    want_rc 4
+    [ "$(cat "$out" "$err" | wc -c)" -lt 4096 ] || fail "a host's name of 1 MiB is shown in full"
     rm ptremote.conf
+    printf '%01048576d slots=2\n' 0 >"$work/hostfile"
+    pt --hostfile "$work/hostfile" --dry-run
+    want_rc 4
+    want_line 'hostfile line 1: the line is too long'
     for words in --hosts={all} --hosts={all}@h1 --hosts=local:{all} --shuffle={all} --project={all} --env={all} --config={all}; do
         py each 4 "$ptremote" --dry-run "$words" || fail "$words"
     done

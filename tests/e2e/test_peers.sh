@@ -110,6 +110,20 @@ for line in open("/proc/%s/net/tcp" % pid).readlines()[1:]:
 PY
 }
 
+# ADDR:PORT, in hexadecimal, of each socket of TCP and UDP of IP that waits for others in these processes.
+listens() {
+    "$python" - "$@" <<'PY'
+import os, sys
+for pid in sys.argv[1:]:
+    mine = {os.readlink("/proc/%s/fd/%s" % (pid, fd)) for fd in os.listdir("/proc/%s/fd" % pid)}
+    for kind, waits in ("tcp", "0A"), ("tcp6", "0A"), ("udp", "07"), ("udp6", "07"):
+        for line in open("/proc/%s/net/%s" % (pid, kind)).readlines()[1:]:
+            words = line.split()
+            if words[3] == waits and "socket:[%s]" % words[9] in mine:
+                print(kind, words[1])
+PY
+}
+
 # The master's listener, and the port of mpirun that cannot be closed, with a thousand connections each; what is on the network
 # of the host meanwhile.
 test_floods() {
@@ -223,6 +237,71 @@ test_other_users_see_nothing() {
     nothing_left h1
 }
 
+# Where the tests run beside the master, as an ordinary user: they get into none of what holds keys, and nothing but mpirun listens.
+test_here_nobody_gets_keys_and_no_port_is_open() {
+    local own=$work/own pid names ours=() mpi=()
+    project here
+    mkdir -p "$own"/{home,run}
+    cp "$ptremote" "$own/ptremote"
+    cat >"$own/as_nobody" <<SH
+#!/bin/sh
+export HOME=$own/home XDG_RUNTIME_DIR=$own/run ASAN_OPTIONS=detect_leaks=0:log_path=$own/home/sanitizer
+export UBSAN_OPTIONS=log_path=$own/home/sanitizer
+exec setpriv --reuid 65534 --regid 65534 --clear-groups $own/ptremote "\$@"
+SH
+    chmod 755 "$work" "$own/as_nobody"
+    cat >test_look.py <<'PY'
+import os
+import time
+
+def test_it():
+    seen, read = [], []
+    for pid in filter(str.isdigit, os.listdir("/proc")):
+        try:
+            with open("/proc/%s/status" % pid) as file:
+                status = dict(line.split(":", 1) for line in file)
+            if status["Uid"].split()[0] != str(os.getuid()) or not status["Name"].strip().startswith("ptremote"):
+                continue
+        except OSError:
+            continue
+        seen.append(status["Name"].strip())
+        for name in "environ", "mem", "maps":
+            try:
+                open("/proc/%s/%s" % (pid, name), "rb").close()
+                read.append(seen[-1] + "/" + name)
+            except PermissionError:
+                pass
+    with open("looked.new", "w") as file:
+        file.write("read: %s\n%s\n" % (read, " ".join(sorted(seen))))
+    os.rename("looked.new", os.path.join(os.environ["PLACE"], "looked"))
+    until = time.monotonic() + 300
+    while not os.path.exists(os.path.join(os.environ["PLACE"], "go")):
+        assert time.monotonic() < until
+        time.sleep(0.02)
+PY
+    chown -R 65534:65534 "$own" .
+    ptremote=$own/as_nobody pt_start --hosts local:1 --env PLACE="$own" --json got.json
+    wait_for 60 "the test does not begin" test -e "$own/looked"
+    cat "$own/looked"
+    names=$(tail -n 1 "$own/looked")
+    [ "$(head -n 1 "$own/looked")" = "read: []" ] || fail "a test reads what holds keys"
+    [ "$(echo "$names" | tr ' ' '\n' | grep -c .)" -ge 5 ] || fail "master, proxy, keeper, agent and rank 0 were not all there: $names"
+    for pid in $(our_pids); do
+        case $(readlink "/proc/$pid/exe") in
+        */ptremote*) ours+=("$pid") ;;
+        */mpirun* | */orterun*) mpi+=("$pid") ;;
+        esac
+    done
+    [ ${#ours[@]} -ge 5 ] || fail "not all are found: ${ours[*]}"
+    [ -z "$(listens "${ours[@]}")" ] || fail "a port is open: $(listens "${ours[@]}")"
+    [ -n "$(listens "${mpi[@]}")" ] || fail "mpirun listens nowhere: nothing would be found"
+    touch "$own/go"
+    pt_end
+    want_rc 0
+    [ -z "$(find "$own/home" -name 'sanitizer*')" ] || fail "$(cat "$own"/home/sanitizer*)"
+    nothing_left
+}
+
 # What an mpirun says is shown where it ends badly: the end of it, made safe.
 test_what_mpirun_says_is_data() {
     local loud before
@@ -283,8 +362,10 @@ test_hosts_that_were_taken_over() {
     pt_end
     want_rc 0
     want_summary "$work/got.json" "passed=30"
-    want_words "x4: said 1000 lines" "x5: said 1000 lines" "x6: it does not take the tree as it is" "x8: the agent's NEED" "x10: the agent broke the protocol" \
-        "x11: message 66" "x13: the agent misses" "x14: a control frame of impossible length" "x16: the agent broke the protocol"
+    want_words "x4: said 1000 lines" "x5: said 1000 lines" "x6: it does not take the tree as it is" "x7: the agent's NEED" "x8: the agent's NEED" \
+        "x10: the agent broke the protocol" "x11: message 66" "x12: the agent misses 1000 programs" "x13: the agent misses" \
+        "x14: a control frame of impossible length" "x15: a control frame" "x16: the agent broke the protocol" "x18: ffff" "x19: the agent's TREE"
+    ! says 'x18: f\{10000\}' || fail "4 MiB of an error were shown"
     for n in 1 2; do
         ! grep -r -l -a "a secret beside" "$(host_disk h$n)/var/tmp/heard" || fail "it was read"
         mv "$work/agent.h$n" "${agents[n]}"

@@ -207,7 +207,15 @@ Test(tls, the_server_refuses_another_ca)
 Test(tls, expired_is_refused_by_the_master_only)
 {
     struct pt_tls_ca *old = make_ca(RUN, -60);
-    refuse(old, "host/1/worker", old, "master", NULL, "server", "expired");
+    struct pt_tls_identity worker = issue(old, "host/1/worker"), master = issue(old, "master");
+    refuse(old, "host/1/worker", old, "master", NULL, "server", "certificate has expired");
+    /* The other end took the same dates, and learns by an alert. */
+    struct pair p = meet(&worker, &master, NULL);
+    cr_expect_str_eq(p.server_err.msg, "TLS: the peer's certificate: certificate has expired");
+    cr_expect(strstr(p.client_err.msg, "alert"), "%s", p.client_err.msg);
+    pair_fini(&p);
+    pt_tls_identity_fini(&worker);
+    pt_tls_identity_fini(&master);
     pt_tls_ca_destroy(old);
 }
 
