@@ -206,6 +206,22 @@ static void expect_limited(pid_t pid, const char *name)
     pt_buf_fini(&text);
 }
 
+/* Descriptors of a process that lead to somebody. */
+static int count_sockets(pid_t pid)
+{
+    char path[64], link[400];
+    int n = 0;
+    snprintf(path, sizeof(path), "/proc/%d/fd", (int)pid);
+    DIR *dir = opendir(path);
+    cr_assert_not_null(dir);
+    for (struct dirent *entry; (entry = readdir(dir));) {
+        ssize_t len = readlinkat(dirfd(dir), entry->d_name, link, sizeof(link));
+        n += len > 7 && memcmp(link, "socket:", 7) == 0;
+    }
+    closedir(dir);
+    return n;
+}
+
 Test(agent_least, who_starts_runners_keeps_what_a_login_has)
 {
     char fds[64];
@@ -214,6 +230,9 @@ Test(agent_least, who_starts_runners_keeps_what_a_login_has)
     expect_limited(m.p.pid, "the proxy");
     expect_limited(find_process("ptremote-tree"), "the receiver");
     expect_limited(find_process("ptremote-keeper"), "the keeper");
+    cr_expect_eq(count_sockets(find_process("ptremote-tree")), 1, "the receiver has more than the agent");
+    cr_expect_eq(count_sockets(find_process("ptremote-keeper")), 0, "the keeper has a way out");
+    cr_expect_gt(count_sockets(find_process("ptremote-agent")), 1);
     snprintf(fds, sizeof(fds), "/proc/%d/fd", (int)m.p.pid);
     cr_expect_eq(count_entries(fds), 4,
                  "the proxy has more than stdin, stdout, stderr and the way to the agent");
