@@ -90,7 +90,7 @@ void pt_deathnote_read(struct pt_death *death, int file, off_t since, off_t dump
     read_tail(capture[0], 0, OUTPUT_TAIL / 2, &captured);
     read_tail(capture[1], 0, OUTPUT_TAIL / 2, &captured);
     size_t stack = written.len;
-    if (dumped >= 0 && dumped - first < (off_t)written.len) {
+    if (written.len && dumped >= 0 && dumped - first < (off_t)written.len) {
         size_t from = dumped > first ? (size_t)(dumped - first) : 0;
         stack = from + find_threads((const char *)written.data + from, written.len - from);
     } else if (left_stack(death->status)) {

@@ -111,6 +111,13 @@ Test(deathnote, a_stack_that_was_asked_for_needs_no_signal)
                  "Thread 0x1 of a child\nout\nmore\n");
     check_dumped(older, sizeof(older) - 1, "", older);
     check_dumped(older, 1000, "", older);
+    struct pt_death nothing = {.status = SIGKILL}; /* since the stack began nothing was written */
+    int file = make_file(older, strlen(older));
+    pt_deathnote_read(&nothing, file, (off_t)strlen(older), 3, (int[2]){-1, -1});
+    cr_assert_str_eq(nothing.stack, "");
+    cr_assert_str_eq(nothing.output, "");
+    pt_death_fini(&nothing);
+    close(file);
     check_dumped("Fatal Python error: of a child\nStack (most recent call first):\n", 0,
                  "Stack (most recent call first):\n", "Fatal Python error: of a child\n");
 }
