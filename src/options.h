@@ -96,8 +96,9 @@ struct pt_options {
  */
 int pt_options_parse(int argc, char *const *argv, struct pt_options *opts, struct pt_err *err);
 
-/* Fill what the command line left open: $PTREMOTE_HOSTS, PROJECT_ROOT/ptremote.conf (project_root may be
- * NULL), $XDG_CONFIG_HOME/ptremote.conf or ~/.config/ptremote.conf, then the defaults. */
+/* Fill what the command line left open: $PTREMOTE_HOSTS, PROJECT_ROOT/ptremote.conf (that of the
+ * working folder if project_root is NULL), $XDG_CONFIG_HOME/ptremote.conf or ~/.config/ptremote.conf, then
+ * the defaults. */
 int pt_options_complete(struct pt_options *opts, const char *project_root, struct pt_err *err);
 
 /* Merge one configuration file below what opts has already: single values only where none was given,

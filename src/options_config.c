@@ -315,7 +315,7 @@ int pt_options_complete(struct pt_options *opts, const char *project_root, struc
 {
     if (set_hosts(opts, getenv("PTREMOTE_HOSTS"), err))
         return -1;
-    if (project_root && load_from(opts, PT_OPTIONS_PROJECT, project_root, "", err))
+    if (load_from(opts, PT_OPTIONS_PROJECT, project_root ? project_root : ".", "", err))
         return -1;
     if (pt_options_load_user(opts, err))
         return -1;

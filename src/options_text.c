@@ -50,7 +50,8 @@ static const struct pt_option_note environment[] = {
 
 static const struct pt_option_note files[] = {
     {"ptremote.conf",
-     "in the project's folder: lines 'option = value' with the names of the long options without dashes, "
+     "in the project's folder (without git: in the working folder): lines 'option = value' with the names of "
+     "the long options without dashes, "
      "such "
      "as 'timeout = 2m'; flags take yes or no; # starts a comment line; what may be repeated has a line for "
      "each. --ssh-config, --host-key, --listen and --state-dir cannot be set by a project"},

@@ -230,6 +230,24 @@ Test(config, sources_come_in_their_order)
     pt_options_fini(&opts);
 }
 
+Test(config, without_git_the_working_folder_has_the_projects_file)
+{
+    put("ptremote.conf", "timeout = 2\nhosts = project");
+    make_user_config("timeout = 1\nmaxfail = 1");
+    cr_assert_eq(chdir(folder), 0);
+    take("");
+    cr_assert_eq(pt_options_complete(&opts, NULL, &err), 0, "%s", err.msg);
+    cr_assert_str_eq(opts.hosts, "project");
+    cr_assert_eq(opts.timeout_ms, 2000);
+    cr_assert_eq(opts.maxfail, 1);
+    pt_options_fini(&opts);
+
+    put("ptremote.conf", "host-key = accept-new");
+    take("");
+    cr_assert_eq(pt_options_complete(&opts, NULL, &err), -1, "it may set no more than another project's");
+    pt_options_fini(&opts);
+}
+
 Test(config, list_and_file_of_one_source_go_together)
 {
     put("ptremote.conf", "hosts = a\nhostfile = b");
