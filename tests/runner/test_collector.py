@@ -410,6 +410,17 @@ def test_a_suite_that_imports_mpi_on_a_host(tmp_path, tree):
     assert re.fullmatch("/run/of/it/alone-[0-9]+", (tmp_path / "said").read_text())
 
 
+def test_the_folder_of_a_collector_goes_with_it(tmp_path, tree):
+    """Also when whoever made it is gone; not with a process that it forks, and none that the user chose."""
+    looks = "import os, sys\nif os.fork() == 0:\n    sys.exit()\nos.wait()\nos.makedirs(os.environ['OMPI_MCA_orte_tmpdir_base'] + '/ompi.1')\n"
+    project = harness.write(tmp_path / "project", dict(SUITE, **{"conftest.py": looks}))
+    for name, stays in (("ptremote-mpi.a1B2c3", False), ("mine", True)):
+        folder = tmp_path / name
+        folder.mkdir()
+        found = harness.collect(project, tree=tree, env={"OMPI_MCA_orte_tmpdir_base": str(folder)})
+        assert found.of("final") and folder.exists() == stays
+
+
 def test_through_a_link(tmp_path):
     """A project that is reached through a link has two names, and both are moved."""
     project = harness.write(tmp_path / "real", dict(SUITE, **MARKS))

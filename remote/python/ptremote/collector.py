@@ -47,6 +47,7 @@ def _run(request):
         os.environ.pop(name, None)
     spared.read_names()
     xdist.stand_in()
+    mpi.take_away()
     mpi.apart()
     mpi.stand_in()
     plugin = Collecting(request, args, speaker)

@@ -6,6 +6,7 @@ mpi4py is imported when a test asks for `comm`, and at the start of a rank of a 
 `pytest_parallel` is always ours, also where the package of that name is installed (stand_in): its plugin would
 schedule tests by itself, and initializes MPI in every process that loads it.
 """
+import atexit
 import importlib
 import importlib.machinery
 import os
@@ -28,6 +29,7 @@ UNSEEN = (
     "that they share, as by --env TMPDIR=/shared/tmp, or use tmp_path, a folder of each rank's own"
 )
 SESSIONS = "OMPI_MCA_orte_tmpdir_base"  # where Open MPI has the folder of this user's processes
+OWN = "ptremote-mpi."  # how the name of a collector's begins (src/collect_child.c)
 LEFT_MOST = 1000  # messages that are taken away after one test
 
 together = None  # the ranks.Group that this process is a rank of
@@ -52,6 +54,13 @@ def apart():
     place = os.environ.get("PTREMOTE_RUN_DIR")
     if place and os.environ.get(SESSIONS) == place and not os.environ.get("PTREMOTE_RANKS"):
         os.environ[SESSIONS] = os.path.join(place, "alone-%d" % os.getpid())
+
+
+def take_away():
+    """For the end of this process: the folder that the master made for it alone goes, also when the master is gone by then."""
+    place, owner = os.environ.get(SESSIONS, ""), os.getpid()
+    if os.path.basename(place).startswith(OWN):
+        atexit.register(lambda: os.getpid() == owner and shutil.rmtree(place, ignore_errors=True))
 
 
 # ---- fixtures ----
