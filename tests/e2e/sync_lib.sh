@@ -50,9 +50,15 @@ exact() {
     done
 }
 
-# kill_at HOST BYTES VICTIM: once that many bytes went to the host
+none_runs_on() { ! "$lab" pids "$1" | grep .; }
+
+# kill_at HOST BYTES VICTIM [FOLDER]: once that many bytes went to the host, or lie in that folder
 kill_at() {
-    tool kill "$(counter "$1")" "$2" "$(cat "$LAB_DIR/$1/pid")" "$3" "$master" >"$work/killed"
+    tool kill "${4:-$(counter "$1")}" "$2" "$(cat "$LAB_DIR/$1/pid")" "$3" "$master" >"$work/killed"
     pt_end 60
-    wait_for 20 "left behind on $1" host_is_quiet "$1"
+    if [ "$3" = all ]; then # nobody is left to clean up: the next run does
+        wait_for 20 "left behind on $1" none_runs_on "$1"
+    else
+        wait_for 20 "left behind on $1" host_is_quiet "$1"
+    fi
 }

@@ -5,7 +5,8 @@
     same TREE WORKSPACE       byte for byte, mode for mode, link for link
     whole OLD NEW WORKSPACE   every file is one of OLD or one of NEW
     kill COUNTER BYTES HOST_PID VICTIM MASTER_PID
-                              once COUNTER (a file) has grown by BYTES: kill -9 VICTIM (receiver, agent, all, master)
+                              once COUNTER (a file) has grown by BYTES, or what lies in COUNTER (a folder) takes so many:
+                              kill -9 VICTIM (receiver, agent, all, master)
 """
 import json
 import os
@@ -112,7 +113,7 @@ def host_processes(first):
         try:
             if os.stat("/proc/%s/ns/net" % pid).st_ino != net:
                 continue
-            words = content("/proc/%s/cmdline" % pid).split(b"\0")
+            words = content("/proc/%s/cmdline" % pid).replace(b"\0", b" ").split()  # its title is one word with a blank
             parent = int(content("/proc/%s/stat" % pid).rsplit(b")", 1)[1].split()[1])
         except OSError:
             continue
@@ -141,25 +142,37 @@ def ended(pid):
         return True
 
 
+def count(counter):
+    if not os.path.isdir(counter):
+        return int(content(counter))
+    taken = 0
+    for entry in os.scandir(counter):
+        try:
+            taken += entry.stat().st_size
+        except FileNotFoundError:
+            pass
+    return taken
+
+
 def kill(counter, size, first, kind, master):
-    """Prints how many bytes had come; "late" when the master had ended by itself."""
-    with open(counter) as file:
-        start = int(file.read())
-        while True:
-            file.seek(0)
-            come = int(file.read()) - start
-            if come >= int(size):
-                break
-            if ended(master):
-                print("late")
-                return []
-            time.sleep(0.0005)
+    """Prints how many bytes had come, and how many processes were killed; "late" when the master had ended by itself."""
+    start = 0 if os.path.isdir(counter) else count(counter)
+    while True:
+        come = count(counter) - start
+        if come >= int(size):
+            break
+        if ended(master):
+            print("late")
+            return []
+        time.sleep(0.0005)
+    killed = 0
     for pid in victims(first, kind, master):
         try:
             os.kill(pid, signal.SIGKILL)
+            killed += 1
         except ProcessLookupError:
             pass
-    print(come)
+    print(come, killed)
     return []
 
 

@@ -1,7 +1,7 @@
 #!/bin/bash
 # SPDX-License-Identifier: Apache-2.0
 # kill -9 of the host's processes or of the master while a tree is on its way, at fifty random points (by bytes that went to the
-# host), each followed by a good run. PTREMOTE_SEED repeats the points.
+# host; every fifth by bytes that its store has), each followed by a good run. PTREMOTE_SEED repeats the points.
 . "$(dirname "$0")/lib.sh"
 . "$(dirname "$0")/sync_lib.sh"
 lab_up 1
@@ -9,15 +9,18 @@ KILLS=50 patience=15
 
 workspace() { echo "$(host_disk h1)"/root/.cache/ptremote/ws/*/*/tree; }
 
-# killed FILES MOST VICTIM: edits FILES files, kills at a random point within MOST bytes, then a good run. Sets at.
+store() { echo "$(host_disk h1)/root/.cache/ptremote/store/blake2b"; }
+stored() { find "$(store)" -type f -printf '%s\n' | awk '{ sum += $1 } END { print sum + 0 }'; }
+
+# killed FILES AT VICTIM [FOLDER]: edits FILES files, kills then, and a good run.
 killed() {
     local where="kill $((n + 1)) ($3)"
     keep_old
     edit "$1"
-    at=$(big_random "$2")
     sync_start h1
-    kill_at h1 "$at" "$3"
+    kill_at h1 "${@:2}"
     where="$where after $(cat "$work/killed") bytes"
+    case $(cat "$work/killed") in late | *' 0') ;; *) hit=$((hit + 1)) ;; esac
     tool whole "$work/old" . $(workspace) || fail "$where (seed $seed): a file is torn"
     if [ $((n % 10)) = 0 ]; then
         sync_run h1 -q
@@ -39,7 +42,7 @@ learn() {
 }
 
 test_fifty_kills() {
-    local victims=(receiver agent all master) at cold small wire n late=0
+    local victims=(receiver agent all master) cold small wire n hit=0 late=0
     suite
     sync_run h1
     exact "the first sync" $(workspace)
@@ -47,15 +50,20 @@ test_fifty_kills() {
     learn 1000 && cold=$wire
     learn 3 && small=$wire
     for ((n = 0; n < KILLS; n++)); do
-        if [ $((n % 5)) = 4 ]; then
-            killed 3 "$small" "${victims[RANDOM % 4]}"
-            continue
-        fi
-        killed 1000 "$cold" "${victims[n % 4]}"
-        [ "$at" -gt $((cold * 7 / 10)) ] && [ "$(cat "$work/killed")" != late ] || continue
-        late=$((late + 1))
-        [ "$(bytes_sent)" -lt $((cold * 8 / 10)) ] || fail "killed after $at of $cold bytes, then sent $(bytes_sent)"
+        case $((n % 5)) in
+        0) # what went to the host may still be on its way, all of it; what its store has does not come again
+            wait_for 20 "h1 does not become quiet" host_is_quiet h1
+            killed 1000 $(($(stored) + cold * 7 / 10 + $(big_random $((cold / 10))))) "${victims[n / 5 % 4]}" "$(store)"
+            [ "$(cat "$work/killed")" != late ] || continue
+            late=$((late + 1))
+            [ "$(bytes_sent)" -lt $((cold * 8 / 10)) ] || fail "killed when the store had $(cat "$work/killed"), then sent $(bytes_sent) of $cold"
+            ;;
+        4) killed 3 "$(big_random "$small")" "${victims[RANDOM % 4]}" ;;
+        *) killed 1000 "$(big_random "$cold")" "${victims[n % 4]}" ;;
+        esac
     done
+    echo "  $hit of $KILLS hit somebody, $late of them when the store had most of it"
+    [ "$hit" -gt $((KILLS / 2)) ] || fail "only $hit kills hit somebody"
     [ "$late" -gt 0 ] || fail "no kill came late"
     nothing_left h1
 }
