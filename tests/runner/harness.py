@@ -27,14 +27,16 @@ COLLECT = "import sys; sys.path.insert(0, sys.argv[1]); from ptremote import col
 SERVE = "import sys; sys.path.insert(0, sys.argv[1]); from ptremote import forkserver; forkserver.main()"
 PLAIN = ("PYTEST_ADDOPTS", "PYTEST_CURRENT_TEST", "PYTEST_VERSION", "PTREMOTE_WORKSPACE", "PTREMOTE_WORKER", "COLUMNS")
 
-# Open MPI's folder: where processes of other programs come and go in the same one, MPI_Init fails now and then.
+# Open MPI's folders, one for each environment: where processes come and go in the same one, MPI_Init fails now and then. The
+# daemon of a world of one goes a moment after it, so those that follow one another meet as well.
 SESSIONS = tempfile.mkdtemp(prefix="ompi-")
 atexit.register(shutil.rmtree, SESSIONS, ignore_errors=True)
 
 
 def environment(tree=None, **more):
     env = {name: value for name, value in os.environ.items() if name not in PLAIN}
-    env.update(PYTHONDONTWRITEBYTECODE="1", PYTHONHASHSEED="7", LANG="C.UTF-8", COLUMNS="80", OMPI_MCA_orte_tmpdir_base=SESSIONS)
+    env.update(PYTHONDONTWRITEBYTECODE="1", PYTHONHASHSEED="7", LANG="C.UTF-8", COLUMNS="80")
+    env["OMPI_MCA_orte_tmpdir_base"] = tempfile.mkdtemp(dir=SESSIONS)
     if tree:
         env["PYTHONPATH"] = tree
     env.update(more)
