@@ -115,10 +115,26 @@ test_home_that_hangs() {
     trap '"$lab" exec h2 umount -l /home/nina; kill -9 "$server"' EXIT
     server=$("$lab" pids h2 | awk '$2 == "sshfs" { print $1 }')
     [ -n "$server" ] || fail "no sshfs on h2"
-    printf 'import pytest\n\n@pytest.fixture(autouse=True)\ndef reads_its_home():\n    open(__file__).read()\n' >conftest.py
-    pt_start --ssh-config "$LAB_SSH_CONFIG" --json "$work/got.json" --heartbeat 1 --hosts h1:2,nina@h2:2
+    rm -f "$(host_disk h1)/var/tmp/go"
+    cat >conftest.py <<'PY'
+import os
+import socket
+import time
+
+import pytest
+
+@pytest.fixture(autouse=True)
+def reads_its_home():
+    open(__file__).read()
+    end = time.time() + 300
+    while socket.gethostname() == "h1" and not os.path.exists("/var/tmp/go") and time.time() < end: # or h1 does it all
+        time.sleep(0.02)
+PY
+    pt_start --ssh-config "$LAB_SSH_CONFIG" --json "$work/got.json" --heartbeat 2 --hosts h1:2,nina@h2:2
     wait_for 60 "h2 is not ready" says "nina@h2: ready"
     kill -STOP "$server"
+    wait_for 120 "nobody notices" says "nina@h2: the file system of"
+    touch "$(host_disk h1)/var/tmp/go"
     pt_end
     kill -CONT "$server"
     want_rc 0
