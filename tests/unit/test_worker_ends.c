@@ -168,12 +168,12 @@ Test(worker_ends, a_long_tear_down_has_its_grace, .timeout = 110)
     struct lab *lab = lab_open(1);
     write_file(lab, "test_t.py",
                "import time, pytest\n"
-               "@pytest.fixture\ndef slow():\n    yield\n    time.sleep(1.2)\n"
+               "@pytest.fixture\ndef slow():\n    yield\n    time.sleep(2.5)\n"
                "@pytest.fixture\ndef never():\n    yield\n    time.sleep(1000)\n"
                "def test_slow(slow): pass\ndef test_never(never): pass\ndef test_hang(): time.sleep(1000)\n");
-    lab_limits(lab, (struct pt_limits){.runners = PT_NONE, .grace_ms = 3000});
+    lab_limits(lab, (struct pt_limits){.runners = PT_NONE, .grace_ms = 6000});
     lab_session(lab);
-    lab_bundle(lab, 1, 600, "test_t.py", "test_slow test_never test_hang", 0);
+    lab_bundle(lab, 1, 2000, "test_t.py", "test_slow test_never test_hang", 0);
     lab_wait(lab, PT_L_DONE, 0);
     cr_assert_eq(lab_count(lab, PT_L_REPORT), 1);
     cr_assert_eq(lab_wait(lab, PT_L_REPORT, 0)->test, 0);
@@ -225,7 +225,7 @@ static void count_through_crashes(uint32_t output_ms, const char *session)
     lab->uncaptured = true;
     lab_limits(lab, (struct pt_limits){.runners = PT_NONE, .output_ms = output_ms});
     lab_session(lab);
-    lab_bundle(lab, 1, 1000, "test_c.py", "test_a test_segv test_b test_exit test_a test_hang test_b", 0);
+    lab_bundle(lab, 1, 2500, "test_c.py", "test_a test_segv test_b test_exit test_a test_hang test_b", 0);
     lab_bundle(lab, 2, 0, "test_c.py", "test_a test_b", 10);
     lab_wait(lab, PT_L_DONE, 1);
     lab_quit(lab);

@@ -87,7 +87,7 @@ Test(worker_isolated, a_session_outlives_crashes_of_tests, .timeout = 110)
 static void session_outlives_hangs(size_t mode)
 {
     struct lab *lab = open_lab(mode, ways_to_die);
-    lab_bundle(lab, 1, 700, "test_i.py", "test_a test_hang test_child test_b", 0);
+    lab_bundle(lab, 1, 2000, "test_i.py", "test_a test_hang test_child test_b", 0);
     lab_wait(lab, PT_L_DONE, 0);
     lab_expect_told(lab, 4);
     cr_assert_eq(lab_count(lab, PT_L_DEATH), 2);
@@ -117,7 +117,7 @@ Test(worker_isolated, a_child_that_stops_takes_its_session, .timeout = 110)
     struct lab *lab = open_lab(1, "import os, signal\n"
                                   "def test_stop(): os.kill(os.getpid(), signal.SIGSTOP)\n"
                                   "def test_b(): pass\n");
-    lab_bundle(lab, 1, 500, "test_i.py", "test_stop test_b", 0);
+    lab_bundle(lab, 1, 2000, "test_i.py", "test_stop test_b", 0);
     lab_wait(lab, PT_L_DONE, 0);
     cr_assert_eq(lab_wait(lab, PT_L_DEATH, 0)->death.cause, PT_CAUSE_TIMEOUT);
     cr_assert(lab_told(lab, 0) == 1 && lab_told(lab, 1) == 1);

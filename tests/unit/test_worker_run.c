@@ -111,7 +111,7 @@ Test(worker, a_test_over_its_time_is_killed_with_its_stack, .timeout = 110)
                "def test_hang():\n    print('hanging', flush=True)\n    time.sleep(1000)\n"
                "def test_b(): pass\n");
     lab_session(lab);
-    lab_bundle(lab, 1, 700, "test_t.py", "test_a test_hang test_b", 0);
+    lab_bundle(lab, 1, 2000, "test_t.py", "test_a test_hang test_b", 0);
     lab_wait(lab, PT_L_DONE, 0);
     cr_assert_eq(lab_count(lab, PT_L_DEATH), 1);
     struct pt_death *death = &lab_wait(lab, PT_L_DEATH, 0)->death;
@@ -368,7 +368,7 @@ Test(worker, a_stopped_test_is_over_its_time, .timeout = 110)
                "    signal.pause()\n"
                "def test_a(): pass\n");
     lab_session(lab);
-    lab_bundle(lab, 1, 500, "test_s.py", "test_stop test_child test_a", 0);
+    lab_bundle(lab, 1, 2000, "test_s.py", "test_stop test_child test_a", 0);
     lab_wait(lab, PT_L_DONE, 0);
     struct pt_death *stop = &lab_wait(lab, PT_L_DEATH, 0)->death,
                     *child = &lab_wait(lab, PT_L_DEATH, 1)->death;
