@@ -5,6 +5,21 @@
 #include "common/quote.h"
 #include "fuzz.h"
 
+/* As one word for a person to copy, it is that one word. */
+static void copy(const char *word)
+{
+    for (int bare = 0; bare < 2; bare++) {
+        struct pt_err err = PT_ERR_INIT;
+        struct pt_words again = {0};
+        char *quoted = pt_quoted(word, bare);
+        if (quoted)
+            FUZZ_CHECK(pt_words_split(&again, quoted, &err) == 0 && again.n == 1 &&
+                       strcmp(again.v[0], word) == 0);
+        pt_words_fini(&again);
+        free(quoted);
+    }
+}
+
 static void check(const struct pt_words *words)
 {
     struct pt_err err = PT_ERR_INIT;
@@ -18,9 +33,31 @@ static void check(const struct pt_words *words)
     FUZZ_CHECK(pt_words_split(&again, (char *)line.data, &err) == 0 && again.n == words->n);
     for (size_t i = 0; i < words->n; i++)
         FUZZ_CHECK(strcmp(words->v[i], again.v[i]) == 0);
+    for (size_t i = 0; i < words->n; i++)
+        copy(words->v[i]);
     FUZZ_CHECK(words->n == 0 || !words->v[words->n]);
     pt_words_fini(&again);
     pt_buf_fini(&line);
+}
+
+/* Without its NULs it is a string of all the rest. */
+static void without_nuls(const uint8_t *data, size_t size)
+{
+    size_t nuls = 0;
+    for (size_t i = 0; i < size; i++)
+        nuls += data[i] == 0;
+    char *text = pt_quote_nuls(data, size);
+    FUZZ_CHECK(!text || strlen(text) == size + 3 * nuls);
+    free(text);
+}
+
+static void validate(const uint8_t *data, size_t size)
+{
+    uint32_t cp;
+    size_t at = 0, n;
+    while (at < size && (n = pt_utf8_next(data + at, size - at, &cp)) > 0)
+        at += n;
+    FUZZ_CHECK(pt_utf8_valid(data, size) == (at == size));
 }
 
 /* Made safe to print, it is: no byte that a terminal obeys. */
@@ -51,6 +88,8 @@ void fuzz_one(const uint8_t *data, size_t size)
         check(&words);
     }
     print(data, size);
+    without_nuls(data, size);
+    validate(data, size);
     pt_words_fini(&words);
     free(line);
 }
