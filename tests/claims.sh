@@ -1,7 +1,7 @@
 #!/bin/bash
 # SPDX-License-Identifier: Apache-2.0
-# claims.sh SOURCE_DIR: every test that docs/security.md names is there: a program in `quotes`, and the tests of it that follow. Then
-# plants two that are not, and wants them found.
+# claims.sh SOURCE_DIR: every test that docs/security.md names is there: a program in `quotes`, and the tests of it that follow. So is
+# every file and function by which tests/fuzz/targets.txt says what is a decoder's. Then plants some that are not, and wants them found.
 set -euo pipefail
 source_dir=${1:?usage: claims.sh SOURCE_DIR}
 
@@ -24,11 +24,34 @@ missing() { # FILE: one line a name that is none
     done < <(named "$1")
 }
 
+strangers() { # FILE: one line a file or function of no fuzz target
+    local target words word files names
+    while read -r target words; do
+        files=() names=()
+        for word in $words; do
+            case $word in
+            but | only) ;;
+            */*) files+=("$source_dir/$word") ;;
+            *) names+=("$word") ;;
+            esac
+        done
+        for word in "tests/fuzz/fuzz_$target.c" "${files[@]#"$source_dir/"}"; do
+            [ -e "$source_dir/$word" ] || echo "targets.txt: $target: there is no $word"
+        done
+        for word in "${names[@]}"; do
+            grep -qsE "^[a-z].*[ *]$word\(" "${files[@]}" || echo "targets.txt: $target: $word is no function of its files"
+        done
+    done < <(grep -v '^#' "$1")
+}
+
 planted=$(mktemp)
 trap 'rm -f "$planted"' EXIT
 bad=$(missing "$source_dir/docs/security.md")
 [ "$(named "$source_dir/docs/security.md" | wc -w)" -gt 100 ] || bad+="hardly any test is named"
 printf '| a | `unit_tls` garbage_is_refused, no_such_test | `unit_none` |\n' >"$planted"
 [ "$(missing "$planted" | wc -l)" = 2 ] || bad+="planted two tests that are none: $(missing "$planted")"
+bad+=$(strangers "$source_dir/tests/fuzz/targets.txt")
+printf 'words remote/agent/words.c src/none.c but no_such_function\nnone remote/agent/words.c\n' >"$planted"
+[ "$(strangers "$planted" | wc -l)" = 3 ] || bad+="planted three strangers: $(strangers "$planted")"
 [ -z "$bad" ] || { printf '%s\n' "$bad"; exit 1; }
 echo "claims.sh: $(named "$source_dir/docs/security.md" | wc -w) names of tests, all there"
