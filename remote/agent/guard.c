@@ -70,7 +70,7 @@ static _Noreturn void guard(pid_t program, const sigset_t *set, const struct pt_
     pt_sweep_all(REMAINS_MS);
     for (size_t i = 0; i < PT_COUNT(how->folders); i++)
         if (how->folders[i])
-            pt_sweep_folder(how->folders[i]);
+            pt_sweep_folder(how->folders[i], NULL);
     end_as(status);
 }
 

@@ -228,9 +228,9 @@ void pt_job_fini(struct pt_job *job)
 {
     pt_child_fini(&job->child);
     if (job->session_dir)
-        pt_sweep_folder(job->session_dir);
+        pt_sweep_folder(job->session_dir, NULL);
     if (job->shm_dir)
-        pt_sweep_folder(job->shm_dir);
+        pt_sweep_folder(job->shm_dir, NULL);
     free(pt_steal_ptr(&job->session_dir));
     free(pt_steal_ptr(&job->shm_dir));
 }

@@ -62,7 +62,7 @@ static void forget_build(struct pt_kit *kit)
         kill(-kit->child.pid, SIGKILL);
     pt_child_fini(&kit->child);
     if (kit->folder)
-        pt_sweep_folder(kit->folder);
+        pt_sweep_folder(kit->folder, NULL);
     free(pt_steal_ptr(&kit->folder));
     kit->phase = IDLE;
 }

@@ -319,7 +319,7 @@ static bool clean_bytecode(struct pt_python *p, int status)
     p->cleaned = true;
     if (!folder || access(folder, F_OK) < 0)
         return false;
-    pt_sweep_folder(folder);
+    pt_sweep_folder(folder, NULL);
     return true;
 }
 

@@ -14,19 +14,22 @@
 #include <sys/file.h>
 #include <sys/stat.h>
 #include <sys/statvfs.h>
+#include <time.h>
 
 #define NAME      "ptremote-"
 #define TEMP_NAME "ptremote-tests-" /* as in remote/python/ptremote/xdist.py */
 #define BASE_MAX  80                /* RUNDIR/group.sock has to fit sun_path */
 #define ROOM      (8u << 20)        /* bytes that must be free */
 #define STALE_MAX 64
+#define LOCK      "lock"
+#define MAKING_S  60 /* a folder without its lock that is older is not being made any more */
 
 /* The lock is taken before it has its name, so nobody ever sees a live folder without one that is held. */
 static int lock_folder(const char *path)
 {
     char fresh[BASE_MAX + 64], name[BASE_MAX + 64];
-    snprintf(fresh, sizeof(fresh), "%s/lock.new", path);
-    snprintf(name, sizeof(name), "%s/lock", path);
+    snprintf(fresh, sizeof(fresh), "%s/" LOCK ".new", path);
+    snprintf(name, sizeof(name), "%s/" LOCK, path);
     int fd = open(fresh, O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0600);
     if (fd >= 0 && (flock(fd, LOCK_EX | LOCK_NB) < 0 || rename(fresh, name) < 0)) {
         close(fd);
@@ -46,11 +49,20 @@ static void remove_folder(const char *path)
     const char *name = strrchr(target, '/');
     if (name && target[0] == '/' && strncmp(name + 1, TEMP_NAME, strlen(TEMP_NAME)) == 0 &&
         lstat(target, &st) == 0 && S_ISDIR(st.st_mode) && st.st_uid == geteuid())
-        pt_sweep_folder(target);
-    pt_sweep_folder(path);
+        pt_sweep_folder(target, NULL);
+    pt_sweep_folder(path, LOCK);
 }
 
-/* What a killed run of ours left: a folder of our name and user whose lock nobody holds. */
+/* Whoever made it, or removed it, was killed: nobody holds its lock (*lock does now), or it never had one. */
+static bool is_left(int folder, const struct stat *st, int *lock)
+{
+    *lock = openat(folder, LOCK, O_RDWR | O_CLOEXEC | O_NOFOLLOW);
+    if (*lock < 0)
+        return errno == ENOENT && time(NULL) - st->st_mtime > MAKING_S;
+    return flock(*lock, LOCK_EX | LOCK_NB) == 0;
+}
+
+/* What a killed run of ours left: a folder of our name and user. */
 static void sweep_stale(const char *base)
 {
     DIR *dir = opendir(base);
@@ -66,8 +78,8 @@ static void sweep_stale(const char *base)
         if (lstat(path, &st) < 0 || !S_ISDIR(st.st_mode) || st.st_uid != geteuid())
             continue;
         pt_auto_fd int have = openat(dirfd(dir), d->d_name, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
-        pt_auto_fd int lock = have < 0 ? -1 : openat(have, "lock", O_RDWR | O_CLOEXEC | O_NOFOLLOW);
-        if (lock < 0 || flock(lock, LOCK_EX | LOCK_NB) < 0)
+        pt_auto_fd int lock = -1;
+        if (have < 0 || !is_left(have, &st, &lock))
             continue;
         remove_folder(path);
         removed++;
@@ -103,7 +115,7 @@ static char *make_folder(const char *base, int *lock, struct pt_err *err)
         pt_err_set(err, "%s", strerror(errno));
     } else if ((*lock = lock_folder(path)) < 0) {
         pt_err_set(err, "lock: %s", strerror(errno));
-        pt_sweep_folder(path);
+        pt_sweep_folder(path, NULL);
     } else {
         return path;
     }
@@ -216,6 +228,6 @@ void pt_rundir_remove(const struct pt_rundir *dir)
     if (dir->path)
         remove_folder(dir->path);
     if (dir->shm)
-        pt_sweep_folder(dir->shm);
+        pt_sweep_folder(dir->shm, LOCK);
     tidy_share();
 }

@@ -202,8 +202,8 @@ bool pt_sweep_below(pid_t pid, pid_t ancestor)
     return false;
 }
 
-/* Empties the folder that fd is; closes it. Never leaves its file system. */
-static void empty(int fd, dev_t device, int depth)
+/* Empties the folder that fd is, but for `last` (may be NULL); closes it. Never leaves its file system. */
+static void empty(int fd, dev_t device, int depth, const char *last)
 {
     DIR *dir = fdopendir(fd);
     if (!dir) {
@@ -213,7 +213,7 @@ static void empty(int fd, dev_t device, int depth)
     for (struct dirent *d; (d = readdir(dir));) {
         struct stat st;
         if (strcmp(d->d_name, ".") == 0 || strcmp(d->d_name, "..") == 0 ||
-            unlinkat(dirfd(dir), d->d_name, 0) == 0)
+            (last && strcmp(d->d_name, last) == 0) || unlinkat(dirfd(dir), d->d_name, 0) == 0)
             continue;
         if (depth >= DEPTH_MAX || fstatat(dirfd(dir), d->d_name, &st, AT_SYMLINK_NOFOLLOW) < 0 ||
             !S_ISDIR(st.st_mode) || st.st_dev != device)
@@ -221,21 +221,21 @@ static void empty(int fd, dev_t device, int depth)
         fchmodat(dirfd(dir), d->d_name, 0700, 0);
         int below = openat(dirfd(dir), d->d_name, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
         if (below >= 0)
-            empty(below, device, depth + 1);
+            empty(below, device, depth + 1, NULL);
         unlinkat(dirfd(dir), d->d_name, AT_REMOVEDIR);
     }
     closedir(dir);
 }
 
-void pt_sweep_folder(const char *path)
+void pt_sweep_folder(const char *path, const char *last)
 {
     struct stat st;
-    int fd = open(path, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
-    if (fd < 0)
-        return;
-    if (fstat(fd, &st) == 0)
-        empty(fd, st.st_dev, 0);
-    else
-        close(fd);
-    rmdir(path);
+    pt_auto_fd int dir = open(path, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
+    int fd = dir < 0 || fstat(dir, &st) < 0 ? -1 : fcntl(dir, F_DUPFD_CLOEXEC, 0);
+    if (fd >= 0)
+        empty(fd, st.st_dev, 0, last);
+    if (fd >= 0 && last)
+        unlinkat(dir, last, 0);
+    if (dir >= 0)
+        rmdir(path);
 }

@@ -22,5 +22,6 @@ int pt_sweep_children(pid_t parent, int sig);
 int pt_sweep_all(int max_ms);
 /* True when pid is `ancestor` or below it. */
 bool pt_sweep_below(pid_t pid, pid_t ancestor);
-/* Remove a folder and everything in it; follows no link. Silent. */
-void pt_sweep_folder(const char *path);
+/* Remove a folder and everything in it; follows no link. Silent. `last` (NULL: none) is the name of a file in
+ * it that goes after all others: whoever is killed meanwhile leaves it there. */
+void pt_sweep_folder(const char *path, const char *last);

@@ -60,7 +60,7 @@ static void drop_part(struct pt_tools *tools)
         close(tools->fd);
     tools->fd = -1;
     if (tools->part)
-        pt_sweep_folder(tools->part);
+        pt_sweep_folder(tools->part, NULL);
     if (tools->part)
         unlink(tools->part);
     free(tools->part);

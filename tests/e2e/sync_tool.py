@@ -165,13 +165,15 @@ def kill(counter, size, first, kind, master):
             print("late")
             return []
         time.sleep(0.0005)
-    killed = 0
-    for pid in victims(first, kind, master):
-        try:
-            os.kill(pid, signal.SIGKILL)
-            killed += 1
-        except ProcessLookupError:
-            pass
+    doomed, killed = victims(first, kind, master), 0
+    for number in (signal.SIGSTOP, signal.SIGKILL):  # all at once: who outlives another cleans up after it
+        killed = 0
+        for pid in doomed:
+            try:
+                os.kill(pid, number)
+                killed += 1
+            except ProcessLookupError:
+                pass
     print(come, killed)
     return []
 

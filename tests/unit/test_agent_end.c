@@ -2,6 +2,8 @@
 /* However a run ends, whoever is killed and whatever is said: nothing of it is left on the host. */
 #include "agent_master.h"
 
+#include <time.h>
+
 TestSuite(agent_end, .init = set_up, .fini = tear_down, .timeout = 100);
 
 /* --- kill -9 --- */
@@ -99,6 +101,29 @@ Test(agent_end, stale_folders_are_swept)
     write_file(lock, "", 0600);
     start_agent();
     stop();
+}
+
+/* Who is killed while a folder is made or removed leaves it without a lock; so it is also while one is being
+ * made. */
+Test(agent_end, folders_without_a_lock_are_swept_when_they_are_old)
+{
+    const struct timespec old[2] = {{.tv_sec = time(NULL) - 100}, {.tv_sec = time(NULL) - 100}};
+    char path[2][160], inner[200];
+    for (int i = 0; i < 2; i++) {
+        snprintf(path[i], sizeof(path[i]), "%s/ptremote-%s", w.runtime, i ? "making" : "olderr");
+        snprintf(inner, sizeof(inner), "%s/lock.new", path[i]);
+        cr_assert(mkdir(path[i], 0700) == 0);
+        write_file(inner, "", 0600);
+    }
+    cr_assert_eq(utimensat(AT_FDCWD, path[0], old, 0), 0);
+    start_agent();
+    stop();
+    for (int64_t until = pt_now_ms() + PATIENCE; access(path[0], F_OK) == 0 && pt_now_ms() < until;)
+        usleep(10000); /* the keeper does it */
+    cr_expect(access(path[0], F_OK) < 0, "the old one is still there");
+    cr_expect(access(path[1], F_OK) == 0, "it was taken from who makes it");
+    unlink(inner);
+    rmdir(path[1]);
 }
 
 /* --- the end --- */
