@@ -26,7 +26,7 @@ count() { # JUNIT ATTRIBUTE
 }
 
 run_configuration() {
-    local name=$1 junit=$PWD/build/$1/junit.xml tests bad none options=(-j4)
+    local name=$1 junit=$PWD/build/$1/junit.xml tests bad none options=(-j5)
     case $name in
     clang) options+=(-L unit) ;;
     # What the first six are about is not done by programs of this build, or by ways of theirs that e2e_local and e2e_crash go too; the
