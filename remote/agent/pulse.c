@@ -4,6 +4,7 @@
 #include "remote/agent/child.h"
 #include "remote/agent/least.h"
 #include "remote/agent/state.h"
+#include "remote/agent/title.h"
 
 #include <stdlib.h>
 #include <sys/statvfs.h>
@@ -35,6 +36,7 @@ static void ask(struct pt_pulse *pulse)
     pulse->pid = fork();
     if (pulse->pid != 0)
         return;
+    pt_title_set("pulse");
     pt_child_detach();
     pt_child_close_from(0);
     pt_least_files(&(const char *){NULL}, NULL);

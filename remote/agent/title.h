@@ -4,5 +4,5 @@
 
 /* Once, first thing in main. */
 void pt_title_init(int argc, char **argv);
-/* "keeper" or "agent"; at most 6 bytes. */
+/* What the calling process is from now on ("keeper"); at most 6 bytes. */
 void pt_title_set(const char *role);

@@ -6,6 +6,7 @@
 #include "remote/agent/child.h"
 #include "remote/agent/least.h"
 #include "remote/agent/state.h"
+#include "remote/agent/title.h"
 #include "sync/there/receive.h"
 
 #include <errno.h>
@@ -197,8 +198,10 @@ static int start(struct pt_tree *tree, struct pt_err *err)
         return pt_err_set(err, "receiver: %m");
     pid_t agent = getpid();
     tree->pid = fork();
-    if (tree->pid == 0)
+    if (tree->pid == 0) {
+        pt_title_set("unpack");
         _exit(receiver(a, pair[1], agent));
+    }
     close(pair[1]);
     tree->fd = pair[0];
     if (tree->pid < 0)

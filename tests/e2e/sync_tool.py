@@ -126,13 +126,8 @@ def victims(first, kind, master):
     if kind == "master":
         return [int(master)]
     ours = host_processes(first)
-    agents = {pid for pid, _, title in ours if title == b"agent"}
-    receivers = [pid for pid, parent, _ in ours if parent in agents]
-    if kind == "receiver":
-        return receivers
-    if kind == "agent":
-        return [pid for pid in agents if pid not in receivers]
-    return [pid for pid, _, _ in ours]
+    titles = {"agent": b"agent", "receiver": b"unpack"}
+    return [pid for pid, title in ours if kind not in titles or title == titles[kind]]
 
 
 def ended(pid):
