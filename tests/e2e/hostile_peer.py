@@ -24,7 +24,7 @@ import sys
 import tempfile
 import time
 
-DEADLINE = 30
+DEADLINE = 60
 PROTOCOL = 6
 NONE = 0xFFFFFFFF
 HELLO, WELCOME, REFUSED, SESSION, BUNDLE, ACK = range(1, 7)

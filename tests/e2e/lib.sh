@@ -81,7 +81,7 @@ says() { grep -q -e "$1" "$out" "$err" 2>/dev/null; }
 show_run() {
     local file
     for file in "${out:-}" "${err:-}"; do
-        [ ! -s "$file" ] || { echo "  ---- $(basename "$file")"; tail -n 60 "$file" | sed 's/^/  | /'; }
+        [ ! -s "$file" ] || { echo "  ---- $(basename "$file")"; cut -c 1-300 "$file" | uniq | tail -n 100 | sed 's/^/  | /'; }
     done
 }
 
@@ -213,9 +213,9 @@ here_is_quiet() {
 nothing_left() {
     local host
     for host in "$@"; do
-        wait_for 10 "left behind on $host" host_is_quiet "$host"
+        wait_for 60 "left behind on $host" host_is_quiet "$host"
     done
-    wait_for 10 "left behind here" here_is_quiet
+    wait_for 60 "left behind here" here_is_quiet
 }
 
 # ---- projects ----

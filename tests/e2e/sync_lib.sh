@@ -57,8 +57,8 @@ kill_at() {
     tool kill "${4:-$(counter "$1")}" "$2" "$(cat "$LAB_DIR/$1/pid")" "$3" "$master" >"$work/killed"
     pt_end 60
     if [ "$3" = all ]; then # nobody is left to clean up: the next run does
-        wait_for 20 "left behind on $1" none_runs_on "$1"
+        wait_for 60 "left behind on $1" none_runs_on "$1"
     else
-        wait_for 20 "left behind on $1" host_is_quiet "$1"
+        wait_for 60 "left behind on $1" host_is_quiet "$1"
     fi
 }

@@ -104,7 +104,7 @@ test_a_drained_host_is_clean_while_the_run_goes_on() {
     refuses 4 "h1 leaves run .* already" drain-host h1
     refuses 4 "h2 is the last host of run" drain-host h2
     lets_go h1
-    wait_for 30 "h1 does not become quiet" host_is_quiet h1
+    wait_for 60 "h1 does not become quiet" host_is_quiet h1
     ! pt_has_ended || fail "the run has ended"
     wait_for 60 "it is not done" run_says "^h1: has left the run"
     [ "$(ran_on h1)" = 2 ] || fail "h1 ran $(ran_on h1) tests"
@@ -150,7 +150,7 @@ test_a_host_dies_while_it_leaves() {
     want_rc 0
     # shellcheck disable=SC2046
     kill -9 $("$lab" pids h1 | grep 'ptremote-worker --run-dir' | grep -v mpirun | cut -d' ' -f1)
-    wait_for 30 "h1 does not become quiet" host_is_quiet h1
+    wait_for 60 "h1 does not become quiet" host_is_quiet h1
     lets_go h2
     end_run
     want_rc 0
@@ -221,7 +221,7 @@ test_a_detached_run_with_a_long_path() {
     record drain-host --state-dir "$state" "$run" h1
     want_rc 0
     lets_go h1
-    wait_for 30 "h1 does not become quiet" host_is_quiet h1
+    wait_for 60 "h1 does not become quiet" host_is_quiet h1
     lets_go h2
     record attach "$run" --state-dir "$state"
     want_rc 0

@@ -110,7 +110,7 @@ PY
             [ "$(readlink "$pid/cwd")" != "$work/home" ] || { tr '\0' ' ' <"$pid/cmdline"; return 1; }
         done
     }
-    wait_for 10 "children of tests are left" no_sleepers
+    wait_for 60 "children of tests are left" no_sleepers
     nothing_left
 }
 

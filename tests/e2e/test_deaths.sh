@@ -59,7 +59,7 @@ kill_on_h1() {
             [ ! -e "/proc/$pid/exe" ] || { "$lab" pids h1 | grep "^$pid "; return 1; }
         done
     }
-    wait_for 10 "processes of before outlived '$1'" all_gone
+    wait_for 60 "processes of before outlived '$1'" all_gone
     go_on
     everything_passed
     nothing_left h1 h2

@@ -178,7 +178,7 @@ test_lab_ends_with_its_owner() {
     owner=$!
     LAB_DIR=$second "$lab" up 1 --owner $owner >/dev/null || fail "no second lab"
     kill -9 $owner
-    wait_for 10 "$second outlived its owner" test ! -e "$second"
+    wait_for 60 "$second outlived its owner" test ! -e "$second"
 }
 
 run_tests

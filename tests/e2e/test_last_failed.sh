@@ -124,7 +124,7 @@ cut_off() { # once test_slow is at work and N tests are on disk
     kill -9 "$master"
     wait "$master" 2>/dev/null
     touch "$work/go"
-    wait_for 30 "left behind here" here_is_quiet
+    wait_for 60 "left behind here" here_is_quiet
 }
 
 on_disk() {

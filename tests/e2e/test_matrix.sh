@@ -164,7 +164,7 @@ isolated() {
         compare "$1" "$dist" || bad=1
     done
     [ $bad = 0 ] || fail "other outcomes than in the table"
-    wait_for 10 "grandchildren are left" no_sleepers
+    wait_for 60 "grandchildren are left" no_sleepers
     nothing_left
 }
 

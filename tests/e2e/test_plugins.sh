@@ -120,7 +120,7 @@ PY
     want_rc 0
     [ "$(stdout_of r.json | sed 's/ used by.*//' | sort -u | wc -l)" = 1 ] || fail "made more than once: $(stdout_of r.json)"
     nothing_left
-    wait_for 10 "temporary files are left" is_gone "$(stdout_of r.json | sed -n '1s/.* //p')"
+    wait_for 60 "temporary files are left" is_gone "$(stdout_of r.json | sed -n '1s/.* //p')"
 }
 
 # A slot that starts anew keeps its id and has a folder for temporary files again.

@@ -108,7 +108,7 @@ PY
 # After a kill or an end: the rest runs, each test once; the result is the undisturbed one.
 goes_on() {
     local had before
-    wait_for 30 "left behind here" here_is_quiet # until then tests of the run before may begin
+    wait_for 60 "left behind here" here_is_quiet # until then tests of the run before may begin
     had=$(recorded)
     before=$(wc -l <"$RAN")
     pt --resume --json "$work/got.json" "$@"

@@ -52,7 +52,7 @@ test_fifty_kills() {
     for ((n = 0; n < KILLS; n++)); do
         case $((n % 5)) in
         0) # what went to the host may still be on its way, all of it; what its store has does not come again
-            wait_for 20 "h1 does not become quiet" host_is_quiet h1
+            wait_for 60 "h1 does not become quiet" host_is_quiet h1
             killed 1000 $(($(stored) + cold * 7 / 10 + $(big_random $((cold / 10))))) "${victims[n / 5 % 4]}" "$(store)"
             [ "$(cat "$work/killed")" != late ] || continue
             late=$((late + 1))
