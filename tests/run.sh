@@ -25,6 +25,18 @@ count() { # JUNIT ATTRIBUTE
     grep -o -m1 "[[:space:]]$2=\"[0-9]*\"" "$1" | tr -dc 0-9
 }
 
+# JUNIT: the end of what each failed test said. What ctest shows of it is far above, among what others said.
+show_failed() {
+    /usr/bin/python3 - "$1" <<'PY'
+import sys, xml.etree.ElementTree as ET
+for test in ET.parse(sys.argv[1]).iter("testcase"):
+    if test.get("status") == "fail":
+        lines = (test.findtext("system-out") or "").splitlines()
+        print("\n---- %s failed; the last of what it said:" % test.get("name"))
+        print("\n".join(line[:300] for line in lines[-80:]))
+PY
+}
+
 run_configuration() {
     local name=$1 junit=$PWD/build/$1/junit.xml tests bad none options=(-j5)
     case $name in
@@ -40,11 +52,13 @@ run_configuration() {
         failed=$((failed + 1))
         return
     fi
-    ctest --preset "$name" "${options[@]}" --resource-spec-file "$PWD/build/$name/hosts.json" --output-junit "$junit" || true
+    # Whoever starts this in the background may ignore signals that tests are about.
+    env --default-signal ctest --preset "$name" "${options[@]}" --resource-spec-file "$PWD/build/$name/hosts.json" --output-junit "$junit" || true
     if [ ! -s "$junit" ]; then
         failed=$((failed + 1))
         return
     fi
+    show_failed "$junit" || true
     tests=$(count "$junit" tests)
     bad=$(count "$junit" failures)
     none=$(($(count "$junit" skipped) + $(count "$junit" disabled)))
