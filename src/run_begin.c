@@ -4,6 +4,7 @@
 #include "run_parts.h"
 
 #include "common/auto.h"
+#include "common/tls.h"
 #include "logs.h"
 #include "master.h"
 #include "project.h"
@@ -138,6 +139,7 @@ int pt_run_open(struct pt_run *run, const char *root, struct pt_err *err)
         return -1;
     if (opts->shared_fs && !opts->dry_run && pt_shared_init(&run->shared, run->root, run->state_dir, err) < 0)
         return -1;
+    pt_tls_init(); /* before there are threads */
     if (fill_setup(run, err) < 0 || (!opts->dry_run && pt_run_hosts_start(run, err) < 0))
         return -1;
     if (!opts->shared_fs && pt_run_scan(run) < 0)

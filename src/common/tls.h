@@ -9,6 +9,11 @@ struct pt_err;
 struct pt_tls_ca;
 struct pt_tls;
 
+/* Starts OpenSSL once, without the machine's openssl.cnf; empties the error queue of this thread. What is
+ * below does so of its own accord; who has threads that use OpenSSL by other ways does it before making them:
+ * secure memory is set up without a lock. */
+void pt_tls_init(void);
+
 /* One party's identity, as PEM: its certificate and key, and the CA to trust. Heap, owned by the holder. */
 struct pt_tls_identity {
     char *cert_pem, *key_pem, *ca_pem;

@@ -7,8 +7,6 @@ struct pt_err;
 
 #define PT_TLS_NAME_MAX 512
 
-/* Starts OpenSSL once, without the machine's openssl.cnf; empties the error queue of this thread. */
-void pt_tls_init(void);
 /* "TLS: WHAT: OpenSSL's reason"; empties the queue; returns -1. */
 int pt_tls_reason(struct pt_err *err, const char *what);
 /* True for 1 to 128 letters, digits, '.', '_', '-', and those in `more`. */
