@@ -5,8 +5,24 @@
 lab_up 2 --mount h2 /tmp mode=1777,size=24m --mount h2 /small mode=700,size=64m
 sanitized() { nm "$build_dir/bin/ptremote-worker" 2>/dev/null | grep -q __asan_init; }
 
+held=$(host_disk h1)/var/tmp/held # while it is there, no test on h1 begins: or h1 might do all before h2 does what a test is about
+
 suite() { # 24 tests in 4 files, in which nobody writes anything
     project suite
+    rm -f "$held"
+    cat >conftest.py <<'PY'
+import os
+import socket
+import time
+
+import pytest
+
+@pytest.fixture(autouse=True)
+def may_begin():
+    end = time.time() + 300
+    while socket.gethostname() == "h1" and os.path.exists("/var/tmp/held") and time.time() < end:
+        time.sleep(0.02)
+PY
     local n
     for n in 1 2 3 4; do
         printf 'import time\nimport pytest\n\n@pytest.mark.parametrize("n", range(6))\ndef test_it(n):\n    time.sleep(%s)\n' "${1:-0.02}" >"test_$n.py"
@@ -26,13 +42,28 @@ login() {
     printf '%s\n' "${2:-}" >"$home/.bashrc"
 }
 
-# lost_one PATTERN: all tests passed elsewhere, and one line says what became of h2.
+start() {
+    rm -f "$work/got.json"
+    pt_start --ssh-config "$LAB_SSH_CONFIG" --json "$work/got.json" "$@"
+}
+
+# lose PATTERN ARGS...: a run in which h2 is lost; the words of it say why.
+lose() {
+    touch "$held"
+    start "${@:2}"
+    wait_for 60 "no word of h2" has_said "$1"
+    rm "$held"
+    pt_end
+    lost=$1
+}
+# All tests passed elsewhere, and one line says what became of h2.
 lost_one() {
     want_rc 0
     want_summary "$work/got.json" "passed=24"
-    want_line "$1"
+    want_line "$lost"
     nothing_left h1 h2
 }
+has_said() { grep -q -i -E -e "$1" "$out" "$err" || pt_has_ended; }
 
 # ---- the host ----
 # Processes of that user on other machines of this kernel count too, so they may run out anywhere below this.
@@ -41,9 +72,9 @@ test_no_more_processes() {
     local most
     for most in 1 3 4; do
         login ada "ulimit -u $most"
-        remote --hosts h1:1,ada@h2:2
+        lose 'ada@h2: .*(fork|temporarily unavailable).*; next: .*ulimit -u' --hosts h1:1,ada@h2:2
         login ada
-        lost_one 'ada@h2: .*(fork|temporarily unavailable).*; next: .*ulimit -u'
+        lost_one
     done
     remote --hosts ada@h2:2 # what was cut off there is no obstacle
     want_rc 0
@@ -55,9 +86,9 @@ test_no_more_descriptors() {
     local most
     for most in 13 20; do
         login root "ulimit -n $most"
-        remote --hosts h1:1,h2:2
+        lose 'h2: .*open files.*; next: allow more.*ulimit -n' --hosts h1:1,h2:2
         login root
-        lost_one 'h2: .*open files.*; next: allow more.*ulimit -n'
+        lost_one
     done
 }
 
@@ -65,9 +96,9 @@ test_no_more_memory() {
     ! sanitized || return 0 # they need terabytes of addresses
     suite
     login root "ulimit -v 30000"
-    remote --hosts h1:1,h2:2
+    lose 'h2: .*(only 29 MiB of memory.*ulimit -v|ulimit -v.*only 29 MiB of memory)' --hosts h1:1,h2:2
     login root
-    lost_one 'h2: .*(only 29 MiB of memory.*ulimit -v|ulimit -v.*only 29 MiB of memory)'
+    lost_one
 }
 
 fill() { "$lab" exec h2 sh -c 'for to; do dd if=/dev/zero of=$to/filler bs=64k 2>/dev/null; dd if=/dev/zero of=$to/filler.2 bs=1 count=65536 2>/dev/null; done; :' fill "$@"; }
@@ -75,9 +106,11 @@ fill() { "$lab" exec h2 sh -c 'for to; do dd if=/dev/zero of=$to/filler bs=64k 2
 test_disks_that_fill_while_tests_run() {
     suite 0.2
     "$lab" exec h2 mount -t tmpfs -o mode=1777,size=24m shm /dev/shm
-    pt_start --ssh-config "$LAB_SSH_CONFIG" --json "$work/got.json" --hosts h1:1,h2:2 --remote-dir /small
+    touch "$held"
+    start --hosts h1:1,h2:2 --remote-dir /small
     wait_for 60 "h2 is not ready" says "h2: ready"
     fill /tmp /dev/shm /small
+    rm "$held"
     pt_end
     "$lab" exec h2 sh -c 'rm -f /tmp/filler* /small/filler*; umount /dev/shm'
     want_rc 0
@@ -89,9 +122,9 @@ test_disks_that_are_full() {
     suite
     "$lab" exec h2 mount -t tmpfs -o mode=1777,size=1m var /var/tmp
     fill /tmp /var/tmp
-    remote --hosts h1:1,h2:2
+    lose 'h2: no place for this run.s sockets: .*No space left on device; next: make room in /tmp' --hosts h1:1,h2:2
     "$lab" exec h2 sh -c 'rm -f /tmp/filler*; umount /var/tmp'
-    lost_one 'h2: no place for this run.s sockets: .*No space left on device; next: make room in /tmp'
+    lost_one
 }
 
 test_home_that_cannot_be_written() {
@@ -115,26 +148,13 @@ test_home_that_hangs() {
     trap '"$lab" exec h2 umount -l /home/nina; kill -9 "$server"' EXIT
     server=$("$lab" pids h2 | awk '$2 == "sshfs" { print $1 }')
     [ -n "$server" ] || fail "no sshfs on h2"
-    rm -f "$(host_disk h1)/var/tmp/go"
-    cat >conftest.py <<'PY'
-import os
-import socket
-import time
-
-import pytest
-
-@pytest.fixture(autouse=True)
-def reads_its_home():
-    open(__file__).read()
-    end = time.time() + 300
-    while socket.gethostname() == "h1" and not os.path.exists("/var/tmp/go") and time.time() < end: # or h1 does it all
-        time.sleep(0.02)
-PY
-    pt_start --ssh-config "$LAB_SSH_CONFIG" --json "$work/got.json" --heartbeat 2 --hosts h1:2,nina@h2:2
+    printf '\n@pytest.fixture(autouse=True)\ndef reads_its_home():\n    open(__file__).read()\n' >>conftest.py
+    touch "$held"
+    start --heartbeat 2 --hosts h1:2,nina@h2:2
     wait_for 60 "h2 is not ready" says "nina@h2: ready"
     kill -STOP "$server"
     wait_for 120 "nobody notices" says "nina@h2: the file system of"
-    touch "$(host_disk h1)/var/tmp/go"
+    rm "$held"
     pt_end
     kill -CONT "$server"
     want_rc 0
