@@ -190,8 +190,8 @@ enum what { BOUND, CLEAN, CLEAN_EVERYWHERE };
 static int child(const struct pt_room *room, enum what what, int to, pid_t agent)
 {
     struct pt_buf out = {0};
+    pt_title_set("room");
     pt_child_detach();
-    prctl(PR_SET_NAME, "ptremote-room", 0, 0, 0);
     prctl(PR_SET_PDEATHSIG, SIGKILL, 0, 0, 0);
     if (getppid() != agent || (to != 3 && dup3(to, 3, O_CLOEXEC) < 0))
         return 1;
@@ -215,10 +215,8 @@ static int start(struct pt_room *room, enum what what, struct pt_err *err)
         return pt_err_set(err, "making room: %m");
     pid_t agent = getpid();
     room->pid = fork();
-    if (room->pid == 0) {
-        pt_title_set("room");
+    if (room->pid == 0)
         _exit(child(room, what, ends[1], agent));
-    }
     close(ends[1]);
     room->from = ends[0];
     if (room->pid < 0)

@@ -174,8 +174,8 @@ static void say_unlimited(int fd, struct pt_err *why)
 static int receiver(const struct pt_agent *a, int fd, pid_t agent)
 {
     struct pt_err err = PT_ERR_INIT;
+    pt_title_set("tree");
     pt_child_detach();
-    prctl(PR_SET_NAME, "ptremote-tree", 0, 0, 0);
     prctl(PR_SET_PDEATHSIG, SIGKILL, 0, 0, 0);
     if (getppid() != agent || (fd != 3 && dup3(fd, 3, O_CLOEXEC) < 0))
         return 1;
@@ -198,10 +198,8 @@ static int start(struct pt_tree *tree, struct pt_err *err)
         return pt_err_set(err, "receiver: %m");
     pid_t agent = getpid();
     tree->pid = fork();
-    if (tree->pid == 0) {
-        pt_title_set("unpack");
+    if (tree->pid == 0)
         _exit(receiver(a, pair[1], agent));
-    }
     close(pair[1]);
     tree->fd = pair[0];
     if (tree->pid < 0)

@@ -54,7 +54,7 @@ none_runs_on() { ! "$lab" pids "$1" | grep .; }
 
 # kill_at HOST BYTES VICTIM [FOLDER]: once that many bytes went to the host, or lie in that folder
 kill_at() {
-    tool kill "${4:-$(counter "$1")}" "$2" "$(cat "$LAB_DIR/$1/pid")" "$3" "$master" >"$work/killed"
+    tool kill "${4:-$(counter "$1")}" "$2" "$(cat "$LAB_DIR/$1/pid")" "$3" "$master" >"$work/killed" || fail "nothing was killed"
     pt_end 60
     if [ "$3" = all ]; then # nobody is left to clean up: the next run does
         wait_for 60 "left behind on $1" none_runs_on "$1"

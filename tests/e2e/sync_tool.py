@@ -126,8 +126,8 @@ def victims(first, kind, master):
     if kind == "master":
         return [int(master)]
     ours = host_processes(first)
-    titles = {"agent": b"agent", "receiver": b"unpack"}
-    return [pid for pid, title in ours if kind not in titles or title == titles[kind]]
+    titles = {"agent": b"agent", "receiver": b"tree"}
+    return [pid for pid, _, title in ours if kind not in titles or title == titles[kind]]
 
 
 def ended(pid):

@@ -25,7 +25,11 @@ def mpiruns(pid):
     command = words(pid)
     ours = os.path.basename(command.split(b" ")[0]) in (b"mpirun", b"orterun") and b"--group" not in command
     found = [pid] if ours else []
-    for child in pathlib.Path(f"/proc/{pid}/task/{pid}/children").read_text().split():
+    try:
+        children = pathlib.Path(f"/proc/{pid}/task/{pid}/children").read_text().split()
+    except OSError: # it has ended meanwhile
+        return found
+    for child in children:
         found += mpiruns(int(child))
     return found
 

@@ -145,8 +145,8 @@ test_kill_and_boot() {
 test_pids() {
     on h1 'exec sleep 1000' &
     local client=$! pid
-    wait_for 60 "no sleep on h1" eval '"$lab" pids h1 | grep -q "sleep 1000"'
-    pid=$("$lab" pids h1 | sed -n 's/ sleep 1000 *$//p')
+    wait_for 60 "no sleep on h1" eval '"$lab" pids h1 | grep -q "^[0-9]* sleep 1000"'
+    pid=$("$lab" pids h1 | sed -n 's/^\([0-9]*\) sleep 1000 *$/\1/p')
     kill -9 "$pid"
     wait $client
     wait_for 60 "processes on h1" host_is_quiet h1

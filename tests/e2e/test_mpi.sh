@@ -356,7 +356,7 @@ def test_mid_bad(comm):
     comm.recv(source=(comm.rank + 1) % comm.size)
 PY
     one_bad
-    pt --hosts local:4 --timeout 4 --json "$work/got.json"
+    pt --hosts local:4 --timeout 10 --json "$work/got.json"
     want_rc 1
     want_summary "$work/got.json" "passed=$((neighbours_passed + 2)) timeout=1"
     want_text "$work/got.json" "test_mid_bad[3]" "in test_mid_bad" "of 3"
@@ -374,7 +374,7 @@ def test_mid_bad(comm):
         time.sleep(600)
 PY
     one_bad
-    pt --hosts local:4 --timeout 4 --json "$work/got.json"
+    pt --hosts local:4 --timeout 10 --json "$work/got.json"
     want_rc 1
     want_summary "$work/got.json" "passed=$((neighbours_passed + 2)) timeout=1"
     want_told "$work/got.json" '"rank 2" in (of("test_mid_bad[3]")["message"] + of("test_mid_bad[3]")["longrepr"])' True
@@ -578,7 +578,7 @@ def test_mid_deadlock(comm):
 PY
     export LAB_DIR=$work/lab-hosts
     lab_up 2
-    pt --ssh-config "$LAB_SSH_CONFIG" --hosts h1:4,h2:2 --dist test --json "$work/got.json"
+    pt --ssh-config "$LAB_SSH_CONFIG" --hosts h1:4,h2:2 --require-all-hosts --dist test --json "$work/got.json"
     want_rc 1
     want_summary "$work/got.json" "crashed=1 failed=1 passed=$((neighbours_passed + 41))"
     want_told "$work/got.json" 'sorted({t["host"] for t in tests}), {t["host"] for t in tests if t.get("ranks", 1) > 2}' "(['h1', 'h2'], {'h1'})"

@@ -227,7 +227,7 @@ keys_are_hidden() {
         fi
     done < <("$lab" exec h1 pgrep -a -u ada)
     echo "$roles, $ranks ranks, $hidden of them hidden"
-    [ "$(tr ' ' '\n' <<<"$roles" | sort | xargs)" = "agent keeper proxy unpack" ] && [ "$ranks $hidden" = "2 1" ]
+    [ "$(tr ' ' '\n' <<<"$roles" | sort | xargs)" = "agent keeper proxy tree" ] && [ "$ranks $hidden" = "2 1" ]
 }
 
 # Another user of the host, and whoever looks at the list of processes.

@@ -204,7 +204,10 @@ test_hypothesis() {
     has hypothesis || return 0
     project hypothesis
     cat >test_a.py <<'PY'
-from hypothesis import given, settings, strategies as st
+from hypothesis import HealthCheck, given, settings, strategies as st
+
+settings.register_profile("slow", deadline=None, suppress_health_check=[HealthCheck.too_slow]) # as the machine may be
+settings.load_profile("slow")
 
 @settings(derandomize=True)
 @given(st.integers(min_value=0))

@@ -63,6 +63,8 @@ test_what_a_run_said_and_wrote_is_told_again() {
 test_a_run_that_stopped_says_why_again() {
     mixed
     rm test_broken.py
+    # begun when the failure is known, at the latest: something is left to not run
+    printf 'import time\n\nimport pytest\n\n@pytest.mark.parametrize("n", range(6))\ndef test_slow(n):\n    time.sleep(1)\n' >test_slow.py
     pt --hosts local:1 -x
     want_rc 1
     want_words "!!! stopping after 1 failures !!!" "not run"

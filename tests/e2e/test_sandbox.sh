@@ -114,7 +114,7 @@ def test_fat():
 def test_after():
     pass
 PY
-    remote --sandbox --hosts ada@h1:1 --timeout 4 --memory-per-slot 150m
+    remote --sandbox --hosts ada@h1:1 --timeout 10 --memory-per-slot 150m
     want_rc 1
     want_outcomes "$work/got.json" "test_inside.py::test_crashes crashed" "test_inside.py::test_hangs timeout" \
         "test_inside.py::test_fat crashed" "test_inside.py::test_after passed"

@@ -274,12 +274,12 @@ def session():
     yield
     open("$work/down-%d" % os.getpid(), "w").close()
 PY
-    printf 'import pytest, time\ndef test_bad():\n    assert 0\n@pytest.mark.parametrize("n", range(80))\ndef test_more(n):\n    time.sleep(0.6)\n' >test_it.py
+    printf 'import pytest, time\ndef test_bad():\n    assert 0\n@pytest.mark.parametrize("n", range(160))\ndef test_more(n):\n    time.sleep(0.6)\n' >test_it.py
     pt --hosts local:2 -x --dist test --json "$work/got.json"
     want_rc 1
     want_told "$work/got.json" 'run["summary"]["failed"], run["summary"]["notrun"] > 20' "(1, True)"
     all_torn_down
-    pt --hosts local:2 --run-timeout 15 --json "$work/got.json"
+    pt --hosts local:2 --run-timeout 30 --json "$work/got.json"
     want_rc 2
     want_told "$work/got.json" 'run["summary"]["notrun"] > 10' True
     all_torn_down
