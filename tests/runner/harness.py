@@ -420,6 +420,7 @@ class Group:
             ready = ready or select.select(list(waiting), [], [], max(0, end - time.monotonic()))[0]
             if not ready:
                 return False
+            end = time.monotonic() + deadline  # as long as they say anything
             for sock in ready:
                 member = waiting[sock]
                 message = member.control.next()
@@ -456,7 +457,7 @@ class Group:
         for member in self.members:
             member.close()
         try:
-            self.mpirun.wait(10)
+            self.mpirun.wait(DEADLINE)
         except subprocess.TimeoutExpired:
             self.mpirun.kill()
             self.mpirun.wait()

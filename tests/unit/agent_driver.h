@@ -177,6 +177,17 @@ static inline int count_marked(const char *entry, const char *comm, pid_t *pid)
     return found;
 }
 
+/* The only process of that name; it may be just about to take it. */
+static inline pid_t wait_marked(const char *entry, const char *comm)
+{
+    pid_t pid = 0;
+    int64_t until = pt_now_ms() + PATIENCE;
+    while (count_marked(entry, comm, &pid) != 1 && pt_now_ms() < until)
+        poll(NULL, 0, 10);
+    cr_assert_eq(count_marked(entry, comm, &pid), 1, "%s", comm);
+    return pid;
+}
+
 static inline int count_entries(const char *folder)
 {
     int n = 0;

@@ -518,8 +518,7 @@ static inline void expect_nothing_left(void)
 /* Which folder of /dev/shm belongs to the run: the one whose lock the keeper has open. */
 static inline void find_shm(void)
 {
-    pid_t keeper = 0;
-    cr_assert(count_marked(w.mark, "ptremote-keeper", &keeper) == 1);
+    pid_t keeper = wait_marked(w.mark, "ptremote-keeper");
     char fds[64];
     snprintf(fds, sizeof(fds), "/proc/%d/fd", (int)keeper);
     DIR *dir = opendir(fds);

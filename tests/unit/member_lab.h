@@ -49,7 +49,7 @@ static inline void spawn_group(struct group *group)
                             "-quiet",
                             "--mca",
                             "odls_base_sigkill_timeout",
-                            group->slow ? "3" : "1",
+                            group->slow ? "5" : "3",
                             "--oversubscribe",
                             "--bind-to",
                             "none",

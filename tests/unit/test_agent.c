@@ -374,8 +374,8 @@ Test(agent, slow_receiver)
     free(make_noise(64u << 20, project));
     run_with(&setup);
     expect_ready(&ready);
-    cr_assert_eq(count_marked(w.mark, "ptremote-agent", &agent), 1);
-    cr_assert_eq(count_marked(w.mark, "ptremote-tree", &held_up), 1);
+    held_up = wait_marked(w.mark, "ptremote-tree");
+    agent = wait_marked(w.mark, "ptremote-agent");
     long before = peak_kib(agent);
     pt_fanout_destroy(push_tree(project, NULL));
     long more = peak_kib(agent) - before;
@@ -396,7 +396,7 @@ Test(agent, receiver_is_killed_after_the_tree)
     run_with(&setup);
     expect_ready(&ready);
     pt_fanout_destroy(push_tree(project, NULL));
-    cr_assert_eq(count_marked(w.mark, "ptremote-tree", &receiver), 1);
+    receiver = wait_marked(w.mark, "ptremote-tree");
     kill(receiver, SIGKILL);
     while (count_marked(w.mark, "ptremote-tree", NULL))
         turn(pt_now_ms() + 10);

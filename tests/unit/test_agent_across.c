@@ -156,7 +156,7 @@ Test(agent_across, guard_of_a_daemon_is_killed)
 {
     pid_t pid = 0;
     struct relayed *s = start_staying();
-    cr_assert_eq(count_marked(w.mark, "ptremote-group", &pid), 1);
+    pid = wait_marked(w.mark, "ptremote-group");
     kill(pid, SIGKILL);
     cr_expect_eq(expect_u32(s, PT_Y_EXIT), SIGKILL);
     wait_closed(s);

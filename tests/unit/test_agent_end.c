@@ -13,7 +13,7 @@ Test(agent_end, receiver_is_killed)
     struct pt_setup setup = default_setup();
     pid_t tree = 0;
     run_with(&setup);
-    cr_assert_eq(count_marked(w.mark, "ptremote-tree", &tree), 1);
+    tree = wait_marked(w.mark, "ptremote-tree");
     kill(tree, SIGKILL);
     pt_auto_free char *text = fail_text();
     cr_expect(strstr(text, "receiver of the tree ended unexpectedly (signal 9)") != NULL, "%s", text);

@@ -56,7 +56,7 @@ Test(agent_groups, twenty_one_after_the_other)
     pid_t agent = 0;
     char fds[64];
     start_all();
-    cr_assert_eq(count_marked(w.mark, "ptremote-agent", &agent), 1);
+    agent = wait_marked(w.mark, "ptremote-agent");
     snprintf(fds, sizeof(fds), "/proc/%d/fd", (int)agent);
     int before = 0;
     for (uint32_t i = 0; i < 20; i++) {
@@ -215,6 +215,9 @@ Test(agent_groups, more_than_there_may_be)
     start_group(1000, 1, 0);
     end_group(1000);
     expect_group_ended(1000, NULL);
+    int64_t until = pt_now_ms() + PATIENCE; /* who was started last may still be the shell */
+    while (count_marked(w.mark, "sleep", NULL) < (int)PT_GROUPS_MAX - 1 && pt_now_ms() < until)
+        turn(pt_now_ms() + 20);
     cr_expect_eq(count_marked(w.mark, "sleep", NULL), PT_GROUPS_MAX - 1);
     tell_hub('c', NULL, 0);
     wait_no_groups();

@@ -41,7 +41,7 @@ Test(agent_groups_end, guard_is_killed)
     start_all();
     start_group(4, 2, 0);
     wait_members(4, 2);
-    cr_assert_eq(count_marked(w.mark, "ptremote-group", &pid), 1);
+    pid = wait_marked(w.mark, "ptremote-group");
     kill(pid, SIGKILL);
     int status = expect_group_ended(4, NULL);
     cr_expect(WIFSIGNALED(status) && WTERMSIG(status) == SIGKILL);
@@ -76,7 +76,7 @@ Test(agent_groups_end, agent_is_killed)
     start_all();
     start_group(1, 2, 0);
     wait_members(1, 2);
-    cr_assert_eq(count_marked(w.mark, "ptremote-agent", &agent), 1);
+    agent = wait_marked(w.mark, "ptremote-agent");
     kill(agent, SIGKILL);
     turn_until(is_ended, "the end of the channel");
 }

@@ -85,7 +85,7 @@ Test(ssh, sixteen_lanes_at_once)
 
 Test(ssh, dropped_before_log_in_and_tried_again)
 {
-    lab_start("MaxStartups 4:60:12\n");
+    lab_start("MaxStartups 4:30:30\n");
     cr_assert_eq(lab_lanes(12), 12);
 }
 

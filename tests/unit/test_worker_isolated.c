@@ -192,15 +192,18 @@ static void steal_what_has_not_begun(size_t mode)
     lab_wait(lab, PT_L_STARTED, 0);
     lab_steal(lab, 1, 0, 2);
     lab_steal(lab, 1, 3, 9);
-    lab_steal(lab, 2, 0, 1);
+    for (size_t i = 0; i < 2; i++) { /* the hub answers this itself, after it has passed on those before */
+        lab_steal(lab, 2, 0, 1);
+        lab_wait(lab, PT_L_STOLEN, i);
+    }
     write_file(lab, "go", "");
     lab_wait(lab, PT_L_DONE, 0);
-    lab_wait(lab, PT_L_STOLEN, 2);
+    lab_wait(lab, PT_L_STOLEN, 3);
     cr_assert_not(was_stolen(lab, 0), "it runs");
     cr_assert(mode != 0 || !was_stolen(lab, 1), "the next one is prepared for");
     cr_assert(was_stolen(lab, 3) && was_stolen(lab, 4));
     told_or_given_back(lab, 5);
-    for (size_t i = 0; i < 3; i++) {
+    for (size_t i = 0; i < 4; i++) {
         struct event *e = lab_wait(lab, PT_L_STOLEN, i);
         cr_assert(e->bundle == 2 || (e->rank == 0 && e->attempt == 1));
     }

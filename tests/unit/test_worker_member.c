@@ -201,7 +201,7 @@ Test(worker_member, a_crash_tells_the_stack_as_ever, .timeout = 110)
 Test(worker_member, who_is_over_its_time_is_dumped_and_told, .timeout = 110)
 {
     struct group *group = group_open(2, mpi);
-    group_bundle(group, 1, 1500, "test_first test_hang test_last", 0);
+    group_bundle(group, 1, 5000, "test_first test_hang test_last", 0);
     for (uint32_t rank = 0; rank < 2; rank++) {
         struct pt_death *death = &mate_wait(group, rank, PT_L_DEATH, 0)->death;
         cr_assert(death->cause == PT_CAUSE_TIMEOUT && death->test == 1 && death->phase == PT_PHASE_CALL);

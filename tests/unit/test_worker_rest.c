@@ -65,7 +65,7 @@ Test(worker_rest, one_of_a_crowd_over_its_time, .timeout = 110)
                "@pytest.mark.parametrize('n', range(200))\n"
                "def test_q(n): time.sleep(1000 if n == 120 else 0)\n");
     lab_session(lab);
-    lab_bundle(lab, 1, 1500, "test_q.py", names, 0);
+    lab_bundle(lab, 1, 5000, "test_q.py", names, 0);
     lab_wait(lab, PT_L_DONE, 0);
     cr_assert_eq(lab_count(lab, PT_L_DEATH), 1);
     struct pt_death *death = &lab_wait(lab, PT_L_DEATH, 0)->death;

@@ -244,7 +244,7 @@ Test(stacks, a_tool_that_hangs_is_ended, .timeout = 100)
     struct asked asked = {0};
     start_python(&asked, listening);
     const char *folder = make_tool("gdb", hangs);
-    native_ms = 3000;
+    native_ms = 8000;
     ask(&asked, true);
     wait_done(&asked);
     cr_assert_str_eq(pt_stacks_native(asked.stacks), "#0 stuck\n");
@@ -271,7 +271,7 @@ Test(stacks, floods_are_cut, .timeout = 100)
     struct asked asked = {0};
     start_python(&asked, listening);
     const char *folder = make_tool("gdb", "#!/bin/sh\nwhile :; do echo '#1 again'; done\n");
-    native_ms = 3000;
+    native_ms = 8000;
     ask(&asked, true);
     wait_done(&asked);
     size_t n = strlen(pt_stacks_native(asked.stacks));
