@@ -35,7 +35,13 @@ TEXT
 
 give() { mkdir -p "$(host_disk h1)/root/account" && cp "$@" "$(host_disk h1)/root/account"; }
 on_host() { "$lab" exec h1 sh -c "cd /root/account && $1"; }
-reload() { kill -HUP "$(cat "$LAB_DIR/h1/pid")" && wait_for 60 "sshd is not back" bash -c "exec 3<>/dev/tcp/$LAB_NET.11/22"; }
+reload() {
+    local before
+    before=$(listens)
+    kill -HUP "$(cat "$LAB_DIR/h1/pid")"
+    wait_for 60 "sshd is not back" eval '[ "$(listens)" -gt "$before" ]'
+}
+listens() { grep -c '^Server listening on 0' "$LAB_DIR/h1/log"; }
 be() { ln -sf "$keys/$1" "$work/identity"; }
 by_ssh() { ssh -F "$config" -o BatchMode=yes -o ConnectTimeout=60 "$@" >"$work/out" 2>"$work/err" </dev/null; rc=$?; }
 

@@ -81,7 +81,7 @@ PY
 }
 
 test_all_wait_until_the_time_is_over() {
-    sed 's/--timeout 20/--timeout 5/' <(declare -f one_fails) >"$work/shorter"
+    sed 's/--timeout 20/--timeout 12/' <(declare -f one_fails) >"$work/shorter"
     . "$work/shorter"
     one_fails hang timeout "in test_mid_bad" "of 6" <<'PY'
 
@@ -109,7 +109,6 @@ test_a_host_where_the_suite_does_not_come_up() {
 
 test_ranks_that_cannot_start_far() {
     project none
-    neighbours
     printf 'import ptremote\n@ptremote.mark.parallel(6)\ndef test_wide(comm):\n    pass\n' >test_wide.py
     (
         export LAB_DIR=$work/lab-none

@@ -39,6 +39,7 @@ begin_run() { # ARGS...: in the background; its words are in run.out
     master=$!
 }
 run_says() { grep -q -e "$1" "$work/run.out" || { tail -n 20 "$work/run.out"; return 1; }; }
+shows() { kill -USR1 "$master" && cat "$work"/run.{out,err} | grep -e "$1" || { tail -n 20 "$work"/run.{out,err}; return 1; }; }
 end_run() {
     pt_end 60
     out=$work/run.out err=$work/run.err
@@ -101,6 +102,7 @@ test_a_drained_host_is_clean_while_the_run_goes_on() {
     record drain-host h1
     want_rc 0
     want_line "^h1: leaves run [0-9].* once what runs there has ended"
+    wait_for 60 "what has not begun on h1 is not given back" shows "^h1: .*, 2 slots, 2 bundles$"
     refuses 4 "h1 leaves run .* already" drain-host h1
     refuses 4 "h2 is the last host of run" drain-host h2
     lets_go h1

@@ -38,7 +38,7 @@ PY
     begins h2
     record add-host h3:4
     want_rc 0
-    wait_for 60 "h3 does not come" grep -q '^h3: joined' "$work/run.out"
+    wait_for 60 "h3 does not come" grep -q '^h3: ready' "$work/run.out"
     record drain-host h2
     want_rc 0
     for host in h1 h2; do touch "$(host_disk $host)/var/tmp/go"; done

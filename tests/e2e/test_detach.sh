@@ -81,9 +81,10 @@ test_the_terminal_hangs_up() {
 test_the_terminal_hangs_up_before_it_is_under_way() {
     slow_suite
     "$python" - "$ptremote" "$python" "$work" <<'PY' || fail "no terminal"
-import os, pty, sys, time
+import os, pty, signal, sys, time
 pid, fd = pty.fork()
 if pid == 0:
+    signal.signal(signal.SIGHUP, signal.SIG_DFL)
     os.execv(sys.argv[1], [sys.argv[1], "--python", sys.argv[2], "--hosts", "local:2", "--detach"])
 until = time.monotonic() + 60
 while not os.path.exists(sys.argv[3] + "/imports"):
@@ -144,6 +145,7 @@ test_ctrl_c_ends_only_the_watching() {
 test_stop() {
     waiting_suite
     start_detached
+    wait_for 60 "the first report does not come" runs_says " detached (process [0-9]*)  1 passed, 2 open"
     wait_for 60 "the test does not begin" test -e "$work/waits"
     attach_start
     record stop

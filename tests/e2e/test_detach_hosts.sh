@@ -45,7 +45,7 @@ test_stop_cleans_the_host() {
     begins
     record stop "$run"
     want_rc 0
-    [ -z "$("$lab" pids h1 | grep -e ptremote -e mpirun -e python)" ] || fail "stop came back before the host was clean"
+    [ -z "$("$lab" pids h1 | grep -e ptremote-worker -e mpirun -e python)" ] || fail "stop came back before the host was clean"
     nothing_left h1
     record attach
     want_rc 2

@@ -318,7 +318,7 @@ def test_b():
 PY
         pt_start --hosts local:2 --collect remote "$how" --json "$work/got.json"
         wait_for 60 "test_b.py is not imported" test -s "$work/imports"
-        wait_for 60 "no workers" says "local: joined"
+        wait_for 60 "no workers" says 'local: joined\|local: waiting for the tree\|local: ready'
         for pid in $(our_pids); do
             ! grep -q -a "^ptremote-agent.proxy" "/proc/$pid/cmdline" || kill -9 "$pid"
         done
