@@ -108,6 +108,14 @@ def test_workers_of_a_host_share_the_folder_above(tmp_path):
     assert os.stat(above).st_mode & 0o777 == 0o700
 
 
+def test_the_folder_of_one_that_was_killed_before_it_made_it(tmp_path, monkeypatch):
+    from ptremote import xdist
+    monkeypatch.setenv("PTREMOTE_RUN_DIR", str(tmp_path))
+    os.symlink(str(tmp_path / "ptremote-tests-1"), str(tmp_path / "temp"))
+    assert [xdist.run_folder() for _ in range(2)] == [str(tmp_path / "ptremote-tests-1")] * 2
+    assert os.stat(str(tmp_path / "ptremote-tests-1")).st_mode & 0o7777 == 0o700
+
+
 def test_nodes_of_groups_over_several_hosts(monkeypatch):
     from ptremote import xdist
 

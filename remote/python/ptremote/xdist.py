@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """What suites and plugins written for pytest-xdist find in a runner, and its names where it is not installed."""
 import base64
+import contextlib
 import importlib.machinery
 import json
 import os
@@ -191,13 +192,14 @@ def run_folder():
     if not home:
         return None
     link = os.path.join(home, "temp")
-    if not os.path.islink(link):
-        made = tempfile.mkdtemp(prefix=TEMP_PREFIX, dir=os.path.realpath(tempfile.gettempdir()))
-        try:
-            os.symlink(made, link)
-        except FileExistsError:
-            os.rmdir(made)
-    return os.readlink(link)
+    if not os.path.islink(link):  # before the folder: whoever is killed in between leaves none that nobody knows
+        name = TEMP_PREFIX + os.urandom(8).hex()
+        with contextlib.suppress(FileExistsError):
+            os.symlink(os.path.join(os.path.realpath(tempfile.gettempdir()), name), link)
+    folder = os.readlink(link)
+    with contextlib.suppress(FileExistsError):
+        os.mkdir(folder, 0o700)
+    return folder
 
 
 class Node:
