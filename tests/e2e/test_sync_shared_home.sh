@@ -56,7 +56,10 @@ test_one_is_killed() {
         kill_at h1 "$(big_random "$wire")" "${victim[n % 3]}"
         tool whole "$work/old" . $(workspace h1) || fail "kill $n (seed $seed): a file is torn on h1"
         rc=0 exact "kill $n, the other host" $(workspace h2)
-        both "kill $n"
+        sync_run h1,h2
+        exact "kill $n" $(workspaces)
+        edit 3 # a host that lacked nothing any more has not looked into the store
+        both "kill $n and an edit"
     done
     nothing_left h1 h2
 }
