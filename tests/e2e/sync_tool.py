@@ -106,7 +106,7 @@ def whole(old, new, workspace):
 
 
 def host_processes(first):
-    """[(pid, parent, title)] of our programs on the host whose process 1 is `first`."""
+    """[(pid, title)] of our programs on the host whose process 1 is `first`."""
     net = os.stat("/proc/%s/ns/net" % first).st_ino
     out = []
     for pid in filter(str.isdigit, os.listdir("/proc")):
@@ -114,11 +114,10 @@ def host_processes(first):
             if os.stat("/proc/%s/ns/net" % pid).st_ino != net:
                 continue
             words = content("/proc/%s/cmdline" % pid).replace(b"\0", b" ").split()  # its title is one word with a blank
-            parent = int(content("/proc/%s/stat" % pid).rsplit(b")", 1)[1].split()[1])
         except OSError:
             continue
         if words and words[0].endswith(b"ptremote-agent"):
-            out.append((int(pid), parent, words[1] if len(words) > 1 else b""))
+            out.append((int(pid), words[1] if len(words) > 1 else b""))
     return out
 
 
@@ -127,7 +126,7 @@ def victims(first, kind, master):
         return [int(master)]
     ours = host_processes(first)
     titles = {"agent": b"agent", "receiver": b"tree"}
-    return [pid for pid, _, title in ours if kind not in titles or title == titles[kind]]
+    return [pid for pid, title in ours if kind not in titles or title == titles[kind]]
 
 
 def ended(pid):
